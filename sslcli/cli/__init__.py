@@ -1,0 +1,1 @@
+"""Commands; each module imports torch only inside its function."""

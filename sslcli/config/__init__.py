@@ -1,0 +1,1 @@
+"""Validated configuration; imports neither torch nor numpy."""

@@ -1,0 +1,54 @@
+"""One model a method: the fields its paper and its ablations need. Numbers live in presets."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MethodSection(BaseModel):
+    """Base of every method's section; `min_views` is what `forward` unpacks at least."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    min_views: ClassVar[int] = 1
+
+
+class SimSiamConfig(MethodSection):
+    """SimSiam (Chen & He 2021, arXiv:2011.10566); each ablation of section 4 is a field."""
+
+    min_views: ClassVar[int] = 2
+
+    name: Literal["simsiam"]
+    projector_layers: Literal[2, 3]
+    dim: Annotated[int, Field(ge=2)]
+    predictor_hidden: Annotated[int, Field(ge=2)]
+    stop_gradient: bool = True
+    predictor: Literal["trained", "fixed", "none"] = "trained"
+    constant_predictor_lr: bool = True
+    symmetric: bool = True
+    similarity: Literal["cosine", "cross-entropy"] = "cosine"
+    batch_norm: Literal["none", "hidden", "default", "all"] = Field(
+        default="default",
+        description="Table 3: hidden layers only, plus the projection's output, or all outputs.",
+    )
+    output_affine: bool = Field(
+        default=False, description="Learned scale and shift in the projection's last BatchNorm."
+    )
+
+
+class LinearProbeConfig(MethodSection):
+    """A linear classifier on a frozen encoder in evaluation mode."""
+
+    name: Literal["linear-probe"]
+    num_classes: Annotated[int, Field(ge=2)]
+
+
+class FinetuneConfig(MethodSection):
+    """A linear classifier and its encoder, trained together."""
+
+    name: Literal["finetune"]
+    num_classes: Annotated[int, Field(ge=2)]
+
+
+MethodConfig = Annotated[
+    SimSiamConfig | LinearProbeConfig | FinetuneConfig, Field(discriminator="name")
+]

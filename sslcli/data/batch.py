@@ -1,0 +1,23 @@
+"""What a method's `forward` receives."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch on the training device.
+
+    Attributes:
+        views: One tensor a view, each [B, 3, H, W], float32, normalised; sizes may differ.
+        rows: Index of each sample in the data set, [B] int64; memory banks use it.
+        labels: Class of each sample, [B] int64; None when the data has no labels.
+    """
+
+    views: list[Tensor]
+    rows: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)

@@ -1,0 +1,1 @@
+"""The core that trains any method."""

@@ -1,0 +1,102 @@
+"""Say what went wrong, where, and what to do about it, with the exit code that scripts can test."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; scripts rely on them, so they never change meaning."""
+
+    DONE = 0
+    OUR_FAULT = 1
+    WRONG_USE = 2
+    DATA = 3
+    RESOURCES = 4
+    GATE_NOT_MET = 5
+    UNHEALTHY = 6
+    STOPPED = 75
+    INTERRUPTED = 130
+
+
+class SslError(Exception):
+    """Report a fault that the user can act on.
+
+    Args:
+        what: What is wrong, in one sentence without a full stop.
+        where: The file, field or option at fault.
+        hint: What to do about it.
+    """
+
+    exit_code = ExitCode.OUR_FAULT
+
+    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what, self.where, self.hint = what, where, hint
+
+    def faults(self) -> Sequence["SslError"]:
+        """Return every fault that this error stands for, itself alone by default."""
+        return [self]
+
+
+class UsageError(SslError):
+    """Wrong options or an operation that does not apply."""
+
+    exit_code = ExitCode.WRONG_USE
+
+
+class ConfigError(SslError):
+    """A preset, config file or override that does not validate; may carry several faults."""
+
+    exit_code = ExitCode.WRONG_USE
+
+    def __init__(
+        self, what: str, where: str = "", hint: str = "", others: Sequence[SslError] = ()
+    ) -> None:
+        super().__init__(what, where, hint)
+        self.others = tuple(others)
+
+    def faults(self) -> Sequence[SslError]:
+        """Return this fault and the others found in the same config."""
+        return [self, *self.others]
+
+
+class CheckpointError(SslError):
+    """A checkpoint or run directory that is missing, damaged or does not fit."""
+
+    exit_code = ExitCode.WRONG_USE
+
+
+class DataError(SslError):
+    """Data that is missing, empty or unreadable."""
+
+    exit_code = ExitCode.DATA
+
+
+class ResourceError(SslError):
+    """Not enough memory, disk or devices."""
+
+    exit_code = ExitCode.RESOURCES
+
+
+class GateError(SslError):
+    """A `--require` condition that the metrics do not meet."""
+
+    exit_code = ExitCode.GATE_NOT_MET
+
+
+class UnhealthyError(SslError):
+    """Training that is non-finite, collapsed or diverged."""
+
+    exit_code = ExitCode.UNHEALTHY
+
+
+class StoppedError(SslError):
+    """A run stopped by a signal or a time limit after its state was saved."""
+
+    exit_code = ExitCode.STOPPED
+
+
+class InterruptedRunError(StoppedError):
+    """A run stopped by Ctrl-C after its state was saved."""
+
+    exit_code = ExitCode.INTERRUPTED

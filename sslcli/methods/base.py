@@ -1,0 +1,100 @@
+"""The contract between a method and the loop: forward, before_step, after_step."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from sslcli.data.batch import Batch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands.
+
+    Attributes:
+        step: Optimiser steps done before this one.
+        total_steps: Optimiser steps of the whole run.
+        steps_per_epoch: Optimiser steps in one pass over the data.
+    """
+
+    step: int
+    total_steps: int
+    steps_per_epoch: int
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the data done so far, with the part of the present one."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def fraction(self) -> float:
+        """Share of the run done so far, from 0 to 1."""
+        return self.step / self.total_steps
+
+
+@dataclass(frozen=True)
+class Output:
+    """What `forward` returns.
+
+    Attributes:
+        loss: Scalar to differentiate, float32.
+        metrics: Detached scalars for the log; they stay on the device until logged.
+        carry: What `after_step` needs of this forward: detached, float32.
+        embeddings: Detached [B, D], from which the loop reports collapse when it logs.
+    """
+
+    loss: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    carry: Mapping[str, Tensor] = field(default_factory=dict)
+    embeddings: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ParamGroup:
+    """Named parameters that share optimiser settings.
+
+    Attributes:
+        named: Pairs of full parameter name and parameter.
+        constant_lr: Keep the base rate through warm-up and schedule.
+    """
+
+    named: list[tuple[str, nn.Parameter]]
+    constant_lr: bool = False
+
+
+class Method(nn.Module):
+    """A paper as a module that owns its networks, its loss and its memory.
+
+    Subclasses set `encoder` (what is kept, evaluated and exported) and write `forward`. Target
+    networks, queues and centres are sub-modules or buffers, so they are saved, restored and moved
+    with the rest.
+    """
+
+    encoder: nn.Module
+
+    def forward(self, batch: Batch, progress: Progress) -> Output:
+        """Return the loss of one batch; reads memory and never writes it."""
+        raise NotImplementedError
+
+    def before_step(self, progress: Progress) -> None:
+        """Act when gradients exist and weights are still old: freeze prototypes, for example."""
+
+    def after_step(self, progress: Progress, carry: Mapping[str, Tensor]) -> None:
+        """Update what the optimiser does not: EMA targets, queues, centres."""
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Return the trainable parameters in groups; one group by default."""
+        return [ParamGroup(list(trainable(self)))]
+
+    def local_state(self) -> dict[str, Tensor]:
+        """Return what differs from process to process, such as a replay buffer."""
+        return {}
+
+
+def trainable(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the named parameters of `module` that require a gradient."""
+    for name, parameter in module.named_parameters(prefix=prefix):
+        if parameter.requires_grad:
+            yield name, parameter
+
