@@ -1,0 +1,146 @@
+"""Name the encoders and check their settings; free of torch, so help and config can use it."""
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from sslcli.config.schema import EncoderConfig
+from sslcli.errors import ConfigError
+
+
+class Architecture(NamedTuple):
+    """A residual network of He et al. 2016 (arXiv:1512.03385) as torchvision spells it.
+
+    Attributes:
+        layers: Blocks in each of the four stages.
+        bottleneck: Blocks of three convolutions rather than two.
+        groups: Groups of the 3x3 convolution (ResNeXt).
+        base_width: Channels of the 3x3 convolution in a group, for 64 channels of the stage.
+    """
+
+    layers: tuple[int, int, int, int]
+    bottleneck: bool = True
+    groups: int = 1
+    base_width: int = 64
+
+
+# resnet10 is ours, for small machines: torchvision's class with one block a stage.
+RESNETS = {
+    "resnet10": Architecture((1, 1, 1, 1), bottleneck=False),
+    "resnet18": Architecture((2, 2, 2, 2), bottleneck=False),
+    "resnet34": Architecture((3, 4, 6, 3), bottleneck=False),
+    "resnet50": Architecture((3, 4, 6, 3)),
+    "resnet101": Architecture((3, 4, 23, 3)),
+    "resnet152": Architecture((3, 8, 36, 3)),
+    "wide_resnet50_2": Architecture((3, 4, 6, 3), base_width=128),
+    "wide_resnet101_2": Architecture((3, 4, 23, 3), base_width=128),
+    "resnext50_32x4d": Architecture((3, 4, 6, 3), groups=32, base_width=4),
+    "resnext101_32x8d": Architecture((3, 4, 23, 3), groups=32, base_width=8),
+    "resnext101_64x4d": Architecture((3, 4, 23, 3), groups=64, base_width=4),
+}
+_CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110))
+
+
+def encoder_names() -> tuple[str, ...]:
+    """Return the names worth listing; the CIFAR family has more depths, and timm more models."""
+    return (*RESNETS, *_CIFAR_FAMILY, "timm:NAME")
+
+
+def cifar_depth(name: str) -> int | None:
+    """Return the depth 6n + 2 of a CIFAR-family name, or None when it is none.
+
+    The two depths that ImageNet's networks share (50 and 152) are ImageNet's.
+    """
+    match = re.fullmatch(r"resnet([1-9]\d{0,3})", name)
+    if not match or name in RESNETS:
+        return None
+    depth = int(match[1])
+    return depth if depth >= 8 and depth % 6 == 2 else None
+
+
+def map_sizes(config: EncoderConfig, image_size: int) -> list[int]:
+    """Return the side of the feature map after the stem and after each stage of a ResNet."""
+    if config.name in RESNETS and config.stem == "imagenet":
+        sizes = [_half(_half(image_size))]  # 7x7 stride 2, then a 3x3 max-pool stride 2
+    else:
+        sizes = [(image_size + 2 * config.stem_padding - 3) // config.stem_stride + 1]
+    sizes.append(sizes[-1])
+    for _ in range(3 if config.name in RESNETS else 2):
+        sizes.append(_half(sizes[-1]))
+    return sizes
+
+
+def check_encoder(config: EncoderConfig, image_size: int) -> None:
+    """Raise one ConfigError that carries everything wrong with an encoder's settings.
+
+    Names of timm's models are checked when the network is built, since that needs timm.
+    """
+    faults = list(_faults(config, image_size))
+    if faults:
+        first, *others = faults
+        raise ConfigError(first.what, first.where, first.hint, others)
+
+
+def _faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    if config.name.startswith("timm:"):
+        yield from _unused(config, ("stem", "stem_stride", "stem_padding", "width"))
+        if config.zero_init_residual:
+            yield _unused_field(config, "zero_init_residual")
+    elif config.name not in RESNETS and cifar_depth(config.name) is None:
+        yield _unknown(config.name)
+    else:
+        if config.name in RESNETS and config.stem == "imagenet":
+            yield from _unused(config, ("stem_stride", "stem_padding"))
+        yield from _width_faults(config)
+        yield from _size_faults(config, image_size)
+
+
+def _unknown(name: str) -> ConfigError:
+    nearest = get_close_matches(name, encoder_names(), n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(nearest)}" if nearest else f"one of {', '.join(encoder_names())}"
+    hint += '; models of timm are written "timm:NAME"'
+    return ConfigError(f"no encoder is called {name!r}", "encoder.name", hint)
+
+
+def _unused(config: EncoderConfig, fields: tuple[str, ...]) -> Iterator[ConfigError]:
+    for field in fields:
+        if getattr(config, field) != EncoderConfig.model_fields[field].default:
+            yield _unused_field(config, field)
+
+
+def _unused_field(config: EncoderConfig, field: str) -> ConfigError:
+    has = "a timm model" if config.name.startswith("timm:") else "the ImageNet stem"
+    hint = "leave it out" if "timm" in has else 'leave it out, or set encoder.stem = "cifar"'
+    return ConfigError(f"{has} ({config.name}) has no {field}", f"encoder.{field}", hint)
+
+
+def _width_faults(config: EncoderConfig) -> Iterator[ConfigError]:
+    base = RESNETS[config.name].base_width if config.name in RESNETS else 64
+    if config.width and config.width * base % 64:
+        hint = f"use a multiple of {64 // base}"
+        yield ConfigError(f"{config.name} cannot be {config.width} wide", "encoder.width", hint)
+
+
+def _size_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    sizes = map_sizes(config, image_size)
+    if min(sizes[:-1]) <= 1:  # the last stage would stride over a single pixel
+        maps = " -> ".join(map(str, (image_size, *sizes)))
+        hint = f"use images of at least {_smallest(config)} pixels"
+        if config.stem == "imagenet" and config.name in RESNETS:
+            hint += ', or encoder.stem = "cifar"'
+        elif config.stem_stride == 2:
+            hint += ", or encoder.stem_stride = 1"
+        what = (
+            f"{image_size}-pixel images are too small for {config.name}: its maps vanish ({maps})"
+        )
+        yield ConfigError(what, "data.image_size", hint)
+
+
+def _smallest(config: EncoderConfig) -> int:
+    return next(size for size in range(1, 65) if min(map_sizes(config, size)[:-1]) > 1)
+
+
+def _half(size: int) -> int:
+    """Return the size after a convolution or pool of stride 2 padded to keep the centre."""
+    return (size - 1) // 2 + 1

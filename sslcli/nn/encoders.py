@@ -1,0 +1,90 @@
+"""Build an encoder from its config; each has `feature_dim` and gives one vector an image."""
+
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import nn
+
+from sslcli.config.schema import EncoderConfig
+from sslcli.errors import ConfigError
+from sslcli.nn.architectures import RESNETS, check_encoder, cifar_depth
+from sslcli.nn.cifar_resnet import CifarResNet
+from sslcli.nn.resnet import ResNet, cifar_stem, imagenet_stem
+
+
+def build_encoder(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Return a freshly drawn encoder; `config.weights` is left to `load_encoder_weights`.
+
+    Args:
+        config: Name and settings.
+        image_size: Side of the images it will see; too small a size is an error.
+
+    Returns:
+        A module with int attribute `feature_dim` that maps [B, 3, H, W] to [B, feature_dim].
+
+    Raises:
+        ConfigError: If the name is unknown, or a setting or the image size does not fit it.
+    """
+    check_encoder(config, image_size)
+    if config.name.startswith("timm:"):
+        return _timm(config.name.removeprefix("timm:"), image_size)
+    if config.name in RESNETS:
+        return _resnet(config)
+    depth = cifar_depth(config.name)
+    assert depth is not None
+    return CifarResNet(
+        depth,
+        width=config.width or 16,
+        stem_stride=config.stem_stride,
+        stem_padding=config.stem_padding,
+        zero_init_residual=config.zero_init_residual,
+    )
+
+
+def _resnet(config: EncoderConfig) -> ResNet:
+    width = config.width or 64
+    if config.stem == "cifar":
+        stem = cifar_stem(width, config.stem_stride, config.stem_padding)
+    else:
+        stem = imagenet_stem(width)
+    return ResNet(RESNETS[config.name], stem, zero_init_residual=config.zero_init_residual)
+
+
+def timm_options(name: str, image_size: int) -> dict[str, Any]:
+    """Return what `timm.create_model` needs for this size: transformers fix it when built."""
+    import timm  # noqa: PLC0415  half a second that only timm's models should cost
+
+    options: dict[str, Any] = {"num_classes": 0}
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.fixed_input_size:
+        options["img_size"] = image_size
+    return options
+
+
+def _timm(name: str, image_size: int) -> nn.Module:
+    import timm  # noqa: PLC0415  as above
+
+    if not timm.is_model(name):
+        nearest = get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"nearest: {', '.join('timm:' + near for near in nearest)}" if nearest else ""
+        raise ConfigError(f"timm has no model {name!r}", "encoder.name", hint)
+    try:
+        encoder: Any = timm.create_model(name, **timm_options(name, image_size))
+        encoder.feature_dim = _feature_dim(encoder, image_size)
+    except Exception as error:  # a thousand models, each with its own way to refuse a size
+        reason = str(error).strip().split("\n")[0]
+        what = f"timm's {name} does not map {image_size}-pixel images to vectors: {reason}"
+        raise ConfigError(what, "encoder.name", "change data.image_size or the model") from error
+    return encoder
+
+
+@torch.no_grad()
+def _feature_dim(encoder: nn.Module, image_size: int) -> int:
+    """Run one image through; timm's `num_features` leaves out what some heads still project."""
+    encoder.eval()
+    shape = encoder(torch.zeros(1, 3, image_size, image_size)).shape
+    encoder.train()
+    if len(shape) != 2 or shape[1] == 0:
+        raise ValueError(f"its output has shape {list(shape)}")
+    return shape[1]

@@ -1,0 +1,118 @@
+"""Start an encoder from a .safetensors file: everything fits, or the error says what does not."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sslcli.errors import CheckpointError
+
+# Where the encoder lives in a file: in our checkpoints, in a method's state dict, or on its own.
+_PREFIXES = ("method.encoder.", "encoder.", "")
+# torchvision's and timm's names for the layer that an encoder leaves out.
+_CLASSIFIERS = ("fc.", "classifier.", "head.")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Names that were loaded, and names in the file that an encoder has no use for."""
+
+    loaded: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def load_encoder_weights(encoder: nn.Module, path: Path | str) -> LoadReport:
+    """Copy the weights in a .safetensors file into `encoder`, all or none.
+
+    The file holds an encoder's state dict, a torchvision or timm model (its classifier is
+    ignored), or one of our checkpoints (its heads are ignored). Pickles are never read.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or a pickle, or does not fit.
+    """
+    stored = _read(Path(path))
+    own = encoder.state_dict()
+    prefix = next((p for p in _PREFIXES if any(p + name in stored for name in own)), "")
+    found = {name[len(prefix) :]: x for name, x in stored.items() if name.startswith(prefix)}
+    ignored = [name for name in stored if not name.startswith(prefix)]
+    classifier = [name for name in found if name not in own and name.startswith(_CLASSIFIERS)]
+    weights = {name: tensor for name, tensor in found.items() if name not in classifier}
+    if faults := list(_misfits(own, weights)):
+        what = f"these weights do not fit the encoder: {'; '.join(faults)}"
+        raise CheckpointError(what, str(path), _hint(own, weights))
+    encoder.load_state_dict(weights)
+    return LoadReport(tuple(weights), (*ignored, *(prefix + name for name in classifier)))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"the weights file {kind}", str(path), "name a .safetensors file")
+    try:
+        with path.open("rb") as file:
+            is_pickle = file.read(2) in (b"PK", b"\x80\x02")  # torch.save's two formats
+        if not is_pickle:
+            return load_file(path)
+    except (SafetensorError, OSError) as error:
+        what = f"this is no readable .safetensors file: {error}"
+        raise CheckpointError(what, str(path), "copy or download it again") from error
+    raise CheckpointError(
+        "this is a pickle, which could run code when it is read",
+        str(path),
+        "convert it where you trust it: safetensors.torch.save_file("
+        'torch.load("weights.pth", weights_only=True), "weights.safetensors")',
+    )
+
+
+def _misfits(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
+    # Files from before torch 0.4.1 lack this counter, and load_state_dict fills it in.
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    if missing := [name for name in needed if name not in found]:
+        yield f"{len(missing)} of {len(own)} missing ({_first(missing)})"
+    if unexpected := [name for name in found if name not in own]:
+        yield f"{len(unexpected)} unexpected ({_first(unexpected)})"
+    shared = [name for name in own if name in found]
+    if shapes := [name for name in shared if own[name].shape != found[name].shape]:
+        yield f"{len(shapes)} of another shape ({_first([_shapes(own, found, n) for n in shapes])})"
+    if types := [name for name in shared if _is_real(own[name]) != _is_real(found[name])]:
+        yield f"{len(types)} of another type ({_first(types)})"
+    if broken := [name for name in shared if not torch.isfinite(found[name]).all()]:
+        yield f"{len(broken)} with values that are not finite ({_first(broken)})"
+
+
+def _is_real(tensor: Tensor) -> bool:
+    return tensor.is_floating_point()
+
+
+def _shapes(own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str) -> str:
+    return f"{name} {list(found[name].shape)} in the file, {list(own[name].shape)} here"
+
+
+def _first(names: list[str], count: int = 3) -> str:
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
+
+
+def _hint(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Guess from the first convolution and the number of blocks which setting differs."""
+    if all(name in found and found[name].shape == own[name].shape for name in own):
+        return "copy or make the file again"
+    here, there = own.get("conv1.weight"), found.get("conv1.weight")
+    if here is None or there is None or here.ndim != there.ndim:
+        return "check encoder.name and data.image_size: the file is of another network"
+    if here.shape[2:] != there.shape[2:]:
+        stem = "imagenet" if there.shape[2] == 7 else "cifar"
+        return f'the file has a {there.shape[2]}x{there.shape[3]} stem: try encoder.stem = "{stem}"'
+    if here.shape[0] != there.shape[0]:
+        return f"the file's first stage is {there.shape[0]} wide: try encoder.width"
+    blocks = "-".join(str(count) for count in _blocks(found))
+    return f"check encoder.name: the file has {blocks} blocks in its stages"
+
+
+def _blocks(found: Mapping[str, Tensor]) -> Iterator[int]:
+    for stage in range(1, 5):
+        prefix = f"layer{stage}."
+        yield len({name.split(".")[1] for name in found if name.startswith(prefix)})
