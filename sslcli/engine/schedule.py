@@ -1,0 +1,64 @@
+"""Rates as pure functions of the step, so that a resumed run needs no scheduler state."""
+
+import math
+
+from torch.optim import Optimizer
+
+from sslcli.config.schema import Config, OptimizerConfig, ScheduleConfig
+
+
+def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    """Return the factor on the base rate of the optimiser step that follows `step` others.
+
+    Warm-up rises linearly from `warmup_start` at step 0 and would reach 1 at step W, its length,
+    where the schedule proper begins. The cosine runs over what is left, (step - W) /
+    (total_steps - W), as SimCLR, DINO, MoCo v3 and BYOL have it: it reaches `final` at step
+    `total_steps`, one after the last that is taken. Milestones count from the start of the run.
+    With granularity "epoch" every step of an epoch gets the factor of its first (SimSiam, MoCo v2).
+    """
+    if config.granularity == "epoch":
+        step -= step % steps_per_epoch
+    warmup = config.warmup.steps(steps_per_epoch, total_steps)
+    if step < warmup:
+        return config.warmup_start + (1 - config.warmup_start) * step / warmup
+    if config.name == "cosine":
+        return cosine(1.0, config.final, step - warmup, total_steps - warmup)
+    if config.name == "step":
+        milestones = (m.steps(steps_per_epoch, total_steps) for m in config.milestones)
+        return config.gamma ** sum(step >= milestone for milestone in milestones)
+    return 1.0
+
+
+def weight_decay(config: OptimizerConfig, step: int, total_steps: int) -> float:
+    """Return the weight decay at `step`, a cosine to `weight_decay_end` if there is one (DINO)."""
+    if config.weight_decay_end is None:
+        return config.weight_decay
+    return cosine(config.weight_decay, config.weight_decay_end, step, total_steps)
+
+
+def cosine(start: float, end: float, step: int, total_steps: int) -> float:
+    """Return the half-cosine from `start` at step 0 to `end` at `total_steps`, then `end`."""
+    share = min(step / total_steps, 1.0) if total_steps > 0 else 1.0
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def set_rates(
+    optimizer: Optimizer, config: Config, step: int, total_steps: int, steps_per_epoch: int
+) -> None:
+    """Write a step's rates into the groups that `engine.optim.build_optimizer` made.
+
+    Groups of constant rate keep their base rate; groups that do not decay keep a decay of zero.
+    """
+    factor = lr_factor(config.schedule, step, total_steps, steps_per_epoch)
+    decay = weight_decay(config.optimizer, step, total_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * (1.0 if group["constant_lr"] else factor)
+        group["weight_decay"] = decay if group["decay"] else 0.0
+
+
+def ema_momentum(start: float, end: float, step: int, total_steps: int) -> float:
+    """Return an EMA target's momentum, the cosine of BYOL (arXiv:2006.07733, section 3.3).
+
+    1 - (1 - start) (cos(pi k / K) + 1) / 2 for an `end` of 1, at step k of K.
+    """
+    return cosine(start, end, step, total_steps)
