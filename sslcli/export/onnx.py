@@ -1,0 +1,54 @@
+"""An ONNX graph with a free batch size, checked and run by onnxruntime."""
+
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from sslcli.export import pt2
+from sslcli.export.compare import Features
+from sslcli.export.report import ExportMeta
+
+RELATIVE_TOLERANCE = 1e-4  # onnxruntime fuses BatchNorm into convolutions
+
+
+def check(meta: ExportMeta) -> None:
+    """Accept every network; what the converter does not know it says itself."""
+
+
+def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
+    """Convert the traced program and put our metadata into the model."""
+    program = torch.onnx.export(
+        pt2.trace(encoder, meta),
+        input_names=["images"],
+        output_names=["features"],
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, meta.strings(encoder))
+    return model.SerializeToString()
+
+
+def load(path: Path, meta: ExportMeta) -> Features:
+    """Check the file and open it on the CPU."""
+    onnx.checker.check_model(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def features(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
+
+    return features
+
+
+def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
+    """Return the Python that runs the file."""
+    return (
+        "import onnxruntime",
+        f"session = onnxruntime.InferenceSession({str(path)!r})",
+        'features = session.run(["features"], {"images": images})[0]',
+    )

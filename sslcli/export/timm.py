@@ -1,0 +1,46 @@
+"""A state dict that loads strictly into timm's model, classifier aside."""
+
+from pathlib import Path
+
+from torch import nn
+
+from sslcli.export import recipe, safetensors
+from sslcli.export.compare import Features
+from sslcli.export.report import ExportMeta
+from sslcli.nn.encoders import timm_options
+
+RELATIVE_TOLERANCE = 1e-5
+
+
+def check(meta: ExportMeta) -> None:
+    """Accept timm's models and torchvision's ResNets, which timm has under the same names."""
+    if not meta.encoder.name.startswith("timm:"):
+        recipe.check_resnet(meta.encoder, "timm")
+
+
+def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
+    """Return the state dict as it is: timm's ResNets keep torchvision's names."""
+    return safetensors.serialize(encoder, meta)
+
+
+def load(path: Path, meta: ExportMeta) -> Features:
+    """Build timm's model by the printed lines."""
+    return recipe.run(notes(path, meta))
+
+
+def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
+    """Return the Python that loads the file."""
+    name = meta.encoder.name
+    if name.startswith("timm:"):
+        name = name.removeprefix("timm:")
+        arguments = [f"{key}={value}" for key, value in timm_options(name, meta.image_size).items()]
+    else:
+        arguments = ["num_classes=0"]
+    if name == "resnet10":
+        name, arguments = "resnet18", [*arguments, "layers=(1, 1, 1, 1)"]
+    return (
+        "import safetensors.torch, timm, torch",
+        f"model = timm.create_model({', '.join([repr(name), *arguments])})",
+        *recipe.stem_lines(meta.encoder),
+        *recipe.load_lines(path),
+    )

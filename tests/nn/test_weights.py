@@ -1,0 +1,127 @@
+import os
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from sslcli.config.schema import EncoderConfig
+from sslcli.errors import CheckpointError
+from sslcli.nn.encoders import build_encoder
+from sslcli.nn.weights import load_encoder_weights
+
+
+def tiny(**settings):
+    return build_encoder(EncoderConfig(**{"name": "resnet10", "width": 8, **settings}), 32)
+
+
+def saved(path, tensors, prefix=""):
+    save_file({prefix + name: tensor.clone() for name, tensor in tensors.items()}, path)
+    return path
+
+
+def refused(encoder, path) -> CheckpointError:
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    with pytest.raises(CheckpointError) as caught:
+        load_encoder_weights(encoder, path)
+    assert caught.value.where == str(path)
+    assert caught.value.hint
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
+    return caught.value
+
+
+@pytest.mark.parametrize("prefix", ["", "encoder.", "method.encoder."])
+def test_loads_a_bare_encoder_and_one_within_a_checkpoint(tmp_path, prefix):
+    source, target = tiny(), tiny()
+    heads = {"method.projector.0.weight": torch.ones(2)} if prefix else {}
+    tensors = {prefix + name: tensor for name, tensor in source.state_dict().items()}
+    report = load_encoder_weights(target, saved(tmp_path / "w.safetensors", {**tensors, **heads}))
+    assert report.ignored == tuple(heads)
+    assert set(report.loaded) == set(source.state_dict())
+    assert all(map(torch.equal, target.state_dict().values(), source.state_dict().values()))
+
+
+def test_loads_torchvisions_model_and_reports_its_classifier(tmp_path):
+    source = torchvision.models.resnet18()
+    target = build_encoder(EncoderConfig(name="resnet18"), 224)
+    path = saved(tmp_path / "w.safetensors", source.state_dict())
+    report = load_encoder_weights(target, path)
+    assert report.ignored == ("fc.bias", "fc.weight") or report.ignored == ("fc.weight", "fc.bias")
+    assert torch.equal(target.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+
+
+def test_half_precision_and_files_without_batch_counters_load(tmp_path):
+    weights = {
+        name: tensor.bfloat16()
+        for name, tensor in tiny().state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    target = tiny()
+    load_encoder_weights(target, saved(tmp_path / "w.safetensors", weights))
+    assert torch.equal(target.conv1.weight, weights["conv1.weight"].float())
+
+
+def test_names_what_is_missing_and_unexpected(tmp_path):
+    weights = tiny().state_dict()
+    weights["conv9.weight"] = weights.pop("conv1.weight")
+    fault = refused(tiny(), saved(tmp_path / "w.safetensors", weights))
+    assert "missing (conv1.weight)" in fault.what
+    assert "1 unexpected (conv9.weight)" in fault.what
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"stem": "cifar"}, 'encoder.stem = "cifar"'),
+        ({"width": 16}, "16 wide"),
+        ({"name": "resnet18"}, "2-2-2-2 blocks"),
+        ({"name": "timm:test_vit", "width": None}, "another network"),
+    ],
+)
+def test_hint_guesses_the_setting_that_differs(tmp_path, settings, hint):
+    path = saved(tmp_path / "w.safetensors", tiny(**settings).state_dict())
+    fault = refused(tiny(), path)
+    assert hint in fault.hint
+    assert "here" in fault.what or "missing" in fault.what
+
+
+def test_shapes_are_told_for_both_sides(tmp_path):
+    path = saved(tmp_path / "w.safetensors", tiny().state_dict())
+    what = refused(tiny(stem="cifar"), path).what
+    assert "conv1.weight [8, 3, 7, 7] in the file, [8, 3, 3, 3] here" in what
+
+
+def test_integers_and_values_that_are_not_finite_are_refused(tmp_path):
+    weights = tiny().state_dict()
+    weights["conv1.weight"] = weights["conv1.weight"].to(torch.int8)
+    weights["bn1.weight"] = weights["bn1.weight"] * float("nan")
+    fault = refused(tiny(), saved(tmp_path / "w.safetensors", weights))
+    assert "1 of another type (conv1.weight)" in fault.what
+    assert "1 with values that are not finite (bn1.weight)" in fault.what
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_is_never_read_whatever_its_name(tmp_path, zipped):
+    path = tmp_path / "w.safetensors"
+    torch.save(tiny().state_dict(), path, _use_new_zipfile_serialization=zipped)
+    fault = refused(tiny(), path)
+    assert "pickle" in fault.what
+    assert "save_file" in fault.hint
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"\xff" * 64])
+def test_damaged_files_are_refused(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    refused(tiny(), path)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    path = saved(tmp_path / "w.safetensors", tiny().state_dict())
+    os.truncate(path, path.stat().st_size // 2)
+    refused(tiny(), path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    assert "does not exist" in refused(tiny(), tmp_path / "none.safetensors").what
+    assert "folder" in refused(tiny(), tmp_path).what
