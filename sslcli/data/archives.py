@@ -1,0 +1,130 @@
+"""Images inside tar archives, read in place by their recorded offsets and never extracted."""
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from sslcli.data import images, labels
+from sslcli.data.base import Remark, Source, digest
+from sslcli.data.index import Arrays
+from sslcli.data.tarindex import Progress, tar_index
+from sslcli.errors import DataError
+
+
+class Archives(Source):
+    """The images of one or more tar archives.
+
+    The label is the content of a `.cls` member of the same key, otherwise the name of the parent
+    folder; leading train, test and val folders, and archives so named, are parts. Names of members
+    are only ever compared, so `../` and absolute names do no harm.
+
+    Args:
+        name: What the user wrote.
+        paths: The archives, in order.
+        progress: Called with (bytes indexed, bytes in all).
+    """
+
+    def __init__(self, name: str, paths: Sequence[Path], progress: Progress = None) -> None:
+        self.name, self.paths = name, tuple(paths)
+        shards = [tar_index(path, progress) for path in self.paths]
+        counts = [len(shard["names"]) for shard in shards]
+        if not sum(counts):
+            hint = f"image names end in {', '.join(images.SUFFIXES[:6])}, ..."
+            raise DataError("the archive holds no images", name, hint)
+        self.shard = np.repeat(np.arange(len(shards), dtype=np.int32), counts)
+        self.member_names, self.offsets, self.sizes = (
+            np.concatenate([shard[key] for shard in shards])
+            for key in ("names", "offsets", "sizes")
+        )
+        self.stamps = tuple(tuple(shard["stamp"].tolist()) for shard in shards)
+        self.folders, self.folder = _merge_folders(self.paths, shards)
+        self.counts = {key: sum(int(s[key]) for s in shards) for key in ("links", "others")}
+        self.fingerprint = digest(*(str(shard["digest"]).encode() for shard in shards))
+        self._name_classes(shards)
+
+    def _name_classes(self, shards: Sequence[Arrays]) -> None:
+        found = labels.layout(self.folders, self.folder, deep_classes=True)
+        self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
+        tags = np.concatenate([_tags(shard) for shard in shards])
+        if missing := np.count_nonzero(tags == ""):
+            if missing == len(tags):
+                return
+            what = f"{missing} of {len(tags)} images have no .cls member, and the others have"
+            raise DataError(what, self.describe(int(np.argmax(tags == ""))), "add what is missing")
+        unique, position = np.unique(tags, return_inverse=True)
+        values, self.class_names = labels.number([str(tag) for tag in unique])
+        self.labels = values[position]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def read(self, row: int) -> bytes:
+        """Return the bytes of one member, raising DataError when the archive has become shorter."""
+        size = int(self.sizes[row])
+        shard = int(self.shard[row])
+        data = _opened(self.paths[shard], self.stamps[shard]).read(size, int(self.offsets[row]))
+        if len(data) < size:
+            raise DataError("the archive has changed since it was indexed", self.describe(row))
+        return data
+
+    def describe(self, row: int) -> str:
+        """Return the archive and the member."""
+        folder, name = self.folders[self.folder[row]], os.fsdecode(self.member_names[row])
+        return f"{self.paths[self.shard[row]]}: {folder and folder + '/'}{name}"
+
+    def remarks(self) -> list[Remark]:
+        """Return suspicious names, empty classes, and members that were passed over."""
+        found = []
+        if odd := [f for f in self.folders if f.startswith("/") or ".." in f.split("/")]:
+            what = f"{len(odd)} folder names are absolute or climb with ../; they are only names"
+            found.append(Remark("warning", what, odd[0], "do not unpack this archive elsewhere"))
+        if links := self.counts["links"]:
+            what = f"{links} links were passed over"
+            found.append(Remark("warning", what, self.name, "write the archive with tar -h"))
+        if others := self.counts["others"]:
+            found.append(Remark("warning", f"{others} members are no images", self.name))
+        return found + labels.empty_folders(self.folders, self.folder)
+
+
+class _Descriptor:
+    """An open file that is read at offsets, which neither threads nor forks can disturb."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return os.pread(self.number, size, offset)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+@lru_cache(maxsize=128)  # well below the usual limit of open files
+def _opened(path: Path, stamp: tuple[int, int]) -> _Descriptor:
+    try:
+        return _Descriptor(path)
+    except OSError as error:
+        raise DataError(f"the archive cannot be opened: {error.strerror}", str(path)) from error
+
+
+def _merge_folders(paths: Sequence[Path], shards: Sequence[Arrays]) -> tuple[list[str], np.ndarray]:
+    """Join the folders of all shards; those of a shard named train or test go below that part."""
+    folders: dict[str, int] = {}
+    rows = []
+    parts = [labels.part_of(path.name) for path in paths]
+    has_parts = len(set(parts)) > 1 and None not in parts
+    for part, shard in zip(parts, shards, strict=True):
+        written = [os.fsdecode(name) for name in shard["folders"].tolist()]
+        inside = [labels.below_part(part, name) if has_parts else name for name in written]
+        number = [folders.setdefault(name, len(folders)) for name in inside]
+        rows.append(np.array(number, dtype=np.int32)[shard["folder"]])
+    return list(folders), np.concatenate(rows)
+
+
+def _tags(shard: Arrays) -> np.ndarray:
+    names = np.array([tag.decode("utf-8", "replace") for tag in shard["tag_names"].tolist()])
+    return names[shard["tags"]]

@@ -1,0 +1,189 @@
+"""What every data set looks like from outside: rows to decode, labels, a name, a fingerprint."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sslcli.data import images
+from sslcli.errors import DataError
+
+Part = Literal["train", "test"]
+PART_CODES = {"train": 1, "test": 2}
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something odd about a data set that does not keep it from being opened."""
+
+    severity: Literal["error", "warning"]
+    what: str
+    where: str = ""
+    hint: str = ""
+
+
+class Source:
+    """Images by row, decoded one at a time; safe to pickle and to use in forked workers.
+
+    Attributes:
+        name: What the user wrote, with the part behind it where only a part was taken.
+        fingerprint: Hex digest that stays the same when the files are copied unchanged.
+        labels: Class of each row, [N] int64; None without labels.
+        class_names: Name of each class.
+        parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
+    """
+
+    name: str
+    fingerprint: str
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    parts: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def read(self, row: int) -> bytes:
+        """Return the encoded image of one row, raising DataError when it cannot be read."""
+        raise NotImplementedError
+
+    def load(self, row: int) -> np.ndarray:
+        """Return one decoded image, uint8 [H, W, 3], raising DataError when it is unreadable."""
+        return images.decode(self.read(row), self.describe(row))
+
+    def describe(self, row: int) -> str:
+        """Return where a row comes from, for people."""
+        return f"{self.name}[{row}]"
+
+    def stamp(self) -> str:
+        """Return what changes when files are edited in place; keys caches of decoded images."""
+        return ""
+
+    def remarks(self) -> list[Remark]:
+        """Return what is odd about the files, found without decoding any."""
+        return []
+
+
+class ArraySource(Source):
+    """Images that are decoded already.
+
+    Args:
+        name: Name for people.
+        pixels: uint8, [N, 3, H, W].
+        labels: [N] int64, or None.
+        class_names: Name of each class.
+        parts: [N] int8, or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pixels: np.ndarray,
+        labels: np.ndarray | None = None,
+        class_names: tuple[str, ...] = (),
+        parts: np.ndarray | None = None,
+    ) -> None:
+        self.name, self.pixels, self.class_names, self.parts = name, pixels, class_names, parts
+        self.labels = labels
+        self.fingerprint = digest(repr(pixels.shape).encode(), np.ascontiguousarray(pixels))
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, row: int) -> bytes:
+        """Return the raw pixels: equal images give equal bytes, as `check` needs."""
+        return self.pixels[row].tobytes()
+
+    def load(self, row: int) -> np.ndarray:
+        """Return one image, uint8 [H, W, 3]."""
+        return self.pixels[row].transpose(1, 2, 0)
+
+
+class Subset(Source):
+    """Some rows of another source, in the order given; rows count anew from 0."""
+
+    base: Source
+    rows: np.ndarray
+
+    def __init__(self, base: Source, rows: np.ndarray, name: str) -> None:
+        if isinstance(base, Subset):
+            base, rows = base.base, base.rows[rows]
+        self.base, self.rows, self.name = base, np.asarray(rows, dtype=np.int64), name
+        self.labels = None if base.labels is None else base.labels[self.rows]
+        self.class_names = base.class_names
+        self.fingerprint = digest(base.fingerprint.encode(), self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, row: int) -> bytes:
+        """Return the encoded image of one row of the subset."""
+        return self.base.read(int(self.rows[row]))
+
+    def load(self, row: int) -> np.ndarray:
+        """Return one decoded image, uint8 [H, W, 3]."""
+        return self.base.load(int(self.rows[row]))
+
+    def describe(self, row: int) -> str:
+        """Return where a row of the subset comes from."""
+        return self.base.describe(int(self.rows[row]))
+
+    def stamp(self) -> str:
+        """Return the stamp of the whole source."""
+        return self.base.stamp()
+
+
+class Sentences(Source):
+    """Lines of text; a data set without pixels.
+
+    Attributes:
+        texts: One sentence a row.
+    """
+
+    def __init__(self, name: str, texts: list[str], remarks: list[Remark]) -> None:
+        self.name, self.texts, self._remarks = name, texts, remarks
+        self.fingerprint = digest("\n".join(texts).encode())
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def read(self, row: int) -> bytes:
+        """Return one sentence, encoded."""
+        return self.texts[row].encode()
+
+    def load(self, row: int) -> np.ndarray:
+        """Refuse: sentences have no pixels."""
+        raise DataError(
+            "this data set holds sentences, not images",
+            self.name,
+            "give images to a method of images, or sentences to a method of text",
+        )
+
+    def remarks(self) -> list[Remark]:
+        """Return what was odd about the lines."""
+        return self._remarks
+
+
+def take_part(source: Source, part: Part | None) -> Source:
+    """Return the train or test rows of a source that has parts, or all rows when `part` is None.
+
+    A source without parts is all training data.
+
+    Raises:
+        DataError: If the test part is asked of a source that has none.
+    """
+    if part is None or (source.parts is None and part == "train"):
+        return source
+    rows = np.flatnonzero(np.equal(source.parts, PART_CODES[part]))
+    if not len(rows):
+        hint = "give held-out data with data.test, or leave the part away to use everything"
+        raise DataError(f"the data set has no {part} part", source.name, hint)
+    return Subset(source, rows, f"{source.name} ({part})")
+
+
+def digest(*chunks: bytes | np.ndarray) -> str:
+    """Return a short hex digest of bytes and contiguous arrays."""
+    state = hashlib.blake2b(digest_size=16)
+    for chunk in chunks:
+        state.update(chunk)  # type: ignore[arg-type]  # arrays are buffers
+    return state.hexdigest()

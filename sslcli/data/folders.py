@@ -1,0 +1,147 @@
+"""Images in folders: found by one fast scan, whose result is cached."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sslcli.data import images, labels
+from sslcli.data.base import Remark, Source, digest
+from sslcli.data.index import Arrays, cached
+from sslcli.errors import DataError
+
+Progress = Callable[[int, int], None] | None
+_STATTED = 2**16  # files whose size and change time are looked at: at most 0.2 s
+
+
+class Folder(Source):
+    """The images below a folder, in the order of their paths.
+
+    Sub-folders are classes when every image lies in one; train, test and val above them are parts.
+
+    Args:
+        name: What the user wrote.
+        root: The folder.
+        progress: Called with (files seen, 0): how many there are is not known before the end.
+    """
+
+    def __init__(self, name: str, root: Path, progress: Progress = None) -> None:
+        self.name, self.root = name, root
+        index = cached(root, lambda arrays: _is_fresh(root, arrays), lambda: _scan(root, progress))
+        self.folders = [os.fsdecode(folder) for folder in index["folders"].tolist()]
+        self.file_names, self.folder = index["names"], index["folder"]
+        self.others = int(index["others"])
+        if not len(self.file_names):
+            hint = f"image names end in {', '.join(images.SUFFIXES[:6])}, ..."
+            raise DataError("the folder holds no images", str(root), hint)
+        found = labels.layout(self.folders, self.folder, deep_classes=False)
+        self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
+        self.fingerprint = digest(
+            "\n".join(self.folders).encode("utf-8", "surrogateescape"),
+            np.ascontiguousarray(self.folder),
+            self.file_names.tobytes(),
+            self._sample(lambda status: status.st_size),
+        )
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def path(self, row: int) -> Path:
+        """Return the file of one row."""
+        return self.root / self.folders[self.folder[row]] / os.fsdecode(self.file_names[row])
+
+    def read(self, row: int) -> bytes:
+        """Return the bytes of one file."""
+        try:
+            return self.path(row).read_bytes()
+        except OSError as error:
+            what = f"the image cannot be read: {error.strerror}"
+            raise DataError(what, self.describe(row), "check the file and its rights") from error
+
+    def describe(self, row: int) -> str:
+        """Return the path of one file."""
+        return str(self.path(row))
+
+    def stamp(self) -> str:
+        """Return a digest of the change times, for caches that must see edits in place."""
+        return digest(self._sample(lambda status: status.st_mtime_ns))
+
+    def remarks(self) -> list[Remark]:
+        """Return empty folders, and that some files are no images."""
+        found = labels.empty_folders(self.folders, self.folder)
+        if self.others:
+            found.append(Remark("warning", f"{self.others} files are no images", self.name))
+        return found
+
+    def _sample(self, field: Callable[[os.stat_result], int]) -> np.ndarray:
+        """Return `field` of evenly spaced files: the folders' own times miss edits in place."""
+        rows = range(0, len(self), -(-len(self) // _STATTED))
+        return np.array([_field_or_missing(self.path(row), field) for row in rows], dtype=np.int64)
+
+
+def only_archives(root: Path) -> list[Path]:
+    """Return the `.tar` files of a folder that holds neither sub-folders nor images, sorted."""
+    with os.scandir(root) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    if any(entry.is_dir() or entry.name.lower().endswith(images.SUFFIXES) for entry in visible):
+        return []
+    return sorted(Path(entry.path) for entry in visible if entry.name.lower().endswith(".tar"))
+
+
+def _field_or_missing(path: Path, field: Callable[[os.stat_result], int]) -> int:
+    try:
+        return field(path.stat())
+    except OSError:
+        return -1
+
+
+def _is_fresh(root: Path, index: Arrays) -> bool:
+    """Tell whether every folder still has the change time that was recorded."""
+    times = [
+        _field_or_missing(root / os.fsdecode(folder), lambda status: status.st_mtime_ns)
+        for folder in index["folders"].tolist()
+    ]
+    return np.array_equal(index["times"], times)
+
+
+def _scan(root: Path, progress: Progress) -> Arrays:
+    folders, times, names, folder = list[bytes](), list[int](), list[bytes](), list[np.ndarray]()
+    others = 0
+    for path, time, files, skipped in _walk(root):
+        folder.append(np.full(len(files), len(folders), dtype=np.int32))
+        folders.append(os.fsencode(path))
+        times.append(time)
+        names += files
+        others += skipped
+        if progress is not None:
+            progress(len(names), 0)
+    return {
+        "folders": np.array(folders, dtype="S"),
+        "times": np.array(times),
+        "names": np.array(names, dtype="S"),
+        "folder": np.concatenate(folder),
+        "others": np.array(others),
+    }
+
+
+def _walk(root: Path) -> Iterator[tuple[str, int, list[bytes], int]]:
+    """Yield each folder below root: path, change time, sorted images, number of other files."""
+    waiting, seen = [""], set[tuple[int, int]]()
+    while waiting:
+        path = waiting.pop()
+        try:
+            status = (root / path).stat()
+            with os.scandir(root / path) as entries:
+                visible = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            what = f"the folder cannot be read: {error.strerror}"
+            raise DataError(what, str(root / path), "check its rights") from error
+        if (status.st_dev, status.st_ino) in seen:
+            continue  # a link back to a folder above it
+        seen.add((status.st_dev, status.st_ino))
+        inner = {entry.name for entry in visible if entry.is_dir()}
+        waiting += [f"{path}/{name}" if path else name for name in sorted(inner, reverse=True)]
+        plain = [entry.name for entry in visible if entry.name not in inner]
+        files = sorted(os.fsencode(n) for n in plain if n.lower().endswith(images.SUFFIXES))
+        yield path, status.st_mtime_ns, files, len(plain) - len(files)

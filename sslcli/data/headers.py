@@ -1,0 +1,129 @@
+"""Walk over the headers of a tar archive, one read of 512 bytes a member.
+
+`tarfile` keeps an object of about 1 kB for each member, too much for a million. Understood here are
+POSIX ustar and PAX (POSIX.1-2017, pax: path and size) and GNU long names and sizes.
+"""
+
+import os
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+from sslcli.errors import DataError
+
+_BLOCK = 512
+_LONGEST = 2**20  # bytes of an extended header; real ones have a few hundred
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
+_KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"5": "folder", b"1": "link", b"2": "link"}
+
+
+class Member(NamedTuple):
+    """One entry of an archive; `kind` is file, folder, link or other."""
+
+    kind: str
+    path: bytes
+    offset: int
+    size: int
+
+
+class Headers:
+    """Iterate over the members of an open archive; never reads their content.
+
+    Args:
+        file: Descriptor of the open archive.
+        name: Its name, for errors.
+
+    Attributes:
+        length: Bytes of the archive.
+        digest: Hash of every header seen.
+    """
+
+    def __init__(self, file: int, name: str) -> None:
+        self.file, self.name, self.length = file, name, os.fstat(file).st_size
+        self.digest = blake2b(digest_size=16)
+
+    def __iter__(self) -> Iterator[Member]:
+        """Yield members in archive order, raising DataError at the first damage."""
+        position, records = 0, dict[bytes, bytes]()
+        while header := self._header(position):
+            kind, size = header[156:157], _number(header[124:136])
+            position += _BLOCK
+            if kind == b"x":
+                records |= _records(self._extension(position, size))
+            elif kind == b"L":
+                records[b"path"] = self._extension(position, size).rstrip(b"\0")
+            elif kind not in b"gK":  # global records and long link names say nothing needed here
+                size = int(records.get(b"size", size))
+                yield self._member(header, kind, records, position, size)
+                records = {}
+            position += -(-size // _BLOCK) * _BLOCK
+
+    def _header(self, position: int) -> bytes | None:
+        header = os.pread(self.file, _BLOCK, position)
+        if not any(header):
+            return None  # the mark of the end, or the end itself: some writers leave no mark
+        if position == 0 and not _is_sound(header):
+            raise self._no_tar(header)
+        if not _is_sound(header):
+            raise self._damaged(f"is damaged or cut short at byte {position}")
+        self.digest.update(header)
+        return header
+
+    def _extension(self, position: int, size: int) -> bytes:
+        content = os.pread(self.file, min(size, _LONGEST), position)
+        if len(content) < size:
+            raise self._damaged(f"is damaged or cut short at byte {position}")
+        return content
+
+    def _member(
+        self, header: bytes, kind: bytes, records: dict[bytes, bytes], offset: int, size: int
+    ) -> Member:
+        path = records.get(b"path") or _path(header)
+        if offset + size > self.length:
+            raise self._damaged(f"is cut short within the member {os.fsdecode(path)}")
+        if kind == b"S" or any(key.startswith(b"GNU.sparse") for key in records):
+            raise self._damaged(f"holds the sparse member {os.fsdecode(path)}")
+        is_old_folder = path.endswith(b"/")  # archives older than POSIX have no type for folders
+        return Member("folder" if is_old_folder else _KINDS.get(kind, "other"), path, offset, size)
+
+    def _no_tar(self, header: bytes) -> DataError:
+        packed = next((how for magic, how in _COMPRESSED.items() if header.startswith(magic)), None)
+        if packed:
+            hint = f"unpack it once with {packed} -d; members are read in place by their offset"
+            return DataError(f"the archive is compressed with {packed}", self.name, hint)
+        return DataError("the file is no tar archive", self.name, "make one with: tar cf")
+
+    def _damaged(self, what: str) -> DataError:
+        return DataError(f"the archive {what}", self.name, "download or write it again")
+
+
+def _is_sound(header: bytes) -> bool:
+    if len(header) < _BLOCK or header[148:149] not in b" 01234567":
+        return False
+    return _number(header[148:156]) == 256 + sum(header[:148]) + sum(header[156:])
+
+
+def _number(field: bytes) -> int:
+    """Read octal text, or the base-256 form that GNU tar has for large numbers."""
+    if field[0] & 0x80:
+        return int.from_bytes(field[1:], "big")
+    digits = field.split(b"\0", 1)[0].strip()
+    return int(digits, 8) if digits.isdigit() else 0
+
+
+def _path(header: bytes) -> bytes:
+    name = header[:100].split(b"\0", 1)[0]
+    prefix = header[345:500].split(b"\0", 1)[0]
+    # GNU's magic "ustar  " means that other things stand where POSIX has the prefix
+    return prefix + b"/" + name if prefix and header[257:263] == b"ustar\0" else name
+
+
+def _records(content: bytes) -> dict[bytes, bytes]:
+    """Parse PAX records, each "LENGTH KEY=VALUE" and a newline, LENGTH counting all of it."""
+    records, start = {}, 0
+    while b" " in content[start:]:
+        length = content[start : content.index(b" ", start)]
+        end = start + max(int(length) if length.isdigit() else 0, len(length) + 1)
+        key, _, value = content[start + len(length) + 1 : end - 1].partition(b"=")
+        records[key], start = value, end
+    return records
