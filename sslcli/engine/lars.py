@@ -70,9 +70,8 @@ class LARS(torch.optim.Optimizer):
 
     def _step_group(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
-        updates: Sequence[Tensor] = torch._foreach_add(
-            gradients, parameters, alpha=group["weight_decay"]
-        )
+        decay = group["weight_decay"]
+        updates = list(torch._foreach_add(gradients, parameters, alpha=decay))
         if group["trust"]:
             updates = _adapt(updates, parameters, gradients, group)
         buffers = [self._buffer(p) for p in parameters]
