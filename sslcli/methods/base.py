@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from sslcli.data.batch import Batch
+from sslcli.nn.spread import effective_rank, embedding_std
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ class Output:
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
     carry: Mapping[str, Tensor] = field(default_factory=dict)
     embeddings: Tensor | None = None
+
+    def spread(self) -> dict[str, Tensor]:
+        """Return the collapse monitors of the embeddings, or nothing when there are none."""
+        if self.embeddings is None:
+            return {}
+        return {
+            "embedding_std": embedding_std(self.embeddings),
+            "effective_rank": effective_rank(self.embeddings),
+        }
 
 
 @dataclass(frozen=True)
@@ -97,4 +107,3 @@ def trainable(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Par
     for name, parameter in module.named_parameters(prefix=prefix):
         if parameter.requires_grad:
             yield name, parameter
-

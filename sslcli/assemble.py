@@ -1,0 +1,217 @@
+"""Build what a command needs from a config: the one place that knows data, networks and methods."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sslcli.config.schema import Config
+from sslcli.data.loader import TrainLoader, eval_batches
+from sslcli.data.sources import Source
+from sslcli.data.splits import Splits, Subset, open_splits
+from sslcli.data.views import Views
+from sslcli.engine.checkpoint import Checkpoint
+from sslcli.engine.loop import Training
+from sslcli.engine.optim import build_optimizer
+from sslcli.engine.trainer import Probe
+from sslcli.errors import CheckpointError, ResourceError, UsageError
+from sslcli.evaluate.features import Features, cache_key, extract
+from sslcli.evaluate.knn import evaluate_knn
+from sslcli.methods.base import Method
+from sslcli.methods.registry import method_class
+from sslcli.nn.encoders import build_encoder
+from sslcli.nn.weights import load_encoder_weights
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+ONLINE_BANK, ONLINE_QUERIES = 8_000, 2_000
+EVALUATION_BATCH = 512
+BarFor = Callable[[str], Callable[[int, int], None]]
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that `name` means; "auto" is CUDA when there is one.
+
+    Raises:
+        UsageError: If `name` is no device.
+        ResourceError: If that device is not here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"{name!r} is no device", "--device", "auto, cpu, cuda, cuda:1") from error
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ResourceError(f"there is no {name}: torch sees {count} CUDA devices", "--device")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"{name!r} is not supported", "--device", "use cpu or cuda")
+    return device
+
+
+def build_method(config: Config, device: torch.device | str = "cpu") -> Method:
+    """Return the config's method on `device`; its initial weights follow from the seed."""
+    torch.manual_seed(config.seed)
+    encoder = build_encoder(config.encoder, config.data.image_size)
+    if config.encoder.weights:
+        load_encoder_weights(encoder, config.encoder.weights)
+    return place(method_class(config.method.name)(config.method, encoder), config, device)
+
+
+def place(module: ModuleT, config: Config, device: torch.device | str) -> ModuleT:
+    """Move a module to the device, in the memory format that the config asks for."""
+    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    return module.to(device=device).to(memory_format=layout)
+
+
+def build_training(
+    config: Config,
+    method: Method,
+    source: Source,
+    device: torch.device,
+    precision: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Training:
+    """Return a training at step 0.
+
+    Args:
+        config: What to train and how.
+        method: Already on the device.
+        source: The training part of the data.
+        device: Where to train.
+        precision: "bf16", "fp16" or "fp32".
+        progress: Called while images are decoded.
+
+    Raises:
+        ConfigError: If the data cannot fill a batch.
+    """
+    train = config.train
+    views = Views(config.views, config.data.mean, config.data.std, config.seed)
+    loader = TrainLoader(
+        source,
+        config.data,
+        views,
+        batch_size=train.batch_size // train.accumulate,
+        seed=config.seed,
+        device=device,
+        drop_last=train.drop_last,
+        progress=progress,
+    )
+    training = Training(
+        method=method,
+        model=torch.compile(method) if train.compile else method,
+        optimizer=build_optimizer(method.param_groups(), config.optimizer, train.batch_size),
+        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        loader=loader,
+        config=config,
+        device=device,
+        precision=precision,
+    )
+    training.check()
+    return training
+
+
+def data_facts(splits: Splits) -> dict[str, Any]:
+    """Return what a checkpoint says of the data it was trained on."""
+    train = splits.train
+    return {
+        "data": {
+            "name": train.name,
+            "fingerprint": train.fingerprint,
+            "images": len(train),
+            "classes": list(train.class_names),
+        }
+    }
+
+
+def load_encoder(checkpoint: Checkpoint, device: torch.device) -> nn.Module:
+    """Rebuild a checkpoint's encoder with its weights.
+
+    Raises:
+        CheckpointError: If its tensors do not fit the config it carries.
+    """
+    config = checkpoint.config
+    encoder = build_encoder(config.encoder, config.data.image_size)
+    try:
+        encoder.load_state_dict(checkpoint.tensors("encoder."))
+    except RuntimeError as error:
+        what = f"the weights do not fit the config: {str(error).splitlines()[0]}"
+        raise CheckpointError(what, str(checkpoint.path), "the file was altered") from error
+    return place(encoder, config, device).eval()
+
+
+def features_of(
+    encoder: nn.Module,
+    source: Source,
+    config: Config,
+    device: torch.device,
+    precision: str,
+    *,
+    cache: Path | None = None,
+    bar: BarFor | None = None,
+) -> Features:
+    """Run the encoder over every image of a source, resized and centre-cropped."""
+    return extract(
+        encoder,
+        eval_batches(source, config.data, EVALUATION_BATCH, device),
+        device=device,
+        precision=precision,
+        cache=cache,
+        key=cache_key(encoder, source.fingerprint, config.data) if cache else "",
+        progress=bar(f"features of {source.name}") if bar else None,
+        total=len(source),
+    )
+
+
+def labels_of(source: Source, features: Features) -> Tensor:
+    """Return the class of each feature row, [N] int64.
+
+    Raises:
+        UsageError: If the data has no labels.
+    """
+    if source.labels is None:
+        hint = "use a folder or archive with one sub-folder a class, or a .csv with a label column"
+        raise UsageError("this needs labels, and the data has none", source.name, hint)
+    return torch.from_numpy(np.asarray(source.labels))[features.rows]
+
+
+def online_knn(
+    config: Config, source: Source, device: torch.device, precision: str
+) -> Probe | None:
+    """Return a probe that measures kNN on a slice of the training data; None without labels.
+
+    The slice is fixed by the seed: up to 2,000 queries against up to 8,000 others, so the test
+    part stays out of it.
+    """
+    if source.labels is None or len(np.unique(source.labels)) < 2:
+        return None
+    order = np.random.default_rng(config.seed).permutation(len(source))
+    cut = min(ONLINE_QUERIES, len(source) // 5)
+    queries = Subset(source, np.sort(order[:cut]))
+    bank = Subset(source, np.sort(order[cut : cut + ONLINE_BANK]))
+    wanted = min(config.evaluation.k, len(bank))
+
+    def probe(method: Method) -> dict[str, float]:
+        kept, asked = (
+            features_of(method.encoder, part, config, device, precision) for part in (bank, queries)
+        )
+        measured = evaluate_knn(
+            kept.features,
+            labels_of(bank, kept),
+            asked.features,
+            labels_of(queries, asked),
+            k=wanted,
+            temperature=config.evaluation.temperature,
+            num_classes=len(source.class_names),
+        )
+        return {"online_knn_top1": measured.top1}
+
+    return probe
+
+
+def open_data(config: Config, bar: BarFor | None = None) -> Splits:
+    """Open the config's data set in its two parts."""
+    return open_splits(config.data, config.seed, bar("reading the data") if bar else None)

@@ -1,0 +1,50 @@
+"""`ssl data`: which data sets there are, and what is wrong with yours."""
+
+from typing import Annotated
+
+from typer import Argument, Typer
+
+from sslcli.cli import options
+
+app = Typer(help="List built-in data sets; check your own.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(data_root: options.DataRoot = None, json: options.Json = False) -> None:
+    """List the built-in data sets and whether they are here.
+
+    ssl data list
+    """
+    from dataclasses import asdict
+
+    from sslcli.cli.show import Show
+    from sslcli.data.check import available
+
+    show = Show("data list", as_json=json)
+    found = [asdict(each) for each in available(data_root or "data")]
+    show.table("", list(found[0]), [list(row.values()) for row in found])
+    show.result(data=found)
+
+
+@app.command("check")
+def check(
+    data: Annotated[str, Argument(metavar="DATA", help="Anything that --data takes.")],
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Read every image and report all that is wrong with a data set in one go.
+
+    Exits with 3 when something is an error.
+
+    ssl data check photos/
+    """
+    from sslcli.cli.checking import show_report
+    from sslcli.cli.show import Show
+    from sslcli.cli.watch import Bar
+    from sslcli.data.check import check as check_data
+
+    show = Show("data check", as_json=json, quiet=quiet)
+    bar = Bar(show, "reading")
+    show_report(check_data(data, root=data_root or "data", download=download, progress=bar), show)

@@ -1,0 +1,106 @@
+"""Write features to a file that numpy or a data frame reads."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sslcli import assemble
+from sslcli.cli.evaluation import DataChoice
+from sslcli.cli.show import Show
+from sslcli.cli.watch import Bar
+from sslcli.config.presets import revise
+from sslcli.data.sources import open_source
+from sslcli.engine.checkpoint import load_checkpoint
+from sslcli.engine.files import write_atomically
+from sslcli.engine.precision import resolve_precision
+from sslcli.errors import UsageError
+
+WRITERS = (".npz", ".parquet")
+
+
+def write_embeddings(
+    ckpt: str,
+    choice: DataChoice,
+    out: str,
+    part: Literal["all", "train", "test"],
+    show: Show,
+    *,
+    set_: Sequence[str],
+    device: str,
+    precision: str | None,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Extract and write; see `ssl embed`."""
+    path = Path(out)
+    _check(path, overwrite)
+    checkpoint = load_checkpoint(ckpt)
+    named = choice.named() | ({"train.precision": precision} if precision else {})
+    config = revise(checkpoint.config, named, set_)
+    data = config.data
+    source = open_source(
+        data.source,
+        part=None if part == "all" else part,
+        root=data.root,
+        download=data.download,
+        progress=Bar(show, "reading the data"),
+    )
+    where = assemble.pick_device(device)
+    arithmetic, _ = resolve_precision(config.train.precision, where)
+    show.talk(f"{len(source):,} images of {source.name} to {path}, {where}, {arithmetic}")
+    if dry_run:
+        show.result(dry_run=True, images=len(source), path=str(path))
+        return
+    encoder = assemble.load_encoder(checkpoint, where)
+    found = assemble.features_of(
+        encoder, source, config, where, arithmetic, bar=lambda what: Bar(show, what)
+    )
+    columns: dict[str, np.ndarray] = {
+        "features": found.features.numpy(),
+        "rows": found.rows.numpy(),
+    }
+    if source.labels is not None:
+        columns["labels"] = source.labels[columns["rows"]]
+        columns["class_names"] = np.array(source.class_names)
+    columns["files"] = np.array([source.describe(int(row)) for row in columns["rows"]])
+    write = _write_npz if path.suffix == ".npz" else _write_parquet
+    write_atomically(path, lambda temporary: write(temporary, columns))
+    rows = [(name, "x".join(map(str, column.shape))) for name, column in columns.items()]
+    show.table("", ("array", "shape"), rows)
+    show.result(path=str(path), data=source.name, arrays=dict(rows))
+
+
+def _check(path: Path, overwrite: bool) -> None:
+    if path.suffix not in WRITERS:
+        raise UsageError(f"{path} is no known kind of file", "--out", "end it in .npz or .parquet")
+    if path.exists() and not overwrite:
+        raise UsageError("this file exists", str(path), "choose another name or add --overwrite")
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            hint = "pip install 'sslcli[parquet]', or write .npz"
+            raise UsageError(".parquet needs pyarrow", "--out", hint) from error
+
+
+def _write_npz(path: Path, columns: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **columns)
+
+
+def _write_parquet(path: Path, columns: dict[str, np.ndarray]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    names = columns.get("class_names")
+    table: dict[str, Any] = {
+        "row": columns["rows"],
+        "file": columns["files"].tolist(),
+        "feature": list(columns["features"]),
+    }
+    if names is not None:
+        table["label"] = columns["labels"]
+        table["class_name"] = names[columns["labels"]].tolist()
+    parquet.write_table(pyarrow.table(table), path)

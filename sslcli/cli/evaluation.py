@@ -1,0 +1,190 @@
+"""What every evaluation does: open checkpoint, data and encoder; run it; publish the numbers."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sslcli.cli.show import Show
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from sslcli.config.schema import Config
+    from sslcli.data.sources import Source
+    from sslcli.data.splits import Splits
+    from sslcli.engine.checkpoint import Checkpoint
+
+METRICS = ("top1", "top5", "n")
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """The options that say which data an evaluation uses."""
+
+    data: str | None = None
+    test: str | None = None
+    data_root: str | None = None
+    download: bool = False
+
+    def named(self) -> dict[str, Any]:
+        """Return them as config fields; a new data set brings its own test part."""
+        fields = {
+            "data.source": self.data,
+            "data.test": self.test,
+            "data.root": self.data_root,
+            "data.download": self.download or None,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A checkpoint's encoder and the data to evaluate it on."""
+
+    checkpoint: "Checkpoint"
+    config: "Config"
+    splits: "Splits"
+    encoder: "nn.Module"
+    device: "torch.device"
+    precision: str
+    show: Show
+    started: float
+
+    def features(self, source: "Source") -> "tuple[Tensor, Tensor]":
+        """Return the features [N, D] and classes [N] of a labelled source."""
+        from sslcli import assemble
+
+        found = self.bare_features(source)
+        return found.features, assemble.labels_of(source, found)
+
+    def bare_features(self, source: "Source") -> Any:
+        """Return the features of any source, from the cache when it has them."""
+        from sslcli import assemble
+        from sslcli.cli.watch import Bar
+
+        found = assemble.features_of(
+            self.encoder,
+            source,
+            self.config,
+            self.device,
+            self.precision,
+            cache=self.checkpoint.run / "features",
+            bar=lambda what: Bar(self.show, what),
+        )
+        if found.note:
+            self.show.warn(found.note)
+        return found
+
+    def publish(self, metrics: Mapping[str, Any], require: Sequence[str], **more: Any) -> None:
+        """Print the numbers, append them to results.jsonl, then hold them to the requirements."""
+        from sslcli.config.presets import config_hash
+        from sslcli.engine.checkpoint import versions
+        from sslcli.engine.run import append_line, timestamp
+        from sslcli.evaluate.requirement import Requirement, enforce
+
+        shown = {key: value for key, value in metrics.items() if value is not None}
+        record = {
+            "checkpoint": str(self.checkpoint.path),
+            "step": self.checkpoint.facts.get("step"),
+            "data": {"train": self.splits.train.name, "test": self.splits.test.name,
+                     "note": self.splits.note},
+            "metrics": shown,
+            "seconds": round(time.perf_counter() - self.started, 2),
+            "device": str(self.device),
+            "precision": self.precision,
+            "versions": versions(),
+            "config_hash": config_hash(self.config),
+            **more,
+        }  # fmt: skip
+        numbers = {k: v for k, v in shown.items() if isinstance(v, int | float)}
+        self.show.table("", ("metric", "value"), list(numbers.items()))
+        for name, value in shown.items():
+            if name not in numbers:
+                self.show.talk(f"{name}: {value}")
+        line = {"time": timestamp(), "command": self.show.command, **record}
+        append_line(self.checkpoint.run / "results.jsonl", line)
+        self.show.result(**record)
+        enforce([Requirement.parse(text) for text in require], numbers)
+
+
+def open_evaluation(
+    ckpt: str,
+    choice: DataChoice,
+    show: Show,
+    *,
+    set_: Sequence[str] = (),
+    seed: int | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    require: Sequence[str] = (),
+) -> Evaluation:
+    """Check every option, then load the checkpoint's encoder and open the data."""
+    from sslcli.config.presets import revise
+    from sslcli.engine.checkpoint import load_checkpoint
+    from sslcli.evaluate.requirement import Requirement
+
+    for text in require:
+        Requirement.parse(text)
+    checkpoint = load_checkpoint(ckpt)
+    named = choice.named()
+    if choice.data and not choice.test:
+        named["data.test"] = None
+    if seed is not None:
+        named["seed"] = seed
+    if precision:
+        named["train.precision"] = precision
+    config = revise(checkpoint.config, named, set_)
+    return _open(checkpoint, config, device, show)
+
+
+def _open(checkpoint: "Checkpoint", config: "Config", device: str, show: Show) -> Evaluation:
+    from sslcli import assemble
+    from sslcli.cli.watch import Bar
+    from sslcli.engine.precision import resolve_precision
+
+    where = assemble.pick_device(device)
+    arithmetic, _ = resolve_precision(config.train.precision, where)
+    encoder = assemble.load_encoder(checkpoint, where)
+    splits = assemble.open_data(config, lambda what: Bar(show, what))
+    counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
+    show.talk(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
+    show.talk(f"data {splits.train.name}: {counts}; {splits.note}")
+    show.talk(f"device {where}, precision {arithmetic}, seed {config.seed}")
+    return Evaluation(
+        checkpoint, config, splits, encoder, where, arithmetic, show, time.perf_counter()
+    )
+
+
+def untrained(evaluation: Evaluation) -> Evaluation:
+    """Return the same evaluation of an encoder with fresh weights of the config's seed."""
+    from dataclasses import replace
+
+    from sslcli import assemble
+
+    encoder = assemble.build_method(evaluation.config, evaluation.device).encoder.eval()
+    return replace(evaluation, encoder=encoder)
+
+
+def over_seeds(
+    seeds: str | None, default: int, run: Callable[[int], Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run once, or once a seed; return the metrics (means over seeds) and what --seeds adds."""
+    from dataclasses import asdict
+
+    from sslcli.evaluate.seeds import parse_seeds, summarise
+
+    if not seeds:
+        return dict(run(default)), {}
+    chosen = parse_seeds(seeds)
+    results = [run(seed) for seed in chosen]
+    numeric = [
+        {k: v for k, v in r.items() if k in ("top1", "top5") and v is not None} for r in results
+    ]
+    summary = summarise(numeric)
+    means = {**results[0], **{name: each.mean for name, each in summary.items()}}
+    means |= {f"{name}_deviation": each.deviation for name, each in summary.items()}
+    return means | {"seeds": len(chosen)}, {
+        "over_seeds": {k: asdict(v) for k, v in summary.items()}
+    }

@@ -1,0 +1,67 @@
+"""`ssl knn-eval`: weighted nearest neighbours on frozen features."""
+
+from typing import Annotated, Literal
+
+from typer import Option
+
+from sslcli.cli import options
+
+
+def knn_eval(
+    ckpt: options.Checkpoint,
+    data: options.Data = None,
+    test: options.Test = None,
+    k: Annotated[int | None, Option("--k", min=1, help="Neighbours that vote [preset].")] = None,
+    temperature: Annotated[
+        float | None, Option("--temperature", min=1e-6, help="Of exp(cosine / T) [preset].")
+    ] = None,
+    index: Annotated[
+        Literal["flat", "ivf", "hnsw"],
+        Option("--index", help="flat is exact; the others report their recall."),
+    ] = "flat",
+    baseline: Annotated[
+        bool, Option("--baseline", help="Also measure the untrained encoder and raw pixels.")
+    ] = False,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    require: options.Require = None,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Classify the test images by a vote of the nearest training images.
+
+    Features are L2-normalised; each of the k neighbours votes with exp(cosine / T) (Wu et al.
+    2018, arXiv:1805.01978, section 3.4).
+
+    ssl knn-eval runs/simsiam-digits --require 'top1>=0.9'
+    """
+    from sslcli.cli.evaluation import DataChoice, open_evaluation, untrained
+    from sslcli.cli.show import Show
+    from sslcli.cli.watch import Bar
+
+    show = Show("knn-eval", as_json=json, quiet=quiet)
+    choice = DataChoice(data, test, data_root, download)
+    evaluation = open_evaluation(
+        ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
+        require=require or [],
+    )  # fmt: skip
+    if dry_run:
+        show.result(dry_run=True)
+        return
+    from sslcli.cli.measure import knn, pixels_knn
+
+    settings = evaluation.config.evaluation
+    k, temperature = k or settings.k, temperature or settings.temperature
+    bar = Bar(show, "voting")
+    measured = knn(evaluation, k, temperature, index, bar)
+    metrics = measured.as_dict()
+    if baseline:
+        fresh = knn(untrained(evaluation), k, temperature, index, bar)
+        metrics["top1_untrained"] = fresh.top1
+        metrics["top1_pixels"] = pixels_knn(evaluation, k, temperature).top1
+    evaluation.publish(metrics, require or [])

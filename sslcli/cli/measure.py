@@ -1,0 +1,52 @@
+"""The evaluations that commands offer, as calls on an open evaluation."""
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from torch import nn
+
+from sslcli.cli.evaluation import Evaluation
+from sslcli.cli.watch import Bar
+from sslcli.evaluate.knn import KNNAccuracy, evaluate_knn
+from sslcli.evaluate.linear import evaluate_linear, fit_linear
+
+
+def knn(
+    evaluation: Evaluation,
+    k: int,
+    temperature: float,
+    index: Literal["flat", "ivf", "hnsw"] = "flat",
+    bar: Bar | None = None,
+) -> KNNAccuracy:
+    """Return the accuracy of the weighted vote on the test part."""
+    train, labels = evaluation.features(evaluation.splits.train)
+    test, right = evaluation.features(evaluation.splits.test)
+    classes = len(evaluation.splits.train.class_names)
+    return evaluate_knn(
+        train, labels, test, right,
+        k=k, temperature=temperature, num_classes=classes, kind=index, progress=bar,
+    )  # fmt: skip
+
+
+def pixels_knn(evaluation: Evaluation, k: int, temperature: float) -> KNNAccuracy:
+    """Return the accuracy of the same vote on normalised pixels."""
+    flat = replace(evaluation, encoder=nn.Flatten(), precision="fp32")
+    return knn(flat, k, temperature)
+
+
+class FeatureProbe:
+    """A linear classifier on cached features; call it with a seed."""
+
+    def __init__(self, evaluation: Evaluation, solver: Literal["lbfgs", "sgd"]) -> None:
+        self.evaluation, self.solver = evaluation, solver
+
+    def __call__(self, seed: int) -> dict[str, Any]:
+        """Fit on the training part and return the accuracy on the test part."""
+        splits = self.evaluation.splits
+        train, labels = self.evaluation.features(splits.train)
+        test, right = self.evaluation.features(splits.test)
+        bar = Bar(self.evaluation.show, "fitting")
+        classes = len(splits.train.class_names)
+        probe = fit_linear(train, labels, classes, solver=self.solver, seed=seed, progress=bar)
+        measured = evaluate_linear(probe, test, right).as_dict()
+        return {**measured, "l2": probe.l2, "fit_seconds": round(probe.seconds, 2)}

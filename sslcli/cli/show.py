@@ -1,0 +1,107 @@
+"""What a person or a script sees: results on stdout, talk and errors on stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sslcli.errors import SslError
+
+JSON_SCHEMA = 1
+
+
+class Show:
+    """The two streams of one command.
+
+    Args:
+        command: The command's name, for the JSON object.
+        as_json: Print one JSON object on stdout and nothing else there.
+        quiet: Print no talk.
+    """
+
+    def __init__(self, command: str, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.command, self.as_json, self.quiet = command, as_json, quiet
+        self.err = console(stderr=True)
+        self.out = console(stderr=False)
+
+    def talk(self, text: str) -> None:
+        """Say one line on stderr."""
+        if not self.quiet:
+            self.err.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Say one line on stderr even when quiet."""
+        self.err.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def data(self, text: str) -> None:
+        """Print text on stdout, unless the JSON object will be all of it."""
+        if not self.as_json:
+            self.out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Print a table on stdout; tab-separated lines when stdout is no terminal."""
+        if self.as_json:
+            return
+        if not self.out.is_terminal:
+            lines = ["\t".join(columns), *("\t".join(map(cell, row)) for row in rows)]
+            self.out.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+            return
+        shown = Table(title=title or None, title_justify="left", header_style="bold")
+        for column in columns:
+            shown.add_column(column, overflow="fold")
+        for row in rows:
+            shown.add_row(*map(cell, row))
+        self.out.print(shown, markup=False)
+
+    def result(self, **fields: Any) -> None:
+        """Print the JSON object, when that was asked for."""
+        if self.as_json:
+            print_json({"schema": JSON_SCHEMA, "command": self.command, **fields})
+
+
+def console(*, stderr: bool) -> Console:
+    """Return a console without colour or animation off a terminal or under NO_COLOR."""
+    plain = bool(os.environ.get("NO_COLOR"))
+    return Console(stderr=stderr, no_color=plain, force_terminal=False if plain else None)
+
+
+def cell(value: Any) -> str:
+    """Return a value as a table shows it."""
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+    return str(value)
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON object on stdout; numbers that JSON lacks become strings."""
+    sys.stdout.write(json.dumps(content, default=str, allow_nan=True) + "\n")
+    sys.stdout.flush()
+
+
+def show_error(error: SslError, *, as_json: bool) -> None:
+    """Print every fault as error, where and hint on stderr, and as JSON on stdout if asked."""
+    err = console(stderr=True)
+    for fault in error.faults():
+        for label, text in (("error", fault.what), ("where", fault.where), ("hint", fault.hint)):
+            if text:
+                style = "bold red" if label == "error" else "dim"
+                err.print(f"{label}:", style=style, end=" ", highlight=False)
+                err.print(str(text), markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        faults = [{"error": f.what, "where": str(f.where), "hint": f.hint} for f in error.faults()]
+        print_json({"schema": JSON_SCHEMA, "exit_code": int(error.exit_code), "errors": faults})
+
+
+def crash_log(text: str) -> Path:
+    """Keep a traceback where the user can find it and return the file's path."""
+    import tempfile
+
+    descriptor, name = tempfile.mkstemp(prefix="sslcli-", suffix=".log")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    return Path(name)

@@ -1,0 +1,132 @@
+"""Checkpoints without pickles: weights in safetensors, what describes them in its metadata.
+
+`checkpoint.safetensors` holds a method's whole state dict, so the encoder's tensors begin with
+"encoder."; the metadata rebuilds the model and names the preset, the data and the software.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import sslcli
+from sslcli.config.schema import Config
+from sslcli.errors import CheckpointError
+
+SCHEMA = 1
+NAME = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's description; `tensors()` reads the weights themselves.
+
+    Attributes:
+        path: The file.
+        config: What it was trained with.
+        facts: Step, epoch, data fingerprint, class names, software versions, last metrics.
+    """
+
+    path: Path
+    config: Config
+    facts: dict[str, Any]
+
+    @property
+    def run(self) -> Path:
+        """The folder that results about this checkpoint belong in."""
+        return self.path.parent
+
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
+        """Return the tensors whose names begin with `prefix`, which is removed."""
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+                return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+        except (SafetensorError, OSError) as error:
+            raise _damaged(self.path, error) from error
+
+
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], config: Config, facts: Mapping[str, Any]
+) -> None:
+    """Write one file with tensors and their description; the caller makes it atomic."""
+    described = {
+        "schema": SCHEMA,
+        "config": config.model_dump(mode="json"),
+        "facts": {**facts, "versions": versions()},
+    }
+    save_file(storable(tensors), path, metadata={"sslcli": json.dumps(described)})
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read the description of a checkpoint file, or of a run directory's checkpoint.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, not ours, or from a newer schema.
+    """
+    path = Path(path)
+    file = path / NAME if path.is_dir() else path
+    if not file.is_file():
+        hint = "name a checkpoint.safetensors or the folder of a finished or stopped run"
+        raise CheckpointError("there is no checkpoint here", str(file), hint)
+    if file.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"}:
+        hint = "a pickle can run code when it is read; convert it to safetensors first"
+        raise CheckpointError("pickled checkpoints are not read", str(file), hint)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(file, error) from error
+    return _describe(file, metadata)
+
+
+def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
+    if "sslcli" not in metadata:
+        hint = "start from bare weights with --set encoder.weights=FILE"
+        raise CheckpointError("these tensors come without sslcli's description", str(file), hint)
+    try:
+        described = json.loads(metadata["sslcli"])
+        if described["schema"] > SCHEMA:
+            hint = f"this sslcli is {sslcli.__version__}; install the one that wrote it"
+            raise CheckpointError("this checkpoint is from a newer sslcli", str(file), hint)
+        return Checkpoint(file, Config.model_validate(described["config"]), described["facts"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        kind = "config" if isinstance(error, ValidationError) else "description"
+        raise CheckpointError(
+            f"the checkpoint's {kind} cannot be read", str(file), str(error).splitlines()[0]
+        ) from error
+
+
+def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors that share no memory, as safetensors wants them."""
+    kept: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().contiguous()
+        address = tensor.untyped_storage().data_ptr()
+        shared = address in seen or tensor.untyped_storage().nbytes() != tensor.nbytes
+        kept[name] = tensor.clone() if shared else tensor
+        seen.add(address)
+    return kept
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides a number."""
+    return {
+        "sslcli": sslcli.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def _damaged(file: Path, error: Exception) -> CheckpointError:
+    hint = "copy it again, or resume the run and let it write a new one"
+    return CheckpointError(f"the checkpoint cannot be read: {error}", str(file), hint)

@@ -1,0 +1,148 @@
+"""The training loop of every method: call it, backward, step, tell it the step is done."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from sslcli.config.schema import Config
+from sslcli.data.batch import Batch
+from sslcli.engine.optim import clip_gradients
+from sslcli.engine.precision import autocast
+from sslcli.engine.schedule import set_rates
+from sslcli.errors import ConfigError
+from sslcli.methods.base import Method, Output, Progress
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """Batches of an epoch, in an order that depends on nothing but the seed and the epoch."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number `start` on."""
+
+
+@dataclass
+class Training:
+    """What a step works on.
+
+    Attributes:
+        method: The method itself, whose hooks the loop calls.
+        model: What `forward` goes through: the method, compiled or wrapped for many processes.
+        optimizer: Made by `engine.optim.build_optimizer` from the method's groups.
+        scaler: Scales the loss under fp16 and does nothing otherwise.
+        loader: Batches of this process; `train.accumulate` of them make one step.
+        config: The run's config.
+        device: Where the tensors live.
+        precision: "bf16", "fp16" or "fp32", resolved.
+        step: Optimiser steps done.
+    """
+
+    method: Method
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    loader: Loader
+    config: Config
+    device: torch.device
+    precision: str
+    step: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in one pass over the data."""
+        return len(self.loader) // self.config.train.accumulate
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.config.train.duration.steps(self.steps_per_epoch)
+
+    @property
+    def progress(self) -> Progress:
+        """Where training stands."""
+        return Progress(self.step, self.total_steps, self.steps_per_epoch)
+
+    def check(self) -> None:
+        """Raise ConfigError when the data cannot fill one step or the run has no step."""
+        train = self.config.train
+        if self.steps_per_epoch == 0:
+            hint = "choose a smaller train.batch_size, or more data"
+            what = f"the data cannot fill one batch of {train.batch_size}"
+            raise ConfigError(what, "train.batch_size", hint)
+        if self.total_steps == 0:
+            raise ConfigError(
+                f"{train.duration} is no step at all", "train.duration", "lengthen it"
+            )
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step leaves for the log; every tensor stays on the device.
+
+    Attributes:
+        loss: Mean loss of the step's parts, scalar.
+        output: The last part's output.
+        grad_norm: Norm before clipping, scalar; None without clipping.
+    """
+
+    loss: Tensor
+    output: Output
+    grad_norm: Tensor | None
+
+
+def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
+    """Make one optimiser step from the mean loss of `batches`, never waiting for the device."""
+    method, optimizer, scaler = training.method, training.optimizer, training.scaler
+    progress = training.progress
+    set_rates(
+        optimizer, training.config, progress.step, progress.total_steps, progress.steps_per_epoch
+    )
+    optimizer.zero_grad(set_to_none=True)
+    outputs = []
+    for batch in batches:
+        with autocast(training.device, training.precision):
+            output = training.model(batch, progress)
+        scaler.scale(output.loss / len(batches)).backward()
+        outputs.append(output)
+    scaler.unscale_(optimizer)
+    method.before_step(progress)
+    grad_norm = clip_gradients(method.parameters(), training.config.optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    training.step += 1
+    with torch.no_grad():
+        method.after_step(training.progress, _joined(outputs))
+    loss = torch.stack([output.loss.detach() for output in outputs]).mean()
+    return StepResult(loss, outputs[-1], grad_norm)
+
+
+def _joined(outputs: Sequence[Output]) -> dict[str, Tensor]:
+    """Join what the parts of an accumulated step carry, along the batch."""
+    if len(outputs) == 1:
+        return dict(outputs[0].carry)
+    return {
+        name: torch.cat([output.carry[name] for output in outputs]) for name in outputs[0].carry
+    }
+
+
+def steps(training: Training) -> Iterator[list[Batch]]:
+    """Yield the batches of each step still to do, from the middle of an epoch if need be."""
+    parts = training.config.train.accumulate
+    while training.step < training.total_steps:
+        epoch, done = divmod(training.step, training.steps_per_epoch)
+        batches = training.loader.epoch(epoch, start=done * parts)
+        for _ in range(min(training.steps_per_epoch - done, training.total_steps - training.step)):
+            yield list(islice(batches, parts))
+
+
+def learning_rate(training: Training) -> float:
+    """Return the rate of the first group that follows the schedule."""
+    groups: list[dict[str, Any]] = training.optimizer.param_groups
+    return float(next((g for g in groups if not g["constant_lr"]), groups[0])["lr"])

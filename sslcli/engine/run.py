@@ -1,0 +1,86 @@
+"""The run directory: what a training run or an evaluation leaves behind.
+
+config.toml             the resolved config; feed it back with --config
+checkpoint.safetensors  the newest weights, self-describing
+state/                  resumable states
+metrics.jsonl           one line each logging step
+results.jsonl           one line each evaluation
+figures/, tensorboard/
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sslcli.engine.files import storage_fault
+from sslcli.engine.state import has_state
+from sslcli.errors import CheckpointError, UsageError
+
+CONFIG = "config.toml"
+
+
+def create_run(folder: Path, *, overwrite: bool) -> None:
+    """Make an empty run directory.
+
+    Raises:
+        UsageError: If something is there and `overwrite` is off, or it is no run directory.
+        ResourceError: If the folder cannot be made.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not overwrite:
+            hint = "choose another --out, go on with --resume, or replace it with --overwrite"
+            raise UsageError("this folder already holds something", str(folder), hint)
+        if not (folder / CONFIG).is_file():
+            hint = "--overwrite replaces runs only; choose another --out"
+            raise UsageError("this folder is not a run directory", str(folder), hint)
+        shutil.rmtree(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_fault(error, folder) from error
+
+
+def resumable_run(folder: Path) -> Path:
+    """Return the run's config file.
+
+    Raises:
+        CheckpointError: If the folder is no run or has no state; never a silent fresh start.
+    """
+    hint = "leave out --resume to start it"
+    if not (folder / CONFIG).is_file():
+        raise CheckpointError("there is no run to resume", str(folder), hint)
+    if not has_state(folder):
+        hint = "it stopped before its first save; start it again with --overwrite"
+        raise CheckpointError("this run has no state to resume from", str(folder), hint)
+    return folder / CONFIG
+
+
+def append_line(file: Path, row: Mapping[str, Any]) -> None:
+    """Append one JSON line."""
+    try:
+        with file.open("a", encoding="utf-8") as opened:
+            opened.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise storage_fault(error, file) from error
+
+
+def truncate_metrics(file: Path, step: int) -> None:
+    """Drop the lines of a log that lie after `step`, which a resumed run writes again."""
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue  # a line that a killed process left half-written
+    file.write_text("".join(kept), encoding="utf-8")
+
+
+def timestamp() -> str:
+    """Return the time in UTC, as ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

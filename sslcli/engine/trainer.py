@@ -1,0 +1,112 @@
+"""Run a training from its first or last saved step to its end: log, save, resume, stop."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sslcli.engine.checkpoint import save_checkpoint
+from sslcli.engine.collective import rank
+from sslcli.engine.log import Log
+from sslcli.engine.loop import Training, steps, train_step
+from sslcli.engine.state import (
+    newest_state,
+    pack_optimizer,
+    random_state,
+    restore_random_state,
+    save_state,
+    unpack_optimizer,
+)
+from sslcli.engine.stop import Stop
+from sslcli.methods.base import Method
+
+Probe = Callable[[Method], dict[str, float]]
+
+
+def train(
+    training: Training,
+    run: Path,
+    facts: Mapping[str, Any],
+    log: Log,
+    stop: Stop,
+    probe: Probe | None = None,
+) -> dict[str, Any]:
+    """Train to the end of the run and return the last value of every metric.
+
+    Args:
+        training: What to train, at the step to go on from.
+        run: The run directory.
+        facts: What the checkpoint says of the data.
+        log: Where metrics go.
+        stop: Asked after every step.
+        probe: Called now and then to measure the encoder, such as online kNN.
+
+    Raises:
+        StoppedError: If it was told to stop; the state is saved.
+        UnhealthyError: If the loss is not finite; the last saved state is intact.
+    """
+    plan = training.config.train
+    per_epoch, total = training.steps_per_epoch, training.total_steps
+    log_every = max(1, plan.log_every.steps(per_epoch, total))
+    save_every = max(1, plan.checkpoint_every.steps(per_epoch, total))
+    online = training.config.evaluation.online_every
+    probe_every = max(1, online.steps(per_epoch, total)) if online and probe else 0
+    for batches in steps(training):
+        result = train_step(training, batches)
+        log.add(training, result)
+        step, stopping = training.step, stop.reason()
+        saving = step % save_every == 0 or step == total or bool(stopping)
+        # A row before each save, so that no state is saved of a run that is no longer healthy.
+        if step % log_every == 0 or saving:
+            log.row(training, result)
+        if not saving and not (probe_every and step % probe_every == 0):
+            continue
+        log.pause()
+        if probe and probe_every and (step % probe_every == 0 or step == total):
+            log.write({"step": step, **probe(training.method)})
+        if saving:
+            save(training, run, {**facts, "metrics": log.last})
+        log.go_on()
+        if stopping and step < total:
+            raise stop.error(step, str(run))
+    return log.last
+
+
+def save(training: Training, run: Path, facts: Mapping[str, Any]) -> None:
+    """Save everything that `resume` needs."""
+    tensors, groups = pack_optimizer(training.optimizer)
+    described = {**facts, "step": training.step, "epoch": training.progress.epoch}
+    local = {f"random.{name}": value for name, value in random_state().items()}
+    local |= {f"local.{name}": value for name, value in training.method.local_state().items()}
+    save_state(
+        run,
+        training.step,
+        lambda path: save_checkpoint(
+            path, training.method.state_dict(), training.config, described
+        ),
+        {"optimizer": tensors, f"rank-{rank()}": local},
+        {"optimizer": groups, "scaler": training.scaler.state_dict(), "metrics": facts["metrics"]},
+        training.config.train.keep,
+    )
+
+
+def resume(training: Training, run: Path) -> list[str]:
+    """Put `training` where the newest whole state left it; return remarks about damaged ones.
+
+    Raises:
+        CheckpointError: If no state is whole.
+    """
+    state, remarks = newest_state(run)
+    training.method.load_state_dict(state.tensors("model"))
+    unpack_optimizer(training.optimizer, state.tensors("optimizer"), state.scalars["optimizer"])
+    if state.scalars["scaler"]:
+        training.scaler.load_state_dict(state.scalars["scaler"])
+    local = state.tensors(f"rank-{rank()}")
+    restore_random_state(_under("random.", local))
+    for name, value in _under("local.", local).items():
+        training.method.local_state()[name].copy_(value)
+    training.step = state.step
+    return remarks
+
+
+def _under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

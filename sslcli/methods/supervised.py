@@ -1,0 +1,68 @@
+"""Supervised training on top of an encoder, in the same loop as every other method."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sslcli.config.methods import FinetuneConfig, LinearProbeConfig
+from sslcli.data.batch import Batch
+from sslcli.methods.base import Method, Output, Progress
+
+
+class LinearProbe(Method):
+    """Train a linear classifier on a frozen encoder that stays in evaluation mode.
+
+    Zhang et al. 2016 and every paper since: BatchNorm statistics are those of pre-training, and
+    the classifier sees augmented views, crops and flips as a rule.
+
+    Args:
+        config: The number of classes.
+        encoder: Frozen here.
+    """
+
+    def __init__(self, config: LinearProbeConfig, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False)
+        self.classifier = nn.Linear(encoder.feature_dim, config.num_classes)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def train(self, mode: bool = True) -> "LinearProbe":
+        """Switch the classifier alone."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(self, batch: Batch, progress: Progress) -> Output:
+        """Return the cross-entropy in nats."""
+        with torch.no_grad():
+            features = self.encoder(batch.views[0])
+        return _classify(self.classifier(features), batch)
+
+
+class Finetune(Method):
+    """Train the encoder and a linear classifier together.
+
+    Args:
+        config: The number of classes.
+        encoder: Where training starts.
+    """
+
+    def __init__(self, config: FinetuneConfig, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Linear(encoder.feature_dim, config.num_classes)
+        nn.init.zeros_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, batch: Batch, progress: Progress) -> Output:
+        """Return the cross-entropy in nats."""
+        return _classify(self.classifier(self.encoder(batch.views[0])), batch)
+
+
+def _classify(logits: torch.Tensor, batch: Batch) -> Output:
+    """Score logits [B, C] against the batch's labels, in float32."""
+    assert batch.labels is not None, "the command checks that the data has labels"
+    loss = functional.cross_entropy(logits.float(), batch.labels)
+    correct = logits.detach().argmax(dim=1) == batch.labels
+    return Output(loss, {"train_top1": correct.float().mean()})

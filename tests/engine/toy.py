@@ -1,0 +1,99 @@
+"""A method, a loader and a training small enough to reason about."""
+
+import torch
+from torch import nn
+
+from sslcli.config.schema import Config
+from sslcli.data.batch import Batch
+from sslcli.engine.loop import Training
+from sslcli.engine.optim import build_optimizer
+from sslcli.methods.base import Method, Output
+
+
+class ToyMethod(Method):
+    """Noise, dropout-like randomness, BatchNorm and a buffer: all that a resume must restore."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 6), nn.BatchNorm1d(6))
+        self.encoder.feature_dim = 6
+        self.register_buffer("seen", torch.zeros(6))
+
+    def forward(self, batch, progress):
+        z = self.encoder(batch.views[0] + 0.1 * torch.randn_like(batch.views[0]))
+        return Output(z.pow(4).mean(), {"mean": z.detach().mean()}, {"z": z.detach()}, z.detach())
+
+    def after_step(self, progress, carry):
+        self.seen.lerp_(carry["z"].mean(dim=0), 0.1)
+
+
+class ToyLoader:
+    """Four batches an epoch whose content is a function of epoch and number."""
+
+    def __len__(self):
+        return 4
+
+    def epoch(self, epoch, start=0):
+        for index in range(start, 4):
+            generator = torch.Generator().manual_seed(100 * epoch + index)
+            yield Batch([torch.randn(8, 3, 2, 2, generator=generator)], torch.arange(8))
+
+
+def toy_config(**train):
+    sgd = {
+        "name": "sgd",
+        "base_lr": 0.1,
+        "lr_scaling": "none",
+        "momentum": 0.9,
+        "weight_decay": 0.01,
+    }
+    return Config.model_validate(
+        {
+            "method": {"name": "simsiam", "projector_layers": 2, "dim": 8, "predictor_hidden": 4},
+            "encoder": {"name": "resnet8"},
+            "data": {"image_size": 8, "mean": (0, 0, 0), "std": (1, 1, 1)},
+            "views": [{"count": 2, "size": 8, "crop_scale": (0.5, 1.0)}],
+            "optimizer": sgd,
+            "schedule": {"name": "cosine"},
+            "train": {
+                "duration": "3 epochs",
+                "batch_size": 8,
+                "precision": "fp32",
+                "checkpoint_every": "3 steps",
+                "log_every": "2 steps",
+                **train,
+            },
+            "evaluation": {"k": 5, "temperature": 0.1},
+        }
+    )
+
+
+def toy_training(**train):
+    torch.manual_seed(0)
+    method, config = ToyMethod(), toy_config(**train)
+    return Training(
+        method=method,
+        model=method,
+        optimizer=build_optimizer(method.param_groups(), config.optimizer, 8),
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        loader=ToyLoader(),
+        config=config,
+        device=torch.device("cpu"),
+        precision="fp32",
+    )
+
+
+class Silent:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self):
+        self.rows, self.notes = [], []
+
+    def step(self, step):
+        pass
+
+    def metrics(self, row):
+        self.rows.append(dict(row))
+
+    def note(self, text):
+        self.notes.append(text)
