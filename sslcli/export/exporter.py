@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from sslcli.export.report import ExportMeta, ExportReport
 _EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 
 
+@runtime_checkable
 class Format(Protocol):
     """What each module of a format offers; a module is used as the object."""
 
@@ -112,12 +113,13 @@ def _temporary(target: Path, suffix: str) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}{suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         what = f"the export cannot be written: {error.strerror or error}"
         raise ResourceError(what, str(target), "choose another place with --out") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _preprocessing(meta: ExportMeta) -> str:

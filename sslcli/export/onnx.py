@@ -7,7 +7,6 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from sslcli.export import pt2
 from sslcli.export.compare import Features
 from sslcli.export.report import ExportMeta
 
@@ -19,9 +18,11 @@ def check(meta: ExportMeta) -> None:
 
 
 def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
-    """Convert the traced program and put our metadata into the model."""
+    """Convert the encoder and put our metadata into the model."""
     program = torch.onnx.export(
-        pt2.trace(encoder, meta),
+        encoder,
+        (torch.zeros(2, 3, meta.image_size, meta.image_size),),
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
         input_names=["images"],
         output_names=["features"],
         dynamo=True,

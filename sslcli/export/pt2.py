@@ -17,19 +17,15 @@ def check(meta: ExportMeta) -> None:
     """Accept every network."""
 
 
-def trace(encoder: nn.Module, meta: ExportMeta) -> torch.export.ExportedProgram:
-    """Trace the encoder for one image size and any number of images."""
-    images = torch.zeros(2, 3, meta.image_size, meta.image_size)
-    shapes = ({0: torch.export.Dim("batch")},)
-    with torch.no_grad():
-        return torch.export.export(encoder, (images,), dynamic_shapes=shapes)
-
-
 def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
     """Return the program with our metadata beside it."""
+    images = torch.zeros(2, 3, meta.image_size, meta.image_size)
+    shapes = ({0: torch.export.Dim("batch")},)  # one image size, any number of images
+    with torch.no_grad():
+        program = torch.export.export(encoder, (images,), dynamic_shapes=shapes)
     buffer = io.BytesIO()
     metadata = json.dumps(meta.strings(encoder))
-    torch.export.save(trace(encoder, meta), buffer, extra_files={"metadata.json": metadata})
+    torch.export.save(program, buffer, extra_files={"metadata.json": metadata})
     return buffer.getvalue()
 
 

@@ -69,15 +69,17 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _misfits(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
-    # Files from before torch 0.4.1 lack this counter, and load_state_dict fills it in.
-    needed = [name for name in own if not name.endswith("num_batches_tracked")]
-    if missing := [name for name in needed if name not in found]:
-        yield f"{len(missing)} of {len(own)} missing ({_first(missing)})"
-    if unexpected := [name for name in found if name not in own]:
+    shapes, found_shapes = _shapes(own), _shapes(found)
+    if missing := [name for name in shapes if name not in found]:
+        yield f"{len(missing)} of {len(shapes)} missing ({_first(missing)})"
+    if unexpected := [name for name in found_shapes if name not in own]:
         yield f"{len(unexpected)} unexpected ({_first(unexpected)})"
     shared = [name for name in own if name in found]
-    if shapes := [name for name in shared if own[name].shape != found[name].shape]:
-        yield f"{len(shapes)} of another shape ({_first([_shapes(own, found, n) for n in shapes])})"
+    if other := [name for name in shared if own[name].shape != found[name].shape]:
+        pairs = [
+            f"{n} {list(found[n].shape)} in the file, {list(own[n].shape)} here" for n in other
+        ]
+        yield f"{len(other)} of another shape ({_first(pairs)})"
     if types := [name for name in shared if _is_real(own[name]) != _is_real(found[name])]:
         yield f"{len(types)} of another type ({_first(types)})"
     if broken := [name for name in shared if not torch.isfinite(found[name]).all()]:
@@ -88,8 +90,10 @@ def _is_real(tensor: Tensor) -> bool:
     return tensor.is_floating_point()
 
 
-def _shapes(own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str) -> str:
-    return f"{name} {list(found[name].shape)} in the file, {list(own[name].shape)} here"
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Leave out the counters of BatchNorm: some files lack them, and load_state_dict allows it."""
+    counter = "num_batches_tracked"
+    return {name: x.shape for name, x in tensors.items() if not name.endswith(counter)}
 
 
 def _first(names: list[str], count: int = 3) -> str:
@@ -98,7 +102,7 @@ def _first(names: list[str], count: int = 3) -> str:
 
 def _hint(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     """Guess from the first convolution and the number of blocks which setting differs."""
-    if all(name in found and found[name].shape == own[name].shape for name in own):
+    if _shapes(own) == _shapes(found):
         return "copy or make the file again"
     here, there = own.get("conv1.weight"), found.get("conv1.weight")
     if here is None or there is None or here.ndim != there.ndim:

@@ -35,11 +35,10 @@ def test_state_dict_is_torchvisions_but_for_the_classifier(name):
     assert [(name, tensor.shape) for name, tensor in ours.state_dict().items()] == expected
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d"])
-def test_features_equal_torchvisions(name):
-    theirs = getattr(torchvision.models, name)().eval()
+def test_features_equal_torchvisions():
+    theirs = torchvision.models.resnext50_32x4d().eval()
     theirs.fc = nn.Identity()
-    ours = build_encoder(EncoderConfig(name=name), 64).eval()
+    ours = build_encoder(EncoderConfig(name="resnext50_32x4d"), 64).eval()
     ours.load_state_dict(theirs.state_dict())
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -51,7 +50,7 @@ def test_initial_weights_have_torchvisions_spread():
     theirs = torchvision.models.resnet18().state_dict()
     for name, weight in ours.items():
         if weight.ndim == 4:
-            assert weight.std() == pytest.approx(theirs[name].std(), rel=0.05), name
+            assert weight.std().item() == pytest.approx(theirs[name].std().item(), rel=0.05), name
 
 
 @pytest.mark.parametrize(

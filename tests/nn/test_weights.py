@@ -82,7 +82,6 @@ def test_hint_guesses_the_setting_that_differs(tmp_path, settings, hint):
     path = saved(tmp_path / "w.safetensors", tiny(**settings).state_dict())
     fault = refused(tiny(), path)
     assert hint in fault.hint
-    assert "here" in fault.what or "missing" in fault.what
 
 
 def test_shapes_are_told_for_both_sides(tmp_path):

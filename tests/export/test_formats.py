@@ -1,0 +1,132 @@
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from sslcli.config.schema import EncoderConfig
+from sslcli.errors import UsageError
+from sslcli.export import FORMATS, ExportMeta, export_encoder
+from sslcli.nn.encoders import build_encoder
+from sslcli.nn.weights import load_encoder_weights
+
+SIZE = 32
+CIFAR = {"name": "resnet10", "stem": "cifar"}
+
+
+def meta(**settings) -> ExportMeta:
+    return ExportMeta(EncoderConfig(**settings), SIZE, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
+
+
+def trained(settings: ExportMeta):
+    """Return an encoder with running statistics that a fresh one does not have."""
+    torch.manual_seed(0)
+    encoder = build_encoder(settings.encoder, SIZE)
+    with torch.no_grad():
+        encoder(torch.randn(8, 3, SIZE, SIZE) + 1)
+    return encoder
+
+
+def exported(format: str, directory, **settings):
+    about = meta(**settings)
+    encoder = trained(about)
+    report = export_encoder(format, encoder, about, directory / f"encoder{FORMATS[format]}")
+    assert report.max_abs_error <= report.tolerance
+    assert report.compared == 9
+    assert report.bytes == report.path.stat().st_size
+    assert list(directory.iterdir()) == [report.path]
+    assert report.notes[-1].endswith("(image - [0.5, 0.4, 0.3]) / [0.2, 0.2, 0.3]")
+    return encoder.eval(), report
+
+
+def follow(report) -> dict:
+    """Run what the report prints, but for its last line, on the images."""
+    scope: dict = {}
+    exec("\n".join(report.notes[:-1]), scope)
+    return scope
+
+
+def agree(features, encoder):
+    images = torch.rand(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        torch.testing.assert_close(features(images), encoder(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "timm:test_vit"])
+def test_safetensors_starts_another_run_and_tells_what_it_holds(tmp_path, name):
+    encoder, report = exported("safetensors", tmp_path, name=name)
+    other = build_encoder(EncoderConfig(name=name), SIZE).eval()
+    load_encoder_weights(other, report.path)
+    agree(other, encoder)
+    with safe_open(report.path, "pt") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "pt"
+    assert metadata["architecture"] == name
+    assert json.loads(metadata["encoder"])["stem_padding"] == 1
+    assert json.loads(metadata["mean"]) == [0.5, 0.4, 0.3]
+    assert json.loads(metadata["feature_dim"]) == encoder.feature_dim
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": "resnet10"},
+        {"name": "resnet18", "width": 64},
+        CIFAR,
+        {**CIFAR, "stem_padding": 2},
+        {**CIFAR, "stem_stride": 2},
+    ],
+)
+def test_the_printed_lines_load_a_resnet_strictly(tmp_path, library, settings):
+    encoder, report = exported(library, tmp_path, **settings)
+    agree(follow(report)["model"], encoder)
+
+
+def test_the_printed_lines_load_a_timm_model(tmp_path):
+    encoder, report = exported("timm", tmp_path, name="timm:test_vit")
+    agree(follow(report)["model"], encoder)
+    assert "img_size=32" in "".join(report.notes)
+
+
+def test_pt2_runs_without_our_code(tmp_path):
+    encoder, report = exported("pt2", tmp_path, name="resnet8", width=4)
+    agree(follow(report)["model"], encoder)
+    extra = {"metadata.json": ""}
+    torch.export.load(report.path, extra_files=extra)
+    assert json.loads(extra["metadata.json"])["architecture"] == "resnet8"
+
+
+def test_onnx_runs_in_onnxruntime_without_chatter(tmp_path, capfd):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    encoder, report = exported("onnx", tmp_path, name="resnet8", width=4)
+    session = follow_session(report)
+    agree(lambda x: torch.from_numpy(session.run(None, {"images": x.numpy()})[0]), encoder)
+    assert session.get_modelmeta().custom_metadata_map["image_size"] == "32"
+    assert session.get_inputs()[0].shape == ["batch", 3, SIZE, SIZE]
+    assert capfd.readouterr() == ("", "")
+
+
+def follow_session(report):
+    scope: dict = {}
+    exec("\n".join(report.notes[:2]), scope)
+    return scope["session"]
+
+
+@pytest.mark.parametrize(
+    ("format", "settings", "reason", "instead"),
+    [
+        ("torchvision", {"name": "resnet20"}, "CIFAR family", "safetensors, onnx or pt2"),
+        ("timm", {"name": "resnet20"}, "CIFAR family", "safetensors, onnx or pt2"),
+        ("torchvision", {"name": "resnet10", "width": 8}, "8 wide", "safetensors"),
+        ("timm", {"name": "resnet10", "width": 8}, "8 wide", "safetensors"),
+        ("torchvision", {"name": "timm:test_vit"}, "no model of torchvision", "timm"),
+    ],
+)
+def test_a_network_the_library_lacks_is_refused(tmp_path, format, settings, reason, instead):
+    about = meta(**settings)
+    with pytest.raises(UsageError, match=reason) as caught:
+        export_encoder(format, build_encoder(about.encoder, SIZE), about, tmp_path / "encoder")
+    assert instead in caught.value.hint
+    assert not list(tmp_path.iterdir())
