@@ -103,6 +103,6 @@ def _adapt(
     quotient = group["trust"] * weight / bound
     if group["clip_rate"]:
         quotient = (quotient / group["lr"]).clamp(max=1)
-    adapts = (weight > 0) & (gradient > 0)
-    quotient = torch.where(adapts, quotient, (gradient > 0).to(quotient))
+    moving = gradient != 0  # true of NaN as well, which then shows in every weight
+    quotient = torch.where(moving & (weight != 0), quotient, moving.to(quotient))
     return list(torch._foreach_mul(updates, list(quotient.unbind())))

@@ -29,9 +29,9 @@ def build_optimizer(
     Every group carries `base_lr`, `constant_lr` and `decay` for `engine.schedule.set_rates`.
 
     torch picks foreach kernels on CUDA and its loop on the CPU. Fused kernels are not asked for:
-    they walk raw memory, so a channels_last weight whose restored buffer is contiguous is updated
-    with other elements' statistics, silently, and fused SGD fails on a parameter whose first
-    gradient comes later than its neighbours' (torch 2.14).
+    they walk raw memory, so a gradient or buffer laid out unlike its channels_last weight is read
+    at the wrong elements, silently; and fused SGD fails on a parameter whose first gradient comes
+    later than its neighbours' (torch 2.14).
     """
     lr = scaled_lr(config, global_batch)
     rates = {"lr": lr, "base_lr": lr}
