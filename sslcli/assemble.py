@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from sslcli.data.views import Views
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.loop import Training
 from sslcli.engine.optim import build_optimizer
+from sslcli.engine.precision import Precision, grad_scaler
 from sslcli.engine.trainer import Probe
 from sslcli.errors import CheckpointError, ResourceError, UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
@@ -72,7 +73,7 @@ def build_training(
     method: Method,
     source: Source,
     device: torch.device,
-    precision: str,
+    precision: Precision,
     progress: Callable[[int, int], None] | None = None,
 ) -> Training:
     """Return a training at step 0.
@@ -102,9 +103,9 @@ def build_training(
     )
     training = Training(
         method=method,
-        model=torch.compile(method) if train.compile else method,
+        model=cast(nn.Module, torch.compile(method)) if train.compile else method,
         optimizer=build_optimizer(method.param_groups(), config.optimizer, train.batch_size),
-        scaler=torch.amp.GradScaler(device.type, enabled=precision == "fp16"),
+        scaler=grad_scaler(device, precision),
         loader=loader,
         config=config,
         device=device,
@@ -148,7 +149,7 @@ def features_of(
     source: Source,
     config: Config,
     device: torch.device,
-    precision: str,
+    precision: Precision,
     *,
     cache: Path | None = None,
     bar: BarFor | None = None,
@@ -179,7 +180,7 @@ def labels_of(source: Source, features: Features) -> Tensor:
 
 
 def online_knn(
-    config: Config, source: Source, device: torch.device, precision: str
+    config: Config, source: Source, device: torch.device, precision: Precision
 ) -> Probe | None:
     """Return a probe that measures kNN on a slice of the training data; None without labels.
 
@@ -190,8 +191,8 @@ def online_knn(
         return None
     order = np.random.default_rng(config.seed).permutation(len(source))
     cut = min(ONLINE_QUERIES, len(source) // 5)
-    queries = Subset(source, np.sort(order[:cut]))
-    bank = Subset(source, np.sort(order[cut : cut + ONLINE_BANK]))
+    queries = Subset(source, np.sort(order[:cut]), "online queries")
+    bank = Subset(source, np.sort(order[cut : cut + ONLINE_BANK]), "online bank")
     wanted = min(config.evaluation.k, len(bank))
 
     def probe(method: Method) -> dict[str, float]:

@@ -75,4 +75,4 @@ def _typical_side(data: str) -> int:
         return known.get(data, 32)
     source = open_source(data, part=None, root="")
     rows = range(0, len(source), max(1, len(source) // 9))
-    return sorted(min(source.load(row).shape[:2]) for row in rows)[len(rows) // 2]
+    return sorted(int(min(source.load(row).shape[:2])) for row in rows)[len(rows) // 2]

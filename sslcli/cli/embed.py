@@ -1,6 +1,6 @@
 """`ssl embed`: features of any images, for the next tool."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Option
 
@@ -14,7 +14,8 @@ def embed(
         str, Option("--out", metavar="FILE", help="Where to write, ending in .npz or .parquet.")
     ] = "features.npz",
     part: Annotated[
-        str, Option("--part", help="all, train or test, when the data has parts.")
+        Literal["all", "train", "test"],
+        Option("--part", help="all, train or test, when the data has parts."),
     ] = "all",
     set_: options.Set = None,
     device: options.Device = "auto",

@@ -87,7 +87,7 @@ def _check(path: Path, overwrite: bool) -> None:
 
 def _write_npz(path: Path, columns: dict[str, np.ndarray]) -> None:
     with path.open("wb") as file:
-        np.savez(file, **columns)
+        np.savez(file, allow_pickle=False, **columns)
 
 
 def _write_parquet(path: Path, columns: dict[str, np.ndarray]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sslcli.data.sources import Source
     from sslcli.data.splits import Splits
     from sslcli.engine.checkpoint import Checkpoint
+    from sslcli.engine.precision import Precision
 
 METRICS = ("top1", "top5", "n")
 
@@ -48,7 +49,7 @@ class Evaluation:
     splits: "Splits"
     encoder: "nn.Module"
     device: "torch.device"
-    precision: str
+    precision: "Precision"
     show: Show
     started: float
 
@@ -76,6 +77,14 @@ class Evaluation:
         if found.note:
             self.show.warn(found.note)
         return found
+
+    def plan(self) -> None:
+        """Say what would be run; for `--dry-run`."""
+        from sslcli.config.presets import config_hash
+
+        images = {"train": len(self.splits.train), "test": len(self.splits.test)}
+        self.show.table("", ("part", "images to encode"), list(images.items()))
+        self.show.result(dry_run=True, images=images, config_hash=config_hash(self.config))
 
     def publish(self, metrics: Mapping[str, Any], require: Sequence[str], **more: Any) -> None:
         """Print the numbers, append them to results.jsonl, then hold them to the requirements."""

@@ -43,7 +43,8 @@ def finetune(
     """
     from sslcli.cli.evaluation import DataChoice, open_evaluation, over_seeds
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Order, parse_duration
+    from sslcli.cli.train import Place, parse_duration
+    from sslcli.engine.stop import Stop
     from sslcli.errors import UsageError
 
     show = Show("finetune", as_json=json, quiet=quiet)
@@ -51,7 +52,7 @@ def finetune(
         raise UsageError(f"{label_fraction} is no share", "--label-fraction", "above 0, at most 1")
     if resume and seeds:
         raise UsageError("--resume goes on with one run", "--seeds", "use --seed")
-    seconds = parse_duration(max_time) if max_time else None
+    stop = Stop(parse_duration(max_time))
     choice = DataChoice(data, test, data_root, download)
     evaluation = open_evaluation(
         ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
@@ -60,9 +61,8 @@ def finetune(
     from sslcli.cli.estimate import show_estimate
     from sslcli.cli.supervised import Supervised
 
-    folder = out or str(evaluation.checkpoint.run / "finetune")
-    order = Order(folder, resume, overwrite, dry_run, device, max_time)
-    run = Supervised(evaluation, "finetune", order, label_fraction=label_fraction, seconds=seconds)
+    place = Place(out or str(evaluation.checkpoint.run / "finetune"), resume, overwrite)
+    run = Supervised(evaluation, "finetune", place, stop, label_fraction)
     if dry_run:
         show_estimate(run.training(evaluation.config.seed), show)
         return

@@ -51,7 +51,7 @@ def knn_eval(
         require=require or [],
     )  # fmt: skip
     if dry_run:
-        show.result(dry_run=True)
+        evaluation.plan()
         return
     from sslcli.cli.measure import knn, pixels_knn
 

@@ -43,27 +43,30 @@ def linear_eval(
     """
     from sslcli.cli.evaluation import DataChoice, open_evaluation, over_seeds, untrained
     from sslcli.cli.show import Show
+    from sslcli.cli.train import parse_duration
+    from sslcli.engine.stop import Stop
 
     show = Show("linear-eval", as_json=json, quiet=quiet)
+    stop = Stop(parse_duration(max_time))
     choice = DataChoice(data, test, data_root, download)
     evaluation = open_evaluation(
         ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
         require=require or [],
     )  # fmt: skip
-    from sslcli.cli import measure
+    from sslcli.cli.estimate import show_estimate
+    from sslcli.cli.measure import FeatureProbe
+    from sslcli.cli.supervised import paper_probe
 
-    if protocol == "paper":
-        run = measure.PaperProtocol(evaluation, "linear", max_time)
-        if dry_run:
-            run.estimate()
-            return
-    elif dry_run:
-        show.result(dry_run=True)
+    paper = paper_probe(evaluation, stop)
+    if dry_run and protocol == "paper":
+        show_estimate(paper.training(evaluation.config.seed), show)
         return
-    else:
-        run = measure.FeatureProbe(evaluation, solver)
+    if dry_run:
+        evaluation.plan()
+        return
+    run = paper if protocol == "paper" else FeatureProbe(evaluation, solver)
     metrics, more = over_seeds(seeds, evaluation.config.seed, run)
     if baseline:
-        fresh = measure.FeatureProbe(untrained(evaluation), solver)(evaluation.config.seed)
+        fresh = FeatureProbe(untrained(evaluation), solver)(evaluation.config.seed)
         metrics["top1_untrained"] = fresh["top1"]
     evaluation.publish(metrics, require or [], **more)

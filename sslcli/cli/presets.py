@@ -66,4 +66,4 @@ def copy(
     if path.exists() and not overwrite:
         raise UsageError("this file exists", target, "choose another name or add --overwrite")
     text = to_toml(resolve(name).config) if resolved else preset_file(name).read_text("utf-8")
-    write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8") and None)
+    write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8"))

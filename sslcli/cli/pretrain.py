@@ -50,11 +50,12 @@ def pretrain(
     """
     from sslcli.cli.choose import choose_preset
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Order, run_order
+    from sslcli.cli.train import Place, parse_duration, pretrain_run, stored_config
     from sslcli.config.presets import resolve
 
     show = Show("pretrain", as_json=json, quiet=quiet)
-    named = {
+    seconds = parse_duration(max_time)
+    options_given = {
         "data.source": data,
         "data.test": test,
         "data.root": data_root,
@@ -65,18 +66,13 @@ def pretrain(
         "train.on_collapse": on_collapse,
         "train.keep": keep,
     }
-    named = {key: value for key, value in named.items() if value is not None}
-    order = Order(
-        out=out,
-        resume=resume,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        device=device,
-        max_time=max_time,
-    )
+    named = {key: value for key, value in options_given.items() if value is not None}
     if resume:
-        chosen = order.config_to_resume(preset or method or config, named, set_ or [], config)
+        chosen = stored_config(out, named, set_ or [])
     else:
         name = choose_preset(method, preset, config, data, device, show.talk)
         chosen = resolve(name, config, named, set_ or []).config
-    run_order(order, chosen, show)
+    from sslcli.engine.stop import Stop
+
+    place = Place(out, resume, overwrite)
+    pretrain_run(chosen, place, Stop(seconds), device, show, dry_run=dry_run)

@@ -5,20 +5,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import nn
 
 from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
-from sslcli.cli.train import Order, prepare_run, train_run
+from sslcli.cli.train import Place, train_run
 from sslcli.cli.watch import Bar
 from sslcli.config.schema import Config
 from sslcli.data.sources import Source
 from sslcli.data.splits import Subset
 from sslcli.engine.loop import Training
-from sslcli.engine.run import CONFIG
+from sslcli.engine.stop import Stop
 from sslcli.errors import UsageError
 from sslcli.evaluate.metrics import accuracy, top_hits
 from sslcli.methods.registry import method_class
+from sslcli.methods.supervised import Finetune, LinearProbe
 
 Kind = Literal["linear-probe", "finetune"]
 
@@ -29,30 +31,31 @@ class Supervised:
     Args:
         evaluation: Checkpoint, data and encoder.
         kind: "linear-probe" freezes the encoder, "finetune" trains it too.
-        order: Where the run goes; a probe's run lies in the checkpoint's folder.
+        place: Where the run goes; further seeds go beside it.
+        stop: Signals and time limit.
         label_fraction: Share of the training labels used, the same share of every class.
-        seconds: Time limit.
     """
 
     def __init__(
         self,
         evaluation: Evaluation,
         kind: Kind,
-        order: Order,
-        *,
+        place: Place,
+        stop: Stop,
         label_fraction: float = 1.0,
-        seconds: float | None = None,
     ) -> None:
-        self.evaluation, self.kind, self.order = evaluation, kind, order
-        self.label_fraction, self.seconds = label_fraction, seconds
+        self.evaluation, self.kind, self.place, self.stop = evaluation, kind, place, stop
+        self.label_fraction = label_fraction
 
     def __call__(self, seed: int) -> dict[str, Any]:
         """Train, then return the accuracy on the test part."""
+        other = seed != self.evaluation.config.seed
+        place = replace(self.place, out=f"{self.place.out}-seed{seed}") if other else self.place
+        run = place.folder(self.evaluation.config)
         training = self.training(seed)
-        order = replace(self.order, out=self.order.out and f"{self.order.out}{self._suffix(seed)}")
-        run = prepare_run(order, training.config)
+        place.prepare(run, training.config)
         show, splits = self.evaluation.show, self.evaluation.splits
-        train_run(training, splits, run, order.resume, self.seconds, show)
+        train_run(training, splits, run, self.stop, show, resume=place.resume)
         return self._test(training, run)
 
     def training(self, seed: int) -> Training:
@@ -65,9 +68,9 @@ class Supervised:
         if self.label_fraction < 1:
             source = labelled_share(source, self.label_fraction, seed)
         config = supervised_config(evaluation.config, self.kind, source, seed)
-        assemble.seed_everything(seed)
-        encoder = assemble.load_encoder(evaluation.checkpoint, evaluation.device)
-        method = method_class(self.kind)(config.method, encoder.train())
+        torch.manual_seed(seed)
+        encoder = assemble.load_encoder(evaluation.checkpoint, evaluation.device).train()
+        method = method_class(self.kind)(config.method, encoder)
         return assemble.build_training(
             config,
             assemble.place(method, config, evaluation.device),
@@ -78,10 +81,14 @@ class Supervised:
         )
 
     def _test(self, training: Training, run: Path) -> dict[str, Any]:
-        evaluation, test = self.evaluation, self.evaluation.splits.test
-        classifier = nn.Sequential(training.method.encoder, training.method.classifier)
+        evaluation, test, method = self.evaluation, self.evaluation.splits.test, training.method
+        assert isinstance(method, LinearProbe | Finetune)
         found = assemble.features_of(
-            classifier, test, training.config, evaluation.device, evaluation.precision
+            nn.Sequential(method.encoder, method.classifier),
+            test,
+            training.config,
+            evaluation.device,
+            evaluation.precision,
         )
         right = assemble.labels_of(test, found)
         plan = training.config.train
@@ -91,8 +98,11 @@ class Supervised:
         measured = accuracy(hits, len(evaluation.splits.train.class_names), protocol)
         return {**measured.as_dict(), "run": str(run)}
 
-    def _suffix(self, seed: int) -> str:
-        return "" if seed == self.evaluation.config.seed else f"-seed{seed}"
+
+def paper_probe(evaluation: Evaluation, stop: Stop) -> Supervised:
+    """Return the preset's augmented linear probe, which replaces the one beside the checkpoint."""
+    folder = str(evaluation.checkpoint.run / "linear-probe")
+    return Supervised(evaluation, "linear-probe", Place(folder, overwrite=True), stop)
 
 
 def supervised_config(config: Config, kind: Kind, source: Source, seed: int) -> Config:
@@ -104,20 +114,21 @@ def supervised_config(config: Config, kind: Kind, source: Source, seed: int) -> 
     field = "linear" if kind == "linear-probe" else "finetune"
     protocol = getattr(config.evaluation, field)
     if protocol is None:
-        hint = f"give one in [evaluation.{field}] with --set, or use --protocol features"
+        hint = "use --protocol features, or train from a preset that has one"
         raise UsageError("the checkpoint's preset has no recipe", f"evaluation.{field}", hint)
-    batch = min(protocol.batch_size, len(source))
-    changed: dict[str, Any] = {
+    plain = config.model_dump()
+    recipe = protocol.model_dump()
+    plain |= {
         "preset": f"{config.preset}+{kind}",
         "seed": seed,
         "method": {"name": kind, "num_classes": len(source.class_names)},
-        "views": protocol.views,
-        "optimizer": protocol.optimizer,
-        "schedule": protocol.schedule,
+        **{name: recipe[name] for name in ("views", "optimizer", "schedule")},
     }
-    train = {"duration": protocol.duration, "batch_size": batch, "accumulate": 1}
-    plain = Config.model_construct(**{**dict(config), **changed}).model_dump(warnings=False)
-    plain["train"] |= train
+    plain["train"] |= {
+        "duration": recipe["duration"],
+        "batch_size": min(recipe["batch_size"], len(source)),
+        "accumulate": 1,
+    }
     plain["evaluation"]["online_every"] = None
     return Config.model_validate(plain)
 
@@ -130,13 +141,4 @@ def labelled_share(source: Source, fraction: float, seed: int) -> Source:
     for label in np.unique(source.labels):
         rows = np.flatnonzero(source.labels == label)
         kept.append(generator.permutation(rows)[: max(1, round(fraction * len(rows)))])
-    return Subset(source, np.sort(np.concatenate(kept)))
-
-
-def probe_order(evaluation: Evaluation) -> Order:
-    """Return the order of a linear probe, whose run lies beside the checkpoint.
-
-    A probe that was stopped goes on; one that ended is made again.
-    """
-    folder = evaluation.checkpoint.run / "linear-probe"
-    return Order(str(folder), False, (folder / CONFIG).is_file(), False, "auto", None)
+    return Subset(source, np.sort(np.concatenate(kept)), f"{fraction:.2%} of {source.name}")

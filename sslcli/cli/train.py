@@ -11,85 +11,99 @@ from sslcli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from sslcli.data.splits import Splits
+    from sslcli.engine.loop import Training
+    from sslcli.engine.stop import Stop
 
 _TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
 @dataclass(frozen=True)
-class Order:
-    """What the options say of a run, apart from its config."""
+class Place:
+    """Where a run goes, and what may be there already."""
 
     out: str | None
-    resume: bool
-    overwrite: bool
-    dry_run: bool
-    device: str
-    max_time: str | None
+    resume: bool = False
+    overwrite: bool = False
 
-    def config_to_resume(
-        self, preset: str | None, named: dict[str, Any], overrides: list[str], file: str | None
-    ) -> Config:
-        """Return the config of the run in --out; options may repeat it but not change it.
+    def folder(self, config: Config) -> Path:
+        """Return the run directory, having checked that a run may be made or resumed there."""
+        from sslcli.engine.run import check_free, resumable_run
 
-        Raises:
-            CheckpointError: If there is nothing to resume.
-            ConfigError: If an option contradicts the run's config.
-        """
-        from sslcli.config.presets import resolve
-        from sslcli.engine.run import resumable_run
+        run = Path(self.out) if self.out else _free_folder(config)
+        if self.resume:
+            resumable_run(run)
+        else:
+            check_free(run, overwrite=self.overwrite)
+        return run
 
-        if not self.out:
-            raise UsageError("--resume needs the run's folder", "--out", "add --out RUN")
-        stored = resolve(None, str(resumable_run(Path(self.out))), {}, []).config
-        changed = resolve(None, str(Path(self.out) / "config.toml"), named, overrides).config
-        if differing := _differences(stored.model_dump(), changed.model_dump()):
-            hint = "leave these options out, or start another run"
-            raise ConfigError("a resumed run keeps its config", ", ".join(differing), hint)
-        return stored
+    def prepare(self, run: Path, config: Config) -> None:
+        """Make the run directory and write its config, unless the run is resumed."""
+        from sslcli.config.presets import to_toml
+        from sslcli.engine.files import write_atomically
+        from sslcli.engine.run import CONFIG, create_run
+
+        if not self.resume:
+            create_run(run, overwrite=self.overwrite)
+            write_atomically(run / CONFIG, lambda path: path.write_text(to_toml(config)))
 
 
-def run_order(
-    order: Order, config: Config, show: Show, *, splits: "Splits | None" = None
-) -> dict[str, Any]:
-    """Train, show and return the last metrics."""
-    import torch
+def stored_config(out: str | None, named: dict[str, Any], overrides: list[str]) -> Config:
+    """Return the config of the run to resume; options may repeat it but not change it.
 
+    Raises:
+        CheckpointError: If there is nothing to resume.
+        ConfigError: If an option contradicts the run's config.
+    """
+    from sslcli.config.presets import resolve, revise
+    from sslcli.engine.run import resumable_run
+
+    if not out:
+        raise UsageError("--resume needs the run's folder", "--out", "add --out RUN")
+    stored = resolve(config_file=resumable_run(Path(out))).config
+    changed = revise(stored, named, overrides)
+    if differing := _differences(stored.model_dump(), changed.model_dump()):
+        hint = "leave these options out, or start another run"
+        raise ConfigError("a resumed run keeps its config", ", ".join(differing), hint)
+    return stored
+
+
+def pretrain_run(
+    config: Config, place: Place, stop: "Stop", device: str, show: Show, *, dry_run: bool
+) -> None:
+    """Train from a config and show what came of it; with `dry_run` show what it would cost."""
     from sslcli import assemble
     from sslcli.cli.estimate import show_estimate
     from sslcli.cli.watch import Bar
-    from sslcli.config.presets import config_hash
-    from sslcli.engine.precision import resolve_precision
+    from sslcli.engine.precision import resolve_precision, tune_device
 
-    seconds = parse_duration(order.max_time) if order.max_time else None
-    device = assemble.pick_device(order.device)
-    precision, why = resolve_precision(config.train.precision, device)
-    show.talk(f"device {device}, precision {precision} ({why}), seed {config.seed}")
-    method = assemble.build_method(config, device)
-    splits = splits or assemble.open_data(config, lambda what: Bar(show, what))
+    run = place.folder(config)
+    where = assemble.pick_device(device)
+    tune_device(where)
+    precision, why = resolve_precision(config.train.precision, where)
+    show.talk(f"device {where}, precision {precision} ({why}), seed {config.seed}")
+    method = assemble.build_method(config, where)
+    splits = assemble.open_data(config, lambda what: Bar(show, what))
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
-    training = assemble.build_training(
-        config, method, splits.train, device, precision, Bar(show, "decoding")
-    )
-    if order.dry_run:
+    bar = Bar(show, "decoding")
+    training = assemble.build_training(config, method, splits.train, where, precision, bar)
+    if dry_run:
         show_estimate(training, show)
-        return {}
-    run = prepare_run(order, config)
+        return
+    place.prepare(run, config)
     show.talk(f"run directory {run}")
-    last = train_run(training, splits, run, order.resume, seconds, show)
-    _finish(last, run, config_hash(config), torch.__version__, show)
-    return last
+    last = train_run(training, splits, run, stop, show, resume=place.resume)
+    _finish(last, run, config, show)
 
 
 def train_run(
-    training: Any, splits: "Splits", run: Path, resume: bool, seconds: float | None, show: Show
+    training: "Training", splits: "Splits", run: Path, stop: "Stop", show: Show, *, resume: bool
 ) -> dict[str, Any]:
-    """Run the loop under a watcher."""
+    """Run the loop under a watcher and return the last metrics."""
     from sslcli import assemble
     from sslcli.cli.watch import RunWatcher
     from sslcli.engine import trainer
     from sslcli.engine.log import Log, open_board
     from sslcli.engine.run import truncate_metrics
-    from sslcli.engine.stop import Stop
 
     if resume:
         for remark in trainer.resume(training, run):
@@ -98,23 +112,9 @@ def train_run(
         truncate_metrics(run / "metrics.jsonl", training.step)
     probe = assemble.online_knn(training.config, splits.train, training.device, training.precision)
     watcher = RunWatcher(show, training.total_steps, training.step, training.steps_per_epoch)
-    with Stop(seconds) as stop, watcher:
+    with stop, watcher:
         log = Log(run / "metrics.jsonl", watcher, open_board(run))
         return trainer.train(training, run, assemble.data_facts(splits), log, stop, probe)
-
-
-def prepare_run(order: Order, config: Config) -> Path:
-    """Return the run directory, made and holding its config unless the run is resumed."""
-    from sslcli.config.presets import to_toml
-    from sslcli.engine.files import write_atomically
-    from sslcli.engine.run import CONFIG, create_run
-
-    if order.resume:
-        return Path(str(order.out))
-    run = Path(order.out) if order.out else _free_folder(config)
-    create_run(run, overwrite=order.overwrite)
-    write_atomically(run / CONFIG, lambda path: path.write_text(to_toml(config)) and None)
-    return run
 
 
 def _free_folder(config: Config) -> Path:
@@ -123,7 +123,8 @@ def _free_folder(config: Config) -> Path:
     return next(folder for folder in folders if not folder.exists())
 
 
-def _finish(last: dict[str, Any], run: Path, fingerprint: str, torch: str, show: Show) -> None:
+def _finish(last: dict[str, Any], run: Path, config: Config, show: Show) -> None:
+    from sslcli.config.presets import config_hash
     from sslcli.engine.checkpoint import NAME, versions
 
     show.talk(f"done; next: ssl knn-eval {run}")
@@ -133,16 +134,18 @@ def _finish(last: dict[str, Any], run: Path, fingerprint: str, torch: str, show:
         checkpoint=str(run / NAME),
         metrics=last,
         versions=versions(),
-        config_hash=fingerprint,
+        config_hash=config_hash(config),
     )
 
 
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration such as 3h55m, 90s or 1d.
+def parse_duration(text: str | None) -> float | None:
+    """Return the seconds of a duration such as 3h55m, 90s or 1d; None for None.
 
     Raises:
         UsageError: If it is none.
     """
+    if text is None:
+        return None
     match = _TIME.fullmatch(text.strip())
     if not text.strip() or not match:
         raise UsageError(f"{text!r} is no length of time", "--max-time", "write 3h55m, 45m or 90s")
@@ -153,10 +156,10 @@ def parse_duration(text: str) -> float:
 def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
     """Return the dotted names of fields whose values differ."""
     found = []
-    for key in old.keys() | new.keys():
+    for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
             found += _differences(before, after, f"{path}{key}.")
         elif before != after:
             found.append(f"{path}{key}")
-    return sorted(found)
+    return found

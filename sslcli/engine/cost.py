@@ -64,7 +64,7 @@ def _pass(training: Training, images: int) -> tuple[int, int]:
 
     counter = FlopCounterMode(display=False)
     with FakeTensorMode() as mode, counter:
-        state = {
+        state: dict[str, Tensor] = {
             name: mode.from_tensor(tensor)
             for name, tensor in (
                 *training.method.named_parameters(),

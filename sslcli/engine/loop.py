@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sslcli.config.schema import Config
 from sslcli.data.batch import Batch
 from sslcli.engine.optim import clip_gradients
-from sslcli.engine.precision import autocast
+from sslcli.engine.precision import Precision, autocast
 from sslcli.engine.schedule import set_rates
 from sslcli.errors import ConfigError
 from sslcli.methods.base import Method, Output, Progress
@@ -51,7 +51,7 @@ class Training:
     loader: Loader
     config: Config
     device: torch.device
-    precision: str
+    precision: Precision
     step: int = 0
 
     @property

@@ -22,22 +22,29 @@ from sslcli.errors import CheckpointError, UsageError
 CONFIG = "config.toml"
 
 
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Raise UsageError unless a run may be made here: nothing is there, or a run to replace."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not overwrite:
+        hint = "choose another --out, go on with --resume, or replace it with --overwrite"
+        raise UsageError("this folder already holds something", str(folder), hint)
+    if not (folder / CONFIG).is_file():
+        hint = "--overwrite replaces runs only; choose another --out"
+        raise UsageError("this is not a run directory", str(folder), hint)
+
+
 def create_run(folder: Path, *, overwrite: bool) -> None:
-    """Make an empty run directory.
+    """Make an empty run directory, in place of an older run if `overwrite` says so.
 
     Raises:
-        UsageError: If something is there and `overwrite` is off, or it is no run directory.
+        UsageError: See `check_free`.
         ResourceError: If the folder cannot be made.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not overwrite:
-            hint = "choose another --out, go on with --resume, or replace it with --overwrite"
-            raise UsageError("this folder already holds something", str(folder), hint)
-        if not (folder / CONFIG).is_file():
-            hint = "--overwrite replaces runs only; choose another --out"
-            raise UsageError("this folder is not a run directory", str(folder), hint)
-        shutil.rmtree(folder)
+    check_free(folder, overwrite=overwrite)
     try:
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_fault(error, folder) from error

@@ -102,6 +102,12 @@ class Method(nn.Module):
         return {}
 
 
+def feature_dim(encoder: nn.Module) -> int:
+    """Return the size of an encoder's features."""
+    assert isinstance(encoder.feature_dim, int), "encoders carry feature_dim"
+    return encoder.feature_dim
+
+
 def trainable(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Parameter]]:
     """Yield the named parameters of `module` that require a gradient."""
     for name, parameter in module.named_parameters(prefix=prefix):

@@ -5,12 +5,14 @@ BatchNorm of the projector has no scale or shift; the prediction has no BatchNor
 projector has two layers; weight decay applies to everything.
 """
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from sslcli.config.methods import SimSiamConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.regression import negative_cosine, softmax_cross_entropy
-from sslcli.methods.base import Method, Output, ParamGroup, Progress, trainable
+from sslcli.methods.base import Method, Output, ParamGroup, Progress, feature_dim, trainable
 from sslcli.nn.heads import mlp
 
 SIMILARITIES = {"cosine": negative_cosine, "cross-entropy": softmax_cross_entropy}
@@ -34,11 +36,10 @@ class SimSiam(Method):
         self.encoder = encoder
         placement = config.batch_norm
         hidden_norm = placement != "none"
-        output = "affine" if config.output_affine else "fixed"
         self.projector = mlp(
-            [encoder.feature_dim] + [config.dim] * config.projector_layers,
+            [feature_dim(encoder)] + [config.dim] * config.projector_layers,
             hidden_norm=hidden_norm,
-            output_norm=output if placement in ("default", "all") else "none",
+            output_norm=_output_norm(config),
         )
         self.predictor: nn.Module = nn.Identity()
         if config.predictor != "none":
@@ -69,3 +70,9 @@ class SimSiam(Method):
         constant = self.config.constant_predictor_lr
         groups = [ParamGroup(kept), ParamGroup(predictor, constant_lr=constant)]
         return [group for group in groups if group.named]
+
+
+def _output_norm(config: SimSiamConfig) -> Literal["none", "fixed", "affine"]:
+    if config.batch_norm not in ("default", "all"):
+        return "none"
+    return "affine" if config.output_affine else "fixed"

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from sslcli.config.methods import FinetuneConfig, LinearProbeConfig
 from sslcli.data.batch import Batch
-from sslcli.methods.base import Method, Output, Progress
+from sslcli.methods.base import Method, Output, Progress, feature_dim
 
 
 class LinearProbe(Method):
@@ -23,7 +23,7 @@ class LinearProbe(Method):
     def __init__(self, config: LinearProbeConfig, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(False)
-        self.classifier = nn.Linear(encoder.feature_dim, config.num_classes)
+        self.classifier = nn.Linear(feature_dim(encoder), config.num_classes)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
@@ -51,7 +51,7 @@ class Finetune(Method):
     def __init__(self, config: FinetuneConfig, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.classifier = nn.Linear(encoder.feature_dim, config.num_classes)
+        self.classifier = nn.Linear(feature_dim(encoder), config.num_classes)
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
 

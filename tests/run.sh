@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Install the project into .venv if need be, and pass the tests. Options go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source examples/venv.sh test,onnx,parquet,log
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+exec python -m pytest -m "not slow and not network" -n 2 --dist loadfile "$@"
