@@ -1,0 +1,168 @@
+"""Random views of a batch on its device: crop, flip, colour, blur, solarise, normalise.
+
+Workers only decode, and cut the crops of large images; everything else runs here, batched, with
+parameters of each sample's own that depend on (seed, epoch, row, view) alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslcli.config.schema import Triple, ViewConfig
+from sslcli.data.blur import auto_kernel, gaussian_blur
+from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize, turn_of_hue
+from sslcli.data.crop import cut, resized_crop
+from sslcli.data.draws import Draws, Samples, draw, draw_boxes
+
+_CACHED_VALUES = 1 << 19  # values a CPU works on at a time, so that they stay in its caches
+
+
+class Views:
+    """Make the views that a preset lists.
+
+    Colours are float32 and never rounded to 8 bits between operations, as torchvision has them on
+    tensors (Pillow rounds after each). A flip commutes with what follows the crop, so it is done
+    with the crop wherever the preset's order names it.
+
+    Args:
+        configs: Groups of views of one recipe and size; views are numbered through them.
+        mean: Per channel, of images in [0, 1].
+        std: Per channel.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, configs: Sequence[ViewConfig], mean: Triple, std: Triple, seed: int) -> None:
+        self.configs = tuple(configs)
+        self.num_views = sum(config.count for config in configs)
+        self._mean, self._std, self._seed = mean, std, seed
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, rows: Tensor, epoch: int) -> list[Tensor]:
+        """Return all views of images of one size; an accelerator is never waited for.
+
+        Args:
+            images: Shape [B, 3, H, W] uint8.
+            rows: Index of each image in the data set, [B] int64.
+            epoch: Pass over the data.
+
+        Returns:
+            One tensor a view, [B, 3, S, S] float32 normalised, channels last, on the device of
+            `images`.
+        """
+        views = []
+        for samples, config in self._groups(rows.to(images.device), epoch):
+            boxes = draw_boxes(config, samples, images.shape[2], images.shape[3])
+            draws = draw(config, samples)
+            source = partial(_crop, images, boxes, draws.flip, config)
+            views += self._render(source, draws, config)
+        return views
+
+    def cut(self, image: np.ndarray, row: int, epoch: int) -> list[np.ndarray]:
+        """Cut the crop of every view, unflipped, from the same boxes as `__call__` draws.
+
+        Args:
+            image: Shape [H, W, 3] uint8.
+            row: Index of the image in the data set.
+            epoch: Pass over the data.
+
+        Returns:
+            One crop a view, [S, S, 3] uint8; `finish` takes them as batches.
+        """
+        crops = []
+        for samples, config in self._groups(torch.tensor([row]), epoch):
+            boxes = draw_boxes(config, samples, image.shape[0], image.shape[1])
+            crops += [cut(image, box, config.size, config.interpolation) for box in boxes.tolist()]
+        return crops
+
+    @torch.no_grad()
+    def finish(self, crops: Sequence[Tensor], rows: Tensor, epoch: int) -> list[Tensor]:
+        """Do everything but the crop to batches of what `cut` returns.
+
+        Args:
+            crops: One tensor a view, [B, 3, S, S] uint8, fastest when channels last.
+            rows: Index of each image in the data set, [B] int64.
+            epoch: Pass over the data.
+
+        Returns:
+            What `__call__` returns.
+        """
+        views: list[Tensor] = []
+        for samples, config in self._groups(rows.to(crops[0].device), epoch):
+            draws = draw(config, samples)
+            own = crops[len(views) : len(views) + config.count]
+            pixels = torch.cat([crop.permute(0, 2, 3, 1) for crop in own])  # [N, S, S, 3]
+            views += self._render(partial(_unpack, pixels, draws.flip), draws, config)
+        return views
+
+    def _groups(self, rows: Tensor, epoch: int) -> Iterator[tuple[Samples, ViewConfig]]:
+        """Yield each group's N = count * B samples, view-major, and its recipe."""
+        first = 0
+        for config in self.configs:
+            views = torch.arange(first, first + config.count, device=rows.device)
+            views = views.repeat_interleave(len(rows))
+            yield Samples(self._seed, epoch, rows.repeat(config.count), views), config
+            first += config.count
+
+    def _render(
+        self, source: Callable[[Tensor], Tensor], draws: Draws, config: ViewConfig
+    ) -> list[Tensor]:
+        """Colour and normalise what `source` gives for an index of samples; split into views."""
+        order, lengths = _schedule(draws, config.size)
+        shape = (len(order), config.size, config.size, 3)
+        rendered = torch.empty(shape, device=order.device)
+        for index, out in zip(order.split(lengths), rendered.split(lengths), strict=True):
+            planes = source(index)
+            self._color(planes, draws.at(index), config)
+            out.copy_(planes.permute(1, 2, 3, 0))
+        back = order.argsort().view(config.count, -1)
+        return [rendered.index_select(0, view).permute(0, 3, 1, 2) for view in back]
+
+    def _color(self, planes: Tensor, draws: Draws, config: ViewConfig) -> None:
+        """Run a view's operations after the crop in their order, then normalise; in place."""
+        for operation in config.order:
+            if operation == "jitter" and config.jitter:
+                apply_where(draws.jitter, jitter, planes, draws.factors, draws.order)
+            elif operation == "grayscale" and config.grayscale:
+                apply_where(draws.grayscale, grayscale, planes)
+            elif operation == "blur" and config.blur:
+                kernel = config.blur.kernel
+                width = auto_kernel(config.size) if kernel == "auto" else kernel
+                apply_where(draws.blur, partial(gaussian_blur, width), planes, draws.sigma)
+            elif operation == "solarize" and config.solarize:
+                threshold = config.solarize.threshold
+                apply_where(draws.solarize, partial(solarize, threshold), planes)
+        for plane, mean, std in zip(planes, self._mean, self._std, strict=True):
+            plane.sub_(mean).div_(std)
+
+
+def _schedule(draws: Draws, size: int) -> tuple[Tensor, list[int]]:
+    """Return an order of all samples and the lengths of the pieces to work on.
+
+    A CPU takes pieces that fit its caches, of samples that need the same steps: those whose hue
+    turns at the same time, or that keep their colours. An accelerator takes all at once.
+    """
+    samples = len(draws.jitter)
+    if draws.jitter.device.type != "cpu":
+        return torch.arange(samples, device=draws.jitter.device), [samples]
+    turn = torch.where(draws.jitter, turn_of_hue(draws.order), 4)
+    limit = max(1, _CACHED_VALUES // (3 * size * size))
+    alike = turn.bincount().tolist()
+    lengths = [min(limit, n - start) for n in alike for start in range(0, n, limit)]
+    return turn.argsort(stable=True), lengths
+
+
+def _crop(images: Tensor, boxes: Tensor, flip: Tensor, config: ViewConfig, index: Tensor) -> Tensor:
+    """Return planes of some samples of view-major boxes, cropped from the images they are of."""
+    pixels = images.index_select(0, index % len(images))
+    return resized_crop(pixels, boxes[index], flip[index], config.size, config.interpolation)
+
+
+def _unpack(pixels: Tensor, flip: Tensor, index: Tensor) -> Tensor:
+    """Return planes of some of the crops [N, S, S, 3] that workers cut."""
+    chosen = pixels.index_select(0, index).permute(3, 0, 1, 2)
+    planes = chosen.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    apply_where(flip[index], mirror, planes)
+    return planes
