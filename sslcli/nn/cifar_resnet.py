@@ -69,7 +69,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, before, H, W] to [B, after, H / stride, W / stride]."""
         branch = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        return self.relu(branch + self.shortcut(x))
+        branch += self.shortcut(x)  # in place: BatchNorm does not keep its output for backward
+        return self.relu(branch)
 
     def shortcut(self, x: Tensor) -> Tensor:
         """Subsample and append channels of zeros where the block changes the shape."""
