@@ -122,7 +122,7 @@ class ViewConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "ViewConfig":
-        if self.order[0] != "crop" or len(set(self.order)) != len(self.order):
+        if self.order[:1] != ("crop",) or len(set(self.order)) != len(self.order):
             raise ValueError("order must begin with crop and name each operation at most once")
         used = {"jitter": self.jitter, "blur": self.blur, "solarize": self.solarize,
                 "grayscale": self.grayscale, "flip": self.flip}  # fmt: skip
