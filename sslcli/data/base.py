@@ -83,9 +83,9 @@ class ArraySource(Source):
         class_names: tuple[str, ...] = (),
         parts: np.ndarray | None = None,
     ) -> None:
-        self.name, self.pixels, self.class_names, self.parts = name, pixels, class_names, parts
-        self.labels = labels
-        self.fingerprint = digest(repr(pixels.shape).encode(), np.ascontiguousarray(pixels))
+        self.name, self.labels, self.class_names, self.parts = name, labels, class_names, parts
+        self.pixels = np.ascontiguousarray(pixels)
+        self.fingerprint = digest(repr(pixels.shape).encode(), self.pixels)
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -107,7 +107,7 @@ class Subset(Source):
 
     def __init__(self, base: Source, rows: np.ndarray, name: str) -> None:
         if isinstance(base, Subset):
-            base, rows = base.base, base.rows[rows]
+            rows, base = base.rows[rows], base.base
         self.base, self.rows, self.name = base, np.asarray(rows, dtype=np.int64), name
         self.labels = None if base.labels is None else base.labels[self.rows]
         self.class_names = base.class_names
@@ -174,7 +174,8 @@ def take_part(source: Source, part: Part | None) -> Source:
     """
     if part is None or (source.parts is None and part == "train"):
         return source
-    rows = np.flatnonzero(np.equal(source.parts, PART_CODES[part]))
+    codes = np.zeros(len(source)) if source.parts is None else source.parts
+    rows = np.flatnonzero(codes == PART_CODES[part])
     if not len(rows):
         hint = "give held-out data with data.test, or leave the part away to use everything"
         raise DataError(f"the data set has no {part} part", source.name, hint)

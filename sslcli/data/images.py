@@ -43,7 +43,7 @@ def decode(data: bytes, where: str = "") -> np.ndarray:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
             _refuse_bomb(image)
             image.load()
-            return np.asarray(_to_rgb(_upright(image)))
+            return np.array(_to_rgb(_upright(image)))
     # Pillow's decoders raise nearly anything on damaged bytes: OSError, SyntaxError, struct.error
     except Exception as error:
         raise _unreadable(data, where, error) from error

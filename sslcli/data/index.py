@@ -38,20 +38,30 @@ def cached(path: Path, is_fresh: Callable[[Arrays], bool], build: Callable[[], A
     return arrays
 
 
-def write_whole(path: Path, save: Callable[[BinaryIO], None]) -> bool:
-    """Write a file under a temporary name and rename it; return whether that worked."""
+def write_whole(path: Path, save: Callable[[BinaryIO], bool | None]) -> bool:
+    """Write a file under a temporary name and rename it.
+
+    Args:
+        path: The file.
+        save: Writes the content; returns False to give up.
+
+    Returns:
+        Whether the file is there now; nothing is left behind when it is not.
+    """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             temporary = file.name
-            save(file)  # type: ignore[arg-type]
-        os.replace(temporary, path)
+            is_complete = save(file) is not False  # type: ignore[arg-type]
+        if is_complete:
+            os.replace(temporary, path)
+        return is_complete
     except OSError:
+        return False
+    finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        return False
-    return True
 
 
 def _read(entry: Path) -> Arrays | None:

@@ -1,0 +1,116 @@
+"""Two ways from a source to views on the device: out of a decoded store, or through workers."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sslcli.data.bad import Bad, load_readable, refuse_too_many, stand_ins
+from sslcli.data.base import Source
+from sslcli.data.staging import staged
+from sslcli.data.store import Store
+from sslcli.data.streaming import Stream
+from sslcli.data.views import Views
+
+Fed = Iterator[tuple[list[Tensor], Tensor]]  # views, and the rows they are of
+
+
+class Packed:
+    """Make views of decoded images, which move to the device for good if it has room.
+
+    Args:
+        store: All images, decoded.
+        views: What is made of each.
+        device: Where views are needed.
+        budget: Bytes that images may take on the device.
+    """
+
+    def __init__(self, store: Store, views: Views, device: torch.device, budget: float) -> None:
+        self.store, self.views, self.device = store, views, device
+        self.bad, self._stand_ins = store.bad, stand_ins(len(store), store.bad)
+        fits = not store.is_mapped and _fits(store.images.nbytes, device, budget)
+        self.resident = store.images.to(device) if fits else None
+
+    @property
+    def mode(self) -> str:
+        """How images get to the device."""
+        if self.resident is not None:
+            return f"packed on {self.device.type}"
+        return "memory-mapped" if self.store.is_mapped else "packed in memory"
+
+    def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Fed:
+        """Yield the views of each batch of rows."""
+        if not batches:
+            return
+        lengths = [len(batch) for batch in batches]
+        order = torch.from_numpy(self._stand_ins[np.concatenate(batches)])
+        if self.resident is not None:
+            for rows in order.to(self.device).split(lengths):
+                yield self.views(self.resident.index_select(0, rows), rows, epoch), rows
+            return
+        gathered = ([self.store.gather(rows), rows] for rows in order.split(lengths))
+        for images, rows in staged(gathered, self.device):
+            yield self.views(images, rows, epoch), rows
+
+
+class Streamed:
+    """Decode and crop in workers, do the rest on the device.
+
+    Args:
+        source: Images of any size.
+        views: What is made of each.
+        device: Where views are needed.
+        workers: Processes; 0 decodes in this one.
+        max_bad: Share of the images that may be unreadable.
+    """
+
+    mode = "streamed"
+
+    def __init__(
+        self, source: Source, views: Views, device: torch.device, workers: int, max_bad: float
+    ) -> None:
+        self.source, self.views, self.device = source, views, device
+        self.bad, self._max_bad = Bad(), max_bad
+        self._stream = Stream(_Crops(source, views), workers, pin_memory=device.type == "cuda")
+
+    def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Fed:
+        """Yield the views of each batch of rows."""
+        keys = [(epoch, batch.tolist()) for batch in batches]
+        for rows, *crops in staged(self._received(keys), self.device):
+            planes = [crop.permute(0, 3, 1, 2) for crop in crops]  # [B, 3, S, S], channels last
+            yield self.views.finish(planes, rows, epoch), rows
+
+    def _received(self, keys: Sequence[tuple[int, list[int]]]) -> Iterator[list[Tensor]]:
+        for tensors, bad in self._stream.over(keys):
+            self.bad |= bad
+            refuse_too_many(self.source, self.bad, self._max_bad)
+            yield tensors
+
+
+class _Crops(Dataset):
+    """Map (epoch, rows) to the rows used and one batch of crops a view, [B, S, S, 3] uint8."""
+
+    def __init__(self, source: Source, views: Views) -> None:
+        self.source, self.views, self.bad = source, views, Bad()
+
+    def __getitem__(self, key: tuple[int, list[int]]) -> tuple[list[Tensor], Bad]:
+        epoch, rows = key
+        used, crops = [], []
+        for row in rows:
+            image, row = load_readable(self.source, row, self.bad)
+            if image is None:
+                return [], self.bad  # the receiver refuses it
+            used.append(row)
+            crops.append(self.views.cut(image, row, epoch))
+        batches = [torch.from_numpy(np.stack(view)) for view in zip(*crops, strict=True)]
+        return [torch.tensor(used), *batches], self.bad
+
+
+def _fits(size: int, device: torch.device, budget: float) -> bool:
+    """Tell whether images may stay on the device: within budget and half of its free memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        budget = min(budget, free / 2)
+    return size <= budget

@@ -1,0 +1,102 @@
+"""Choose what is trained on and what is held out, and say so."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sslcli.config.schema import DataConfig
+from sslcli.data.base import PART_CODES, Source, Subset, take_part
+from sslcli.data.order import holdout_keys
+from sslcli.data.sources import open_source
+from sslcli.errors import DataError
+
+Progress = Callable[[int, int], None] | None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Training and held-out data, whose labels mean the same classes.
+
+    Attributes:
+        train: What is trained on.
+        test: What is only evaluated on; empty when `data.holdout` is 0.
+        note: Which held-out data was chosen and why, in one line.
+    """
+
+    train: Source
+    test: Source
+    note: str
+
+
+def open_splits(data: DataConfig, seed: int = 0, progress: Progress = None) -> Splits:
+    """Open `data.source` and its held-out data.
+
+    Held out is `data.test` when given, else the source's own test part, else a share of its rows
+    chosen by a hash of row and seed, which leaves every class in both where it has two images.
+
+    Raises:
+        DataError: If anything is missing or unreadable, or train and test share no class.
+    """
+    whole = open_source(
+        data.source, part=None, root=data.root, download=data.download, progress=progress
+    )
+    if data.test is not None:
+        return _given(data, whole, progress)
+    if whole.parts is not None and (whole.parts == PART_CODES["test"]).any():
+        train, test = take_part(whole, "train"), take_part(whole, "test")
+        return Splits(train, test, f"held out: the test part of {whole.name} ({len(test)} images)")
+    return _hold_out(whole, data.holdout, seed)
+
+
+def _given(data: DataConfig, whole: Source, progress: Progress) -> Splits:
+    spec = str(data.test)
+    test = open_source(spec, part=None, root=data.root, download=data.download, progress=progress)
+    what = "data.test"
+    if test.parts is not None:
+        test, what = take_part(test, "test"), "the test part of data.test"
+    train, test = _share_classes(take_part(whole, "train"), test)
+    return Splits(train, test, f"held out: {what} ({spec}, {len(test)} images)")
+
+
+def _share_classes(train: Source, test: Source) -> tuple[Source, Source]:
+    """Let a label mean the same class in both: the training classes, then what only test has."""
+    if train.labels is None or test.labels is None or train.class_names == test.class_names:
+        return train, test
+    names = tuple(dict.fromkeys(train.class_names + test.class_names))
+    if len(names) == len(train.class_names) + len(test.class_names):
+        what = f"no class of {test.name} is among the classes of {train.name}"
+        hint = f"they are {', '.join(test.class_names[:5])}; {', '.join(train.class_names[:5])}"
+        raise DataError(what, "data.test", hint)
+    position = np.array([names.index(name) for name in test.class_names])
+    train, test = copy.copy(train), copy.copy(test)
+    train.class_names = test.class_names = names
+    test.labels = position[test.labels]
+    return train, test
+
+
+def _hold_out(whole: Source, share: float, seed: int) -> Splits:
+    chosen = _held_out_rows(len(whole), whole.labels, share, seed)
+    train = Subset(whole, np.flatnonzero(~chosen), f"{whole.name} (train)")
+    test = Subset(whole, np.flatnonzero(chosen), f"{whole.name} (held out)")
+    note = f"held out: {len(test)} of {len(whole)} images, chosen by hash of row and seed"
+    if lonely := _classes_of_one(whole.labels) if share else 0:
+        note += f"; {lonely} classes of one image are only trained on"
+    return Splits(train, test, f"{note}; {whole.name} has no test part and data.test is not set")
+
+
+def _classes_of_one(labels: np.ndarray | None) -> int:
+    return 0 if labels is None else int(np.count_nonzero(np.bincount(labels) == 1))
+
+
+def _held_out_rows(n: int, labels: np.ndarray | None, share: float, seed: int) -> np.ndarray:
+    """Return which rows are held out, [n] bool: of every class the share with the lowest hashes."""
+    groups = np.zeros(n, dtype=np.int64) if labels is None else labels
+    order = np.lexsort((holdout_keys(n, seed), groups))
+    counts = np.bincount(groups)
+    taken = np.clip(np.rint(counts * share), counts > 1, np.maximum(counts - 1, 0))
+    rank = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = np.empty(n, dtype=bool)
+    chosen[order] = rank < np.repeat(taken if share else 0 * taken, counts)
+    return chosen
