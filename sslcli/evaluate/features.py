@@ -1,0 +1,181 @@
+"""Run the encoder for evaluation, once, and keep what it said."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from sslcli.config.schema import DataConfig
+from sslcli.errors import CheckpointError, DataError
+
+_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an encoder made of a data set, on the CPU.
+
+    Attributes:
+        features: One row an image, [N, D] float32.
+        rows: Index of each image in the data set, [N] int64; unreadable images are missing.
+        from_cache: Whether the encoder did not have to run.
+        note: What kept the cache from being read or written; empty when nothing did.
+    """
+
+    features: Float[Tensor, "batch dim"]
+    rows: Int[Tensor, " batch"]
+    from_cache: bool = False
+    note: str = ""
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Return a hash of a module's structure, parameters and buffers.
+
+    The structure is that of `repr`, because a stride changes the features but not the weights.
+    """
+    digest = hashlib.sha256(repr(module).encode())
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def cache_key(encoder: nn.Module, fingerprint: str, data: DataConfig) -> str:
+    """Return what decides the features: weights, data, and how an image becomes a tensor."""
+    view = data.model_dump(include={"image_size", "resize", "mean", "std"})
+    return json.dumps([weights_hash(encoder), fingerprint, view], sort_keys=True)
+
+
+def extract(
+    encoder: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: torch.device | str,
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    cache: Path | None = None,
+    key: str = "",
+    progress: Callable[[int, int], None] | None = None,
+    total: int = 0,
+) -> Features:
+    """Return the encoder's features of all batches, from the cache when it has them.
+
+    The encoder runs in evaluation mode and is left in the modes that it came in. A cache that is
+    damaged or cannot be written costs time and never the result; `Features.note` tells.
+
+    Args:
+        encoder: Maps images [B, 3, S, S] to features [B, D].
+        batches: Normalised float32 images and their row indices; not touched on a cache hit.
+        device: Where the encoder runs.
+        precision: Arithmetic of the encoder; features are float32 in any case.
+        cache: Folder of cached features; None keeps nothing.
+        key: What `cache_key` returns; `precision` is added to it.
+        progress: Called with the images done and `total`.
+        total: Number of images, for `progress` alone.
+
+    Raises:
+        DataError: If there is no image.
+        CheckpointError: If a feature is not finite.
+    """
+    if cache is None:
+        return _run(encoder, batches, torch.device(device), precision, _counted(progress, total))
+    if not key:
+        raise ValueError("a cache needs a key")
+    key = f"{key} {precision}"
+    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.safetensors"
+    found, note = _read(path, key)
+    if found:
+        return found
+    made = _run(encoder, batches, torch.device(device), precision, _counted(progress, total))
+    return replace(made, note=_write(path, key, made) or note)
+
+
+def _run(
+    encoder: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    device: torch.device,
+    precision: str,
+    count: Callable[[int], None],
+) -> Features:
+    features, rows, dtype = [], [], _AUTOCAST[precision]
+    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    with _evaluating(encoder.to(device)), torch.inference_mode(), autocast:
+        for images, indices in batches:
+            # The weights keep their layout: training may be waiting, bit for bit, for this encoder.
+            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+            features.append(encoder(images).float().cpu())  # [B, D]
+            rows.append(indices.cpu())
+            count(len(indices))
+    if not features:
+        raise DataError("there is no image to embed")
+    made = Features(torch.cat(features), torch.cat(rows))
+    _expect_finite(made.features)
+    return made
+
+
+def _expect_finite(features: Tensor) -> None:
+    bad = int((~features.isfinite()).any(dim=1).sum())
+    if bad:
+        raise CheckpointError(
+            f"the encoder's features are not finite for {bad} of {len(features)} images",
+            hint="training diverged, or fp16 overflows; try --precision fp32",
+        )
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    modes = {each: each.training for each in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, mode in modes.items():
+            each.training = mode
+
+
+def _counted(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        if progress:
+            progress(done, total)
+
+    return count
+
+
+def _read(path: Path, key: str) -> tuple[Features | None, str]:
+    if not path.exists():
+        return None, ""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("key") != key:
+                return None, f"{path} belongs to other features; they were computed again"
+            found = Features(file.get_tensor("features"), file.get_tensor("rows"), from_cache=True)
+    except (OSError, SafetensorError) as error:
+        return None, f"{path} was unreadable ({error}); features were computed again"
+    return found, ""
+
+
+def _write(path: Path, key: str, made: Features) -> str:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"features": made.features, "rows": made.rows}, temporary, {"key": key})
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return f"{path.parent} cannot be written ({error}); features are not cached"
+    return ""

@@ -1,0 +1,162 @@
+"""Classify by a weighted vote of nearest neighbours (Wu et al. 2018, arXiv:1805.01978, 3.4)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sslcli.errors import UsageError
+from sslcli.evaluate.metrics import (
+    Accuracy,
+    accuracy,
+    check_features,
+    check_labels,
+    check_two_classes,
+    top_hits,
+)
+from sslcli.evaluate.nearest import Index, Kind, build_index, recall
+
+_QUERIES = 4096  # a block of queries: bounds the memory of votes, [block, classes]
+_RECALL_QUERIES = 1000
+
+
+@dataclass(frozen=True)
+class KNNAccuracy(Accuracy):
+    """Accuracy of the vote, and how its neighbours were found.
+
+    Attributes:
+        backend: What ran the search.
+        recall: Share of the exact k neighbours that an approximate index found, on
+            `recall_n` test samples; None for an exact one.
+    """
+
+    backend: str
+    recall: float | None = None
+    recall_n: int | None = None
+
+
+def vote(
+    similarity: Float[Tensor, "batch k"],
+    neighbours: Int[Tensor, "batch k"],
+    temperature: float,
+    num_classes: int,
+) -> Float[Tensor, "batch classes"]:
+    """Return the log of each class's sum of exp(similarity / temperature).
+
+    Taken relative to the nearest neighbour, so that no temperature overflows. A class without a
+    neighbour, or with neighbours of no weight, gets minus infinity.
+
+    Args:
+        similarity: Cosine of each neighbour, nearest first.
+        neighbours: Class of each neighbour; -1 where there is none.
+        temperature: Divides the cosines; small ones let the nearest decide.
+        num_classes: C.
+    """
+    weights = ((similarity - similarity[:, :1]) / temperature).exp()
+    weights = weights.masked_fill(neighbours < 0, 0)
+    votes = weights.new_zeros(len(weights), num_classes)
+    return votes.scatter_add_(1, neighbours.clamp(min=0), weights).log()
+
+
+def knn_classify(
+    train: Float[Tensor, "n dim"],
+    train_labels: Int[Tensor, " n"],
+    test: Float[Tensor, "batch dim"],
+    k: int,
+    temperature: float,
+    num_classes: int,
+) -> Int[Tensor, " batch"]:
+    """Return the class of each test sample by an exact search.
+
+    Args:
+        train: Features with known classes, normalised inside.
+        train_labels: Their classes, in [0, num_classes).
+        test: Features to classify, normalised inside.
+        k: Number of neighbours that vote.
+        temperature: Of the weights exp(cosine / temperature).
+        num_classes: C.
+
+    Raises:
+        UsageError: If `k` exceeds the training set, or a feature is not finite.
+        DataError: If a set is empty, or all training samples are of one class.
+    """
+    _check(train, train_labels, test, temperature, num_classes)
+    index = build_index(train)
+    scores = [
+        _scores(index, train_labels, part, k, temperature, num_classes)
+        for part in test.split(_QUERIES)
+    ]
+    return torch.cat([each.argmax(dim=1) for each in scores])
+
+
+def evaluate_knn(
+    train: Float[Tensor, "n dim"],
+    train_labels: Int[Tensor, " n"],
+    test: Float[Tensor, "batch dim"],
+    test_labels: Int[Tensor, " batch"],
+    *,
+    k: int,
+    temperature: float,
+    num_classes: int,
+    kind: Kind = "flat",
+    progress: Callable[[int, int], None] | None = None,
+) -> KNNAccuracy:
+    """Return the accuracy of the vote on the test samples.
+
+    Args:
+        train: See `knn_classify`.
+        train_labels: See `knn_classify`.
+        test: See `knn_classify`.
+        test_labels: The right classes.
+        k: See `knn_classify`.
+        temperature: See `knn_classify`.
+        num_classes: See `knn_classify`.
+        kind: How neighbours are found; the recall of an approximate index is measured.
+        progress: Called with the samples classified and their number.
+    """
+    _check(train, train_labels, test, temperature, num_classes)
+    check_labels("test", test, test_labels, num_classes)
+    index = build_index(train, kind)
+    hits: list[Tensor] = []
+    for part, right in zip(test.split(_QUERIES), test_labels.split(_QUERIES), strict=True):
+        hits.append(
+            top_hits(_scores(index, train_labels, part, k, temperature, num_classes), right)
+        )
+        if progress:
+            progress(sum(map(len, hits)), len(test))
+    protocol = f"weighted kNN, k={k}, T={temperature:g}, {len(train)} neighbours, {index.backend}"
+    measured = accuracy(torch.cat(hits), num_classes, protocol)
+    found, sample = _recall(index, train, test, k)
+    return KNNAccuracy(**vars(measured), backend=index.backend, recall=found, recall_n=sample)
+
+
+def _scores(
+    index: Index, labels: Tensor, test: Tensor, k: int, temperature: float, num_classes: int
+) -> Tensor:
+    similarity, rows = index.search(test, k)
+    neighbours = labels[rows.clamp(min=0)].where(rows >= 0, -1)
+    return vote(similarity, neighbours, temperature, num_classes)
+
+
+def _recall(index: Index, train: Tensor, test: Tensor, k: int) -> tuple[float | None, int | None]:
+    if index.kind == "flat":
+        return None, None
+    drawn = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:_RECALL_QUERIES]
+    _, exact = build_index(train).search(test[drawn], k)
+    _, found = index.search(test[drawn], k)
+    return recall(exact, found), len(drawn)
+
+
+def _check(
+    train: Tensor, labels: Tensor, test: Tensor, temperature: float, num_classes: int
+) -> None:
+    check_features("training", train)
+    check_features("test", test)
+    check_labels("training", train, labels, num_classes)
+    check_two_classes("training", labels)
+    if train.shape[1] != test.shape[1]:
+        raise ValueError(f"training features have {train.shape[1]} numbers, test {test.shape[1]}")
+    if not temperature > 0:
+        raise UsageError(f"the temperature must be positive, got {temperature}", "--temperature")
