@@ -73,7 +73,7 @@ class LARS(torch.optim.Optimizer):
         decay = group["weight_decay"]
         updates = list(torch._foreach_add(gradients, parameters, alpha=decay))
         if group["trust"]:
-            updates = _adapt(updates, parameters, gradients, group)
+            _adapt(updates, parameters, gradients, group)
         buffers = [self._buffer(p) for p in parameters]
         inner, outer = (group["lr"], 1.0) if group["lr_in_momentum"] else (1.0, group["lr"])
         torch._foreach_mul_(buffers, group["momentum"])
@@ -92,8 +92,8 @@ def _adapt(
     parameters: list[Tensor],
     gradients: list[Tensor],
     group: dict[str, Any],
-) -> list[Tensor]:
-    """Return q * update for every tensor."""
+) -> None:
+    """Multiply every update by its q, in place."""
     weight = torch.stack(torch._foreach_norm(parameters))  # [T], T tensors
     if group["form"] == "norm-of-sum":
         gradient = bound = torch.stack(torch._foreach_norm(updates))
@@ -105,4 +105,4 @@ def _adapt(
         quotient = (quotient / group["lr"]).clamp(max=1)
     moving = gradient != 0  # true of NaN as well, which then shows in every weight
     quotient = torch.where(moving & (weight != 0), quotient, moving.to(quotient))
-    return list(torch._foreach_mul(updates, list(quotient.unbind())))
+    torch._foreach_mul_(updates, list(quotient.unbind()))

@@ -53,7 +53,7 @@ def test_fault_says_what_is_expected(folder: Path, override: str, what: str):
     [
         ("train.batchsize=3", "did you mean train.batch_size?"),
         ("train.Batch_Size=3", "did you mean train.batch_size?"),
-        ("trian.keep=3", "did you mean train?"),
+        ("trein.keep=3", "did you mean train?"),
         ("log_every=3", "did you mean train.log_every?"),
         ("lr=3", "optimizer.base_lr"),
         ("optimizer.trust=1", "it belongs to optimizer.name lars"),

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sslcli.config.schema import AdamConfig, Config, LARSConfig, ScheduleConfig, SGDConfig
 from sslcli.engine.lars import LARS
@@ -215,3 +216,19 @@ def test_no_clipping_leaves_gradients_alone():
     parameters = gradients([3.0, 4.0])
     assert clip_gradients(parameters, SGD) is None
     assert torch.equal(parameters[0].grad, torch.tensor([3.0, 4.0]))
+
+
+@pytest.mark.parametrize("clip_each", [False, True])
+@pytest.mark.parametrize("config", EVERY)
+def test_step_never_waits_for_the_device(config, clip_each):
+    # Reading a value back is impossible under fake tensors, so it would raise.
+    with FakeTensorMode(), torch.device("cuda"):
+        layer = nn.Linear(3, 3)
+        config = config.model_copy(update={"clip_norm": 1.0, "clip_each": clip_each})
+        optimizer = build_optimizer(groups(layer), config, 256)
+        for p in layer.parameters():
+            p.grad = torch.zeros_like(p)
+        norm = clip_gradients(layer.parameters(), config)
+        optimizer.step()
+    assert norm is not None
+    assert norm.device.type == layer.weight.device.type == "cuda"
