@@ -46,7 +46,7 @@ def test_preset_without_setting_lists_settings(folder: Path):
     assert "sample/tiny" in error.hint
 
 
-@pytest.mark.parametrize("name", ["sample/tyny", "sampel/tiny", "SAMPLE/TINY", "sample/other"])
+@pytest.mark.parametrize("name", ["sample/tyny", "zample/tiny", "SAMPLE/TINY", "sample/other"])
 def test_unknown_preset_names_the_nearest(folder: Path, name: str):
     error = fault(name)
     assert error.what == f"there is no preset {name!r}"

@@ -58,7 +58,7 @@ def test_fault_says_what_is_expected(folder: Path, override: str, what: str):
         ("lr=3", "optimizer.base_lr"),
         ("optimizer.trust=1", "it belongs to optimizer.name lars"),
         ("train.precision=bf61", "did you mean bf16?"),
-        ("optimizer.name=lasr", "did you mean lars?"),
+        ("optimizer.name=larz", "did you mean lars?"),
         ("train.zzz=3", "there are: duration, batch_size"),
     ],
 )
