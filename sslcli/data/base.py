@@ -51,6 +51,12 @@ class Source:
         """Return one decoded image, uint8 [H, W, 3], raising DataError when it is unreadable."""
         return images.decode(self.read(row), self.describe(row))
 
+    def examine(self, row: int) -> tuple[bytes, str, str]:
+        """Return content, Pillow's mode and "WIDTHxHEIGHT", raising DataError when unreadable."""
+        data, where = self.read(row), self.describe(row)
+        height, width, _ = images.decode(data, where).shape
+        return data, images.mode(data), f"{width}x{height}"
+
     def describe(self, row: int) -> str:
         """Return where a row comes from, for people."""
         return f"{self.name}[{row}]"
@@ -97,6 +103,10 @@ class ArraySource(Source):
     def load(self, row: int) -> np.ndarray:
         """Return one image, uint8 [H, W, 3]."""
         return self.pixels[row].transpose(1, 2, 0)
+
+    def examine(self, row: int) -> tuple[bytes, str, str]:
+        """Return content, mode and size of one image."""
+        return self.read(row), "RGB", f"{self.pixels.shape[3]}x{self.pixels.shape[2]}"
 
 
 class Subset(Source):
@@ -158,6 +168,10 @@ class Sentences(Source):
             self.name,
             "give images to a method of images, or sentences to a method of text",
         )
+
+    def examine(self, row: int) -> tuple[bytes, str, str]:
+        """Return one sentence; it has no mode and no size."""
+        return self.read(row), "", ""
 
     def remarks(self) -> list[Remark]:
         """Return what was odd about the lines."""

@@ -30,15 +30,14 @@ class Packed:
     def __init__(self, store: Store, views: Views, device: torch.device, budget: float) -> None:
         self.store, self.views, self.device = store, views, device
         self.bad, self._stand_ins = store.bad, stand_ins(len(store), store.bad)
-        fits = not store.is_mapped and _fits(store.images.nbytes, device, budget)
-        self.resident = store.images.to(device) if fits else None
+        self.resident = store.images.to(device) if _fits(store, device, budget) else None
 
     @property
     def mode(self) -> str:
         """How images get to the device."""
-        if self.resident is not None:
-            return f"packed on {self.device.type}"
-        return "memory-mapped" if self.store.is_mapped else "packed in memory"
+        if self.store.is_mapped:
+            return "memory-mapped"
+        return "packed in memory" if self.resident is None else "packed on the device"
 
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Fed:
         """Yield the views of each batch of rows."""
@@ -108,9 +107,10 @@ class _Crops(Dataset):
         return [torch.tensor(used), *batches], self.bad
 
 
-def _fits(size: int, device: torch.device, budget: float) -> bool:
+def _fits(store: Store, device: torch.device, budget: float) -> bool:
     """Tell whether images may stay on the device: within budget and half of its free memory."""
+    if device.type == "cpu" or store.is_mapped:
+        return False
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        budget = min(budget, free / 2)
-    return size <= budget
+        budget = min(budget, torch.cuda.mem_get_info(device)[0] / 2)
+    return store.images.nbytes <= budget

@@ -49,13 +49,10 @@ def decode(data: bytes, where: str = "") -> np.ndarray:
         raise _unreadable(data, where, error) from error
 
 
-def inspect(data: bytes, where: str = "") -> tuple[str, int, int]:
-    """Return mode, width and height as the header has them, raising DataError without one."""
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
-            return image.mode, image.width, image.height
-    except Exception as error:
-        raise _unreadable(data, where, error) from error
+def mode(data: bytes) -> str:
+    """Return Pillow's name of the mode in which a readable image is stored."""
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+        return image.mode
 
 
 def _refuse_bomb(image: Image.Image) -> None:

@@ -41,8 +41,12 @@ class Store:
         return len(self.images if self.rows is None else self.rows)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Return the images of some rows, uint8 [B, 3, H, W]."""
-        return self.images.index_select(0, rows if self.rows is None else self.rows[rows])
+        """Return the images of some rows, uint8 [B, 3, H, W].
+
+        NumPy copies them as fast as one thread of torch, without waking others for 1 MB.
+        """
+        positions = rows if self.rows is None else self.rows[rows]
+        return torch.from_numpy(self.images.numpy().take(positions.numpy(), axis=0))
 
 
 def pack(source: Source, data: DataConfig, progress: Progress = None) -> Store | None:
@@ -114,7 +118,7 @@ def _pick(store: Store, rows: np.ndarray | None, budget: float) -> Store:
     bad = {i: store.bad[row] for i, row in enumerate(rows.tolist()) if row in store.bad}
     picked = torch.from_numpy(rows)
     if len(rows) * store.images[:1].nbytes <= budget:
-        return Store(store.images.index_select(0, picked), bad)
+        return Store(replace(store, rows=None).gather(picked), bad)
     return Store(store.images, bad, picked, store.is_mapped)
 
 
