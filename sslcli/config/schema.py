@@ -76,6 +76,12 @@ class DataConfig(Section):
     )
     max_bad_fraction: Fraction = 0.01
 
+    @model_validator(mode="after")
+    def _check(self) -> "DataConfig":
+        if self.resize is not None and self.resize < self.image_size:
+            raise ValueError("resize must be at least image_size")
+        return self
+
 
 class JitterConfig(Section):
     """Colour jitter as torchvision's: four operations in random order."""
