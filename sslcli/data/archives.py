@@ -13,6 +13,12 @@ from sslcli.data.index import Arrays
 from sslcli.data.tarindex import Progress, tar_index
 from sslcli.errors import DataError
 
+_ODDITIES = {
+    "links": ("links were passed over", "write the archive with tar -h"),
+    "others": ("members are no images", ""),
+    "endless": ("archives have no mark of their end", "they may be cut short; compare sizes"),
+}
+
 
 class Archives(Source):
     """The images of one or more tar archives.
@@ -41,7 +47,7 @@ class Archives(Source):
         )
         self.stamps = tuple(tuple(shard["stamp"].tolist()) for shard in shards)
         self.folders, self.folder = _merge_folders(self.paths, shards)
-        self.counts = {key: sum(int(s[key]) for s in shards) for key in ("links", "others")}
+        self.counts = {key: sum(int(s[key]) for s in shards) for key in _ODDITIES}
         self.fingerprint = digest(*(str(shard["digest"]).encode() for shard in shards))
         self._name_classes(shards)
 
@@ -81,11 +87,9 @@ class Archives(Source):
         if odd := [f for f in self.folders if f.startswith("/") or ".." in f.split("/")]:
             what = f"{len(odd)} folder names are absolute or climb with ../; they are only names"
             found.append(Remark("warning", what, odd[0], "do not unpack this archive elsewhere"))
-        if links := self.counts["links"]:
-            what = f"{links} links were passed over"
-            found.append(Remark("warning", what, self.name, "write the archive with tar -h"))
-        if others := self.counts["others"]:
-            found.append(Remark("warning", f"{others} members are no images", self.name))
+        for key, (what, hint) in _ODDITIES.items():
+            if count := self.counts[key]:
+                found.append(Remark("warning", f"{count} {what}", self.name, hint))
         return found + labels.empty_folders(self.folders, self.folder)
 
 

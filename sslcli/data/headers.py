@@ -36,11 +36,12 @@ class Headers:
     Attributes:
         length: Bytes of the archive.
         digest: Hash of every header seen.
+        has_end: Whether the mark of the end was seen; some writers leave none.
     """
 
     def __init__(self, file: int, name: str) -> None:
         self.file, self.name, self.length = file, name, os.fstat(file).st_size
-        self.digest = blake2b(digest_size=16)
+        self.digest, self.has_end = blake2b(digest_size=16), False
 
     def __iter__(self) -> Iterator[Member]:
         """Yield members in archive order, raising DataError at the first damage."""
@@ -61,7 +62,8 @@ class Headers:
     def _header(self, position: int) -> bytes | None:
         header = os.pread(self.file, _BLOCK, position)
         if not any(header):
-            return None  # the mark of the end, or the end itself: some writers leave no mark
+            self.has_end = len(header) == _BLOCK
+            return None
         if position == 0 and not _is_sound(header):
             raise self._no_tar(header)
         if not _is_sound(header):

@@ -28,7 +28,8 @@ def tar_index(path: Path, progress: Progress = None) -> Arrays:
     Returns:
         `folders` [F] and `names` [N], byte strings; `folder` [N] int32; `offsets` and `sizes` [N]
         int64; `tags` [N] int32 into `tag_names`, what `.cls` members say, 0 without one; `links`
-        and `others`, members passed over; `digest` of all headers; `stamp`, size and change time.
+        and `others`, members passed over; `endless`, whether the mark of the end is missing;
+        `digest` of all headers; `stamp`, size and change time.
 
     Raises:
         DataError: If the file is no plain tar archive, or ends before its last member does.
@@ -55,7 +56,11 @@ def _scan(path: Path, progress: Progress) -> Arrays:
                 progress(member.offset, headers.length)
     finally:
         os.close(file)
-    return {**listing.arrays(), "digest": np.array(headers.digest.hexdigest())}
+    found = {
+        "digest": np.array(headers.digest.hexdigest()),
+        "endless": np.array(not headers.has_end),
+    }
+    return {**listing.arrays(), **found}
 
 
 class _Listing:

@@ -1,0 +1,254 @@
+import gzip
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from sslcli.data import builtin
+from sslcli.data.sources import Sentences, open_source
+from sslcli.errors import DataError, ExitCode
+
+
+def whole(spec, **how):
+    return open_source(str(spec), part=None, **how)
+
+
+def fault(spec, part=None, **how):
+    with pytest.raises(DataError) as caught:
+        open_source(str(spec), part=part, **how)
+    assert caught.value.exit_code == ExitCode.DATA
+    return caught.value
+
+
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+
+    source, digits = whole("digits"), load_digits()
+    assert np.array_equal(source.labels, digits.target)
+    assert source.load(0).shape == (8, 8, 3)
+    expected = np.floor(digits.images * 255 / 16 + 0.5)
+    assert np.array_equal([source.load(row)[..., 1] for row in range(len(source))], expected)
+
+
+def test_digits_split_is_stratified():
+    train, test = (open_source("digits", part=part) for part in ("train", "test"))
+    assert (len(train), len(test)) == (1442, 355)
+    assert np.bincount(test.labels).min() >= 34
+
+
+def test_folder_of_class_folders_is_labelled(tmp_path, write_files):
+    source = whole(write_files(tmp_path, {"cat/2.png": 2, "ape/1.png": 1, "cat/0.jpg": 3}))
+    assert source.class_names == ("ape", "cat")
+    assert source.labels.tolist() == [0, 1, 1]
+    assert [os.path.basename(source.describe(row)) for row in range(3)] == [
+        "1.png",
+        "0.jpg",
+        "2.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    "names", [["a.png", "b.png"], ["a.png", "x/b.png"], ["x/y/a.png", "x/b.png"]]
+)
+def test_folder_of_images_nested_or_not_is_unlabelled(tmp_path, write_files, names):
+    source = whole(write_files(tmp_path, dict.fromkeys(names, 0)))
+    assert source.labels is None
+    assert len(source) == 2
+
+
+@pytest.mark.parametrize("held_out", ["test", "val"])
+def test_train_and_test_folders_are_parts(tmp_path, write_files, held_out):
+    files = {"train/a/0.png": 0, "train/b/1.png": 1, f"{held_out}/b/2.png": 2}
+    write_files(tmp_path, files)
+    train, test = (open_source(str(tmp_path), part=part) for part in ("train", "test"))
+    assert (len(train), len(test), len(whole(tmp_path))) == (2, 1, 3)
+    assert test.class_names == ("a", "b")
+    assert test.labels.tolist() == [1]
+
+
+def test_class_named_train_beside_others_is_a_class(tmp_path, write_files):
+    source = whole(write_files(tmp_path, {"train/0.png": 0, "car/1.png": 1}))
+    assert source.class_names == ("car", "train")
+    assert source.parts is None
+
+
+def test_one_class_stays_one_class(tmp_path, write_files):
+    assert whole(write_files(tmp_path, {"cat/0.png": 0})).class_names == ("cat",)
+
+
+def test_folder_is_scanned_again_when_it_changes(tmp_path, write_files, encode):
+    write_files(tmp_path, {"0.png": 0, "b/1.png": 1})
+    before = whole(tmp_path)
+    (tmp_path / "b" / "2.png").write_bytes(encode(2))
+    assert len(whole(tmp_path)) == len(before) + 1
+
+
+def test_edit_in_place_changes_the_fingerprint(tmp_path, write_files, encode):
+    before = whole(write_files(tmp_path, {"0.png": 0})).fingerprint
+    assert whole(tmp_path).fingerprint == before
+    (tmp_path / "0.png").write_bytes(encode(1, size=(9, 9)))
+    assert whole(tmp_path).fingerprint != before
+
+
+def test_copied_folder_has_the_same_fingerprint(tmp_path, write_files):
+    files = {"a/0.png": 0, "b/1.png": 1}
+    one, other = (whole(write_files(tmp_path / name, files)) for name in ("one", "other"))
+    assert one.fingerprint == other.fingerprint
+
+
+def test_damaged_index_is_built_again(tmp_path, write_files, cache):
+    root = write_files(tmp_path, {"0.png": 0})
+    before = whole(root)
+    (entry,) = (cache / "index").iterdir()
+    entry.write_bytes(entry.read_bytes()[:100])
+    assert whole(root).fingerprint == before.fingerprint
+
+
+def test_unwritable_cache_is_no_error(tmp_path, write_files, monkeypatch):
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("SSL_CACHE", str(file / "below"))
+    assert len(whole(write_files(tmp_path / "data", {"0.png": 0}))) == 1
+
+
+def test_link_back_to_a_folder_above_ends_the_scan(tmp_path, write_files):
+    root = write_files(tmp_path, {"a/0.png": 0})
+    (root / "a" / "up").symlink_to(root)
+    assert len(whole(root)) == 1
+
+
+def test_folder_of_train_and_test_archives_has_parts(tmp_path, write_tar):
+    write_tar(tmp_path / "train.tar", {"train/a/0.png": 0, "train/b/1.png": 1})
+    write_tar(tmp_path / "val.tar", {"val/b/2.png": 2})
+    train, test = (open_source(str(tmp_path), part=part) for part in ("train", "test"))
+    assert (len(train), len(test)) == (2, 1)
+    assert test.class_names == ("a", "b")
+    assert test.labels.tolist() == [1]
+
+
+def test_pattern_of_archives_is_one_set(tmp_path, write_tar, encode):
+    for shard in range(3):
+        write_tar(tmp_path / f"train-{shard}.tar", {f"a/{shard}.png": shard, f"b/{shard}.png": 9})
+    source = whole(tmp_path / "train-*.tar")
+    assert source.labels.tolist() == [0, 1] * 3
+    assert source.read(4) == encode(2)
+
+
+@pytest.mark.parametrize("column", ["label", "title"])
+@pytest.mark.parametrize(("suffix", "separator"), [("csv", ","), ("tsv", "\t"), ("csv", "\t")])
+def test_table_names_images(tmp_path, write_files, column, suffix, separator):
+    write_files(tmp_path, {"a.png": 0, "in/b.png": 1})
+    rows = [("filepath", column), ("a.png", "dog"), ("in/b.png", '"a cat, asleep"')]
+    table = tmp_path / f"table.{suffix}"
+    table.write_text("".join(separator.join(row) + "\n" for row in rows))
+    source = whole(table)
+    assert source.load(1).shape == (8, 8, 3)
+    if column == "label":
+        assert source.class_names == ("a cat, asleep", "dog")
+    else:
+        assert source.titles == ["dog", "a cat, asleep"]
+
+
+def test_integer_labels_sort_by_value(tmp_path, write_files):
+    write_files(tmp_path, {"a.png": 0})
+    table = tmp_path / "t.csv"
+    table.write_text("filepath,label\n" + "".join(f"a.png,{label}\n" for label in (10, 9, 2)))
+    assert whole(table).class_names == ("2", "9", "10")
+
+
+@pytest.mark.parametrize("name", ["s.txt", "s.txt.gz", "s.csv"])
+def test_sentences_are_text_without_pixels(tmp_path, name):
+    text = "one\n\ntwo, three\n" if "txt" in name else 'sentence\none\n"two, three"\n'
+    data = gzip.compress(text.encode()) if name.endswith("gz") else text.encode()
+    (tmp_path / name).write_bytes(data)
+    source = whole(tmp_path / name)
+    assert isinstance(source, Sentences)
+    assert source.texts == ["one", "two, three"]
+    with pytest.raises(DataError, match="not images"):
+        source.load(0)
+
+
+def test_sources_pickle(tmp_path, write_files, write_tar):
+    write_files(tmp_path / "f", {"a.png": 0})
+    for spec in (tmp_path / "f", write_tar(tmp_path / "x.tar", {"a.png": 0}), "digits"):
+        source = whole(spec)
+        source.load(0)
+        assert np.array_equal(pickle.loads(pickle.dumps(source)).load(0), source.load(0))
+
+
+def test_missing_folder_suggests_the_nearest(tmp_path, write_files):
+    write_files(tmp_path, {"photos/0.png": 0})
+    assert str(tmp_path / "photos") in fault(tmp_path / "photo").hint
+    assert "cifar10" in fault("cifar-10").hint
+
+
+@pytest.mark.parametrize("files", [{}, {"notes.md": b"no image"}, {"empty/.hidden.png": b""}])
+def test_folder_without_images_is_refused(tmp_path, write_files, files):
+    assert "no images" in str(fault(write_files(tmp_path, files)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.pdf", b"%PDF"),
+        ("x.tar.gz", b""),
+        ("x.csv", b"file,class\na,b\n"),
+        ("x.csv", b"filepath,label\n"),
+        ("x.csv", b"filepath,label\na.png,\n"),
+        ("x.csv", b""),
+        ("x.txt", b"\n\n"),
+        ("x.txt", b"\xff\xfe\x00"),
+        ("x.txt.gz", b"not gzip"),
+    ],
+)
+def test_wrong_files_are_refused_with_a_hint(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert str(tmp_path) in fault(tmp_path / name).where
+
+
+def test_pattern_without_matches_is_refused(tmp_path):
+    assert "no file" in str(fault(tmp_path / "train-*.tar"))
+
+
+def test_test_part_of_a_set_without_one_is_refused(tmp_path, write_files):
+    assert "data.test" in fault(write_files(tmp_path, {"0.png": 0}), part="test").hint
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable_folder_is_refused(tmp_path, write_files):
+    write_files(tmp_path, {"a/0.png": 0})
+    (tmp_path / "a").chmod(0)
+    try:
+        assert "read" in str(fault(tmp_path))
+    finally:
+        (tmp_path / "a").chmod(0o700)
+
+
+@pytest.mark.parametrize("name", builtin.NAMES[1:])
+def test_missing_torchvision_set_asks_for_download(tmp_path, name):
+    assert "--download" in fault(name, root=tmp_path).hint
+    assert not any(tmp_path.iterdir())
+
+
+def test_available_says_what_is_here(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    assert [each.name for each in builtin.available(tmp_path) if each.present] == [
+        "digits",
+        "cifar10",
+    ]
+
+
+def test_mnist_files_under_root_are_read(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 3), ("t10k", 2)):
+        pixels = np.arange(count, dtype=np.uint8).repeat(28 * 28).tobytes()
+        header = b"\0\0\x08\x03" + np.array([count, 28, 28], dtype=">i4").tobytes()
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + pixels)
+        header = b"\0\0\x08\x01" + np.array([count], dtype=">i4").tobytes()
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + bytes(range(count)))
+    test = open_source("mnist", part="test", root=tmp_path)
+    assert len(test) == 2
+    assert test.load(1).shape == (28, 28, 3)
+    assert test.labels.tolist() == [0, 1]
