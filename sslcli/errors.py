@@ -25,17 +25,21 @@ class SslError(Exception):
         what: What is wrong, in one sentence without a full stop.
         where: The file, field or option at fault.
         hint: What to do about it.
+        others: Further faults found at the same time.
     """
 
     exit_code = ExitCode.OUR_FAULT
 
-    def __init__(self, what: str, where: str = "", hint: str = "") -> None:
+    def __init__(
+        self, what: str, where: str = "", hint: str = "", others: Sequence["SslError"] = ()
+    ) -> None:
         super().__init__(what)
         self.what, self.where, self.hint = what, where, hint
+        self.others = tuple(others)
 
     def faults(self) -> Sequence["SslError"]:
-        """Return every fault that this error stands for, itself alone by default."""
-        return [self]
+        """Return every fault that this error stands for, itself first."""
+        return [self, *self.others]
 
 
 class UsageError(SslError):
@@ -45,19 +49,9 @@ class UsageError(SslError):
 
 
 class ConfigError(SslError):
-    """A preset, config file or override that does not validate; may carry several faults."""
+    """A preset, config file or override that does not validate."""
 
     exit_code = ExitCode.WRONG_USE
-
-    def __init__(
-        self, what: str, where: str = "", hint: str = "", others: Sequence[SslError] = ()
-    ) -> None:
-        super().__init__(what, where, hint)
-        self.others = tuple(others)
-
-    def faults(self) -> Sequence[SslError]:
-        """Return this fault and the others found in the same config."""
-        return [self, *self.others]
 
 
 class CheckpointError(SslError):

@@ -77,10 +77,16 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+_printed_json = False
+
+
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object on stdout; numbers that JSON lacks become strings."""
-    sys.stdout.write(json.dumps(content, default=str, allow_nan=True) + "\n")
-    sys.stdout.flush()
+    """Print one JSON object on stdout, and no second one: an error after a result is on stderr."""
+    global _printed_json
+    if not _printed_json:
+        sys.stdout.write(json.dumps(content, default=str) + "\n")
+        sys.stdout.flush()
+    _printed_json = True
 
 
 def show_error(error: SslError, *, as_json: bool) -> None:
