@@ -52,3 +52,8 @@ class FinetuneConfig(MethodSection):
 MethodConfig = Annotated[
     SimSiamConfig | LinearProbeConfig | FinetuneConfig, Field(discriminator="name")
 ]
+
+METHODS: dict[str, type[MethodSection]] = {
+    section.model_fields["name"].annotation.__args__[0]: section  # type: ignore[union-attr]
+    for section in (SimSiamConfig, LinearProbeConfig, FinetuneConfig)
+}
