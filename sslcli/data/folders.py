@@ -30,6 +30,7 @@ class Folder(Source):
         self.name, self.root = name, root
         index = cached(root, lambda arrays: _is_fresh(root, arrays), lambda: _scan(root, progress))
         self.folders = [os.fsdecode(folder) for folder in index["folders"].tolist()]
+        self._roots = [os.path.join(root, folder, "") for folder in self.folders]
         self.file_names, self.folder = index["names"], index["folder"]
         self.others = int(index["others"])
         if not len(self.file_names):
@@ -47,21 +48,18 @@ class Folder(Source):
     def __len__(self) -> int:
         return len(self.file_names)
 
-    def path(self, row: int) -> Path:
-        """Return the file of one row."""
-        return self.root / self.folders[self.folder[row]] / os.fsdecode(self.file_names[row])
-
     def read(self, row: int) -> bytes:
         """Return the bytes of one file."""
         try:
-            return self.path(row).read_bytes()
+            with open(self.describe(row), "rb", buffering=0) as file:
+                return file.read()
         except OSError as error:
             what = f"the image cannot be read: {error.strerror}"
             raise DataError(what, self.describe(row), "check the file and its rights") from error
 
     def describe(self, row: int) -> str:
         """Return the path of one file."""
-        return str(self.path(row))
+        return f"{self._roots[self.folder[row]]}{os.fsdecode(self.file_names[row])}"
 
     def stamp(self) -> str:
         """Return a digest of the change times, for caches that must see edits in place."""
@@ -77,7 +75,9 @@ class Folder(Source):
     def _sample(self, field: Callable[[os.stat_result], int]) -> np.ndarray:
         """Return `field` of evenly spaced files: the folders' own times miss edits in place."""
         rows = range(0, len(self), -(-len(self) // _STATTED))
-        return np.array([_field_or_missing(self.path(row), field) for row in rows], dtype=np.int64)
+        return np.array(
+            [_field_or_missing(self.describe(row), field) for row in rows], dtype=np.int64
+        )
 
 
 def only_archives(root: Path) -> list[Path]:
@@ -89,9 +89,9 @@ def only_archives(root: Path) -> list[Path]:
     return sorted(Path(entry.path) for entry in visible if entry.name.lower().endswith(".tar"))
 
 
-def _field_or_missing(path: Path, field: Callable[[os.stat_result], int]) -> int:
+def _field_or_missing(path: str | Path, field: Callable[[os.stat_result], int]) -> int:
     try:
-        return field(path.stat())
+        return field(os.stat(path))
     except OSError:
         return -1
 

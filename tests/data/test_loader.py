@@ -1,4 +1,5 @@
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_decoded_images_are_kept(uniform, options, monkeypatch):
 
 def test_decoded_images_follow_edits_in_place(uniform, options, encode):
     before = pack(uniform, options()).images
-    uniform.path(0).write_bytes(encode(99))
+    Path(uniform.describe(0)).write_bytes(encode(99))
     assert not torch.equal(pack(uniform, options()).images[0], before[0])
 
 
