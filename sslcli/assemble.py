@@ -216,3 +216,12 @@ def online_knn(
 def open_data(config: Config, bar: BarFor | None = None) -> Splits:
     """Open the config's data set in its two parts."""
     return open_splits(config.data, config.seed, bar("reading the data") if bar else None)
+
+
+def open_unlabelled(config: Config, bar: BarFor | None = None) -> Splits:
+    """Open the data to pre-train on: all of it, unless it comes with a test part.
+
+    Pre-training sees no labels, so nothing needs to be held out for it.
+    """
+    data = config.data.model_copy(update={"holdout": 0.0})
+    return open_splits(data, config.seed, bar("reading the data") if bar else None)

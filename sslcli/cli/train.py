@@ -82,7 +82,7 @@ def pretrain_run(
     precision, why = resolve_precision(config.train.precision, where)
     show.talk(f"device {where}, precision {precision} ({why}), seed {config.seed}")
     method = assemble.build_method(config, where)
-    splits = assemble.open_data(config, lambda what: Bar(show, what))
+    splits = assemble.open_unlabelled(config, lambda what: Bar(show, what))
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
