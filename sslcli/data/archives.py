@@ -54,15 +54,16 @@ class Archives(Source):
     def _name_classes(self, shards: Sequence[Arrays]) -> None:
         found = labels.layout(self.folders, self.folder, deep_classes=True)
         self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
-        tags = np.concatenate([_tags(shard) for shard in shards])
-        if missing := np.count_nonzero(tags == ""):
-            if missing == len(tags):
-                return
-            what = f"{missing} of {len(tags)} images have no .cls member, and the others have"
-            raise DataError(what, self.describe(int(np.argmax(tags == ""))), "add what is missing")
-        unique, position = np.unique(tags, return_inverse=True)
-        values, self.class_names = labels.number([str(tag) for tag in unique])
-        self.labels = values[position]
+        written = [[os.fsdecode(tag) for tag in shard["tag_names"].tolist()] for shard in shards]
+        names, tag = _join(written, [shard["tags"] for shard in shards])
+        missing = tag == 0  # "" is the first name of every archive
+        if missing.all():
+            return
+        if missing.any():
+            what = f"{missing.sum()} of {len(tag)} images have no .cls member, and the others have"
+            raise DataError(what, self.describe(int(missing.argmax())), "add what is missing")
+        values, self.class_names = labels.number(names[1:])
+        self.labels = values[tag - 1]
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -80,6 +81,10 @@ class Archives(Source):
         """Return the archive and the member."""
         folder, name = self.folders[self.folder[row]], os.fsdecode(self.member_names[row])
         return f"{self.paths[self.shard[row]]}: {folder and folder + '/'}{name}"
+
+    def stamp(self) -> str:
+        """Return a digest of the archives' sizes and change times."""
+        return digest(np.array(self.stamps))
 
     def remarks(self) -> list[Remark]:
         """Return suspicious names, empty classes, and members that were passed over."""
@@ -116,19 +121,23 @@ def _opened(path: Path, stamp: tuple[int, int]) -> _Descriptor:
 
 
 def _merge_folders(paths: Sequence[Path], shards: Sequence[Arrays]) -> tuple[list[str], np.ndarray]:
-    """Join the folders of all shards; those of a shard named train or test go below that part."""
-    folders: dict[str, int] = {}
-    rows = []
+    """Join the folders of all archives; those of one named train or test go below that part."""
     parts = [labels.part_of(path.name) for path in paths]
     has_parts = len(set(parts)) > 1 and None not in parts
+    lists = []
     for part, shard in zip(parts, shards, strict=True):
         written = [os.fsdecode(name) for name in shard["folders"].tolist()]
-        inside = [labels.below_part(part, name) if has_parts else name for name in written]
-        number = [folders.setdefault(name, len(folders)) for name in inside]
-        rows.append(np.array(number, dtype=np.int32)[shard["folder"]])
-    return list(folders), np.concatenate(rows)
+        lists.append([labels.below_part(part, name) for name in written] if has_parts else written)
+    return _join(lists, [shard["folder"] for shard in shards])
 
 
-def _tags(shard: Arrays) -> np.ndarray:
-    names = np.array([tag.decode("utf-8", "replace") for tag in shard["tag_names"].tolist()])
-    return names[shard["tags"]]
+def _join(
+    lists: Sequence[Sequence[str]], positions: Sequence[np.ndarray]
+) -> tuple[list[str], np.ndarray]:
+    """Join lists of names, and the positions in them of each archive's rows."""
+    joined: dict[str, int] = {}
+    moved = []
+    for names, position in zip(lists, positions, strict=True):
+        place = np.array([joined.setdefault(n, len(joined)) for n in names], dtype=np.int32)
+        moved.append(place[position])
+    return list(joined), np.concatenate(moved)

@@ -118,6 +118,8 @@ def _count_classes(report: Report, source: Source) -> None:
     if len(counts) == 1:
         hint = "evaluation needs two; is the path one folder too deep?"
         report.warn("there is one class only", source.class_names[0], hint)
+    if empty := [name for name, count in report.classes.items() if not count]:
+        report.warn(f"{len(empty)} classes are empty", empty[0])
     if alone := [name for name, count in report.classes.items() if count == 1]:
         report.warn(f"{len(alone)} classes have one image only", alone[0])
     for part, code in PART_CODES.items() if parts is not None else ():

@@ -4,7 +4,7 @@ import json
 from sslcli.data.check import check
 
 
-def whats(report, severity):
+def messages(report, severity):
     return " | ".join(f.what for f in report.findings if f.severity == severity)
 
 
@@ -39,37 +39,37 @@ def test_everything_wrong_is_reported_at_once(tmp_path, write_files, encode):
         "empty.png",
     }
     assert report.sizes == {"8x8": 4, "9x8": 1}
-    assert "2 of 7 images are unreadable" in whats(report, "error")
+    assert "2 of 7 images are unreadable" in messages(report, "error")
     for part in ("holds no images", "are no images", "repeat", "in the training part", "absent"):
-        assert part in whats(report, "warning")
+        assert part in messages(report, "warning")
     assert not report.ok
 
 
 def test_few_unreadable_images_are_a_warning(tmp_path, write_files):
     report = check(str(write_files(tmp_path, {"0.png": 0, "1.png": b""})), max_bad_fraction=0.5)
     assert report.ok
-    assert "1 of 2" in whats(report, "warning")
+    assert "1 of 2" in messages(report, "warning")
 
 
 def test_one_class_is_a_warning(tmp_path, write_files):
     report = check(str(write_files(tmp_path, {"cat/0.png": 0, "cat/1.png": 1})))
-    assert "one class" in whats(report, "warning")
+    assert "one class" in messages(report, "warning")
 
 
 def test_missing_files_of_a_table_are_an_error(tmp_path, write_files):
     write_files(tmp_path, {"a.png": 0})
     (tmp_path / "t.csv").write_text("filepath,title\na.png,\nnone.png,dog\na.png,cat\n")
     report = check(str(tmp_path / "t.csv"))
-    assert "1 of 3 files of the table are missing" in whats(report, "error")
-    assert "1 titles are empty" in whats(report, "warning")
-    assert "repeat a file" in whats(report, "warning")
+    assert "1 of 3 files of the table are missing" in messages(report, "error")
+    assert "1 titles are empty" in messages(report, "warning")
+    assert "repeat a file" in messages(report, "warning")
 
 
 def test_sentences_are_counted(tmp_path):
     (tmp_path / "s.txt").write_text("one\n\none\ntwo\n")
     report = check(str(tmp_path / "s.txt"))
     assert (report.kind, report.count, report.duplicates) == ("sentences", 3, 1)
-    assert "empty lines" in whats(report, "warning")
+    assert "empty lines" in messages(report, "warning")
 
 
 def test_set_that_cannot_be_opened_is_an_error(tmp_path):
