@@ -118,7 +118,7 @@ def test_key_tells_views_apart():
 
 def test_non_finite_features_are_refused_and_not_cached(tmp_path: Path):
     net = encoder()
-    nn.init.constant_(net[0].bias, torch.nan)
+    nn.init.constant_(next(net.parameters()), torch.nan)
     with pytest.raises(CheckpointError, match="not finite for 10 of 10"):
         extract(net, batches(), device="cpu", cache=tmp_path, key="a")
     assert not list(tmp_path.iterdir())
