@@ -77,11 +77,14 @@ def _share_classes(train: Source, test: Source) -> tuple[Source, Source]:
 
 
 def _hold_out(whole: Source, share: float, seed: int) -> Splits:
+    if not share:
+        nothing = Subset(whole, np.arange(0), f"{whole.name} (held out)")
+        return Splits(whole, nothing, "nothing is held out")
     chosen = _held_out_rows(len(whole), whole.labels, share, seed)
     train = Subset(whole, np.flatnonzero(~chosen), f"{whole.name} (train)")
     test = Subset(whole, np.flatnonzero(chosen), f"{whole.name} (held out)")
     note = f"held out: {len(test)} of {len(whole)} images, chosen by hash of row and seed"
-    if lonely := _classes_of_one(whole.labels) if share else 0:
+    if lonely := _classes_of_one(whole.labels):
         note += f"; {lonely} classes of one image are only trained on"
     return Splits(train, test, f"{note}; {whole.name} has no test part and data.test is not set")
 
@@ -98,5 +101,5 @@ def _held_out_rows(n: int, labels: np.ndarray | None, share: float, seed: int) -
     taken = np.clip(np.rint(counts * share), counts > 1, np.maximum(counts - 1, 0))
     rank = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = np.empty(n, dtype=bool)
-    chosen[order] = rank < np.repeat(taken if share else 0 * taken, counts)
+    chosen[order] = rank < np.repeat(taken, counts)
     return chosen
