@@ -41,13 +41,13 @@ class Untouched(Views):
     def __init__(self) -> None:
         super().__init__((), (0.5,) * 3, (0.25,) * 3, seed=0)
 
-    def __call__(self, images, rows, epoch):  # noqa: D102
+    def __call__(self, images, rows, epoch):
         return [images]
 
-    def cut(self, image, row, epoch):  # noqa: D102
+    def cut(self, image, row, epoch):
         return [image]
 
-    def finish(self, crops, rows, epoch):  # noqa: D102
+    def finish(self, crops, rows, epoch):
         return list(crops)
 
 

@@ -22,10 +22,14 @@ def effective_rank(embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     """Return exp of the entropy of the normalised singular values (Roy & Vetterli 2007).
 
     The embeddings are centred first; the value lies between 1 (a line, or a single point) and
-    min(B, D).
+    min(B, D). What float32 rounding alone can cause counts as nothing, so that a collapsed batch
+    reads 1.
     """
-    centred = embeddings.float() - embeddings.float().mean(dim=0)
+    values = embeddings.double()
+    rounding = torch.finfo(torch.float32).eps * values.abs().amax()
+    centred = values - values.mean(dim=0)
     gram = centred.T @ centred if centred.shape[1] < centred.shape[0] else centred @ centred.T
-    values = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
-    share = values / values.sum().clamp(min=torch.finfo(values.dtype).tiny)
-    return torch.special.entr(share).sum().exp()
+    singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    singular = torch.where(singular > rounding * embeddings.numel() ** 0.5, singular, 0.0)
+    share = singular / singular.sum().clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.special.entr(share).sum().exp().float()
