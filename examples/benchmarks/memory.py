@@ -15,6 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sslcli import assemble
+from sslcli.config.presets import resolve
+from sslcli.data.sources import ArraySource
+from sslcli.engine.loop import steps, train_step
+
 MIB = 2**20
 
 
@@ -33,11 +38,6 @@ def main() -> None:
     options = parser.parse_args()
     torch.randn(8, 8).sum()
     before = resident()
-
-    from sslcli import assemble
-    from sslcli.config.presets import resolve
-    from sslcli.data.sources import ArraySource
-    from sslcli.engine.loop import steps, train_step
 
     changes = {"encoder.name": options.encoder, "encoder.width": 8, "train.batch_size": 512}
     config = resolve("simsiam/cifar10-small", None, changes).config
