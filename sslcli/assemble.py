@@ -14,10 +14,10 @@ from sslcli.data.sources import Source
 from sslcli.data.splits import Splits, Subset, open_splits
 from sslcli.data.views import Views
 from sslcli.engine.checkpoint import Checkpoint
+from sslcli.engine.log import Probe
 from sslcli.engine.loop import Training
 from sslcli.engine.optim import build_optimizer
 from sslcli.engine.precision import Precision, grad_scaler
-from sslcli.engine.trainer import Probe
 from sslcli.errors import CheckpointError, ResourceError, UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
 from sslcli.evaluate.knn import evaluate_knn
@@ -54,12 +54,16 @@ def pick_device(name: str) -> torch.device:
 
 
 def build_method(config: Config, device: torch.device | str = "cpu") -> Method:
-    """Return the config's method on `device`; its initial weights follow from the seed."""
+    """Return the config's method on `device`, with the fresh weights that its seed decides."""
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, config.data.image_size)
-    if config.encoder.weights:
-        load_encoder_weights(encoder, config.encoder.weights)
     return place(method_class(config.method.name)(config.method, encoder), config, device)
+
+
+def load_start(method: Method, config: Config) -> None:
+    """Load the weights that the config says to start from, if it names any; see `nn.weights`."""
+    if config.encoder.weights:
+        load_encoder_weights(method.encoder, config.encoder.weights)
 
 
 def place(module: ModuleT, config: Config, device: torch.device | str) -> ModuleT:
@@ -167,8 +171,8 @@ def features_of(
     )
 
 
-def labels_of(source: Source, features: Features) -> Tensor:
-    """Return the class of each feature row, [N] int64.
+def need_labels(source: Source) -> np.ndarray:
+    """Return the class of each image, [N] int64.
 
     Raises:
         UsageError: If the data has no labels.
@@ -176,7 +180,12 @@ def labels_of(source: Source, features: Features) -> Tensor:
     if source.labels is None:
         hint = "use a folder or archive with one sub-folder a class, or a .csv with a label column"
         raise UsageError("this needs labels, and the data has none", source.name, hint)
-    return torch.from_numpy(np.asarray(source.labels))[features.rows]
+    return np.asarray(source.labels)
+
+
+def labels_of(source: Source, features: Features) -> Tensor:
+    """Return the class of each feature row, [N] int64."""
+    return torch.from_numpy(need_labels(source))[features.rows]
 
 
 def online_knn(

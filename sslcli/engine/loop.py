@@ -80,6 +80,10 @@ class Training:
             raise ConfigError(
                 f"{train.duration} is no step at all", "train.duration", "lengthen it"
             )
+        warmup = self.config.schedule.warmup
+        if warmup.steps(self.steps_per_epoch, self.total_steps) >= self.total_steps:
+            what = f"a warm-up of {warmup} leaves nothing of a run of {train.duration}"
+            raise ConfigError(what, "schedule.warmup", "write a share of the run, such as 5%")
 
 
 @dataclass(frozen=True)
