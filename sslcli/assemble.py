@@ -29,6 +29,7 @@ from sslcli.nn.weights import load_encoder_weights
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ONLINE_BANK, ONLINE_QUERIES = 8_000, 2_000
 EVALUATION_BATCH = 512
+PAIRS = 4_096
 BarFor = Callable[[str], Callable[[int, int], None]]
 
 
@@ -181,6 +182,36 @@ def need_labels(source: Source) -> np.ndarray:
         hint = "use a folder or archive with one sub-folder a class, or a .csv with a label column"
         raise UsageError("this needs labels, and the data has none", source.name, hint)
     return np.asarray(source.labels)
+
+
+def paired_features(
+    encoder: nn.Module, source: Source, config: Config, device: torch.device, precision: Precision
+) -> tuple[Tensor, Tensor]:
+    """Return the features of two random views of the same images, each [N, D].
+
+    The views are the config's first two, drawn as in its first epoch; up to 4,096 images are used.
+    """
+    rows = np.random.default_rng(config.seed).permutation(len(source))[:PAIRS]
+    views = Views(config.views, config.data.mean, config.data.std, config.seed)
+    loader = TrainLoader(
+        Subset(source, np.sort(rows), f"{len(rows)} of {source.name}"),
+        config.data,
+        views,
+        batch_size=min(EVALUATION_BATCH, len(rows)),
+        seed=config.seed,
+        device=device,
+        drop_last=False,
+    )
+    first, second = (
+        extract(
+            encoder,
+            ((batch.views[which], batch.rows) for batch in loader.epoch(0)),
+            device=device,
+            precision=precision,
+        )
+        for which in (0, min(1, views.num_views - 1))
+    )
+    return first.features, second.features
 
 
 def labels_of(source: Source, features: Features) -> Tensor:

@@ -1,5 +1,7 @@
 """The `ssl` command: its table of commands, and what becomes of errors."""
 
+import io
+import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -18,7 +20,7 @@ from sslcli.cli import (
     presets,
     pretrain,
 )
-from sslcli.errors import ExitCode, ResourceError, SslError, UsageError
+from sslcli.errors import ExitCode
 
 app = typer.Typer(name="ssl", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("pretrain")(pretrain.pretrain)
@@ -49,54 +51,52 @@ def root(
 ) -> None:
     """Train, evaluate and export representations from papers' recipes.
 
-    Exit codes: 0 done, 1 our fault, 2 wrong use, 3 data, 4 memory, disk or device, 5 a --require
-    not met, 6 unhealthy training, 75 stopped with its state saved, 130 Ctrl-C.
+    Exit codes: 0 done; 1 a fault of ours; 2 wrong use; 3 data; 4 memory, disk or device;
+    5 a --require not met; 6 unhealthy training; 75 stopped with its state saved; 130 Ctrl-C.
     """
 
 
 def main() -> NoReturn:
     """Run the command line and exit with one of `ExitCode`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be no text at all
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
     try:
-        code = app(arguments, prog_name="ssl", standalone_mode=False)
-        sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else ExitCode.DONE)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped by Ctrl-C\n")
-        sys.exit(ExitCode.INTERRUPTED)
+        sys.exit(_run(arguments))
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone; say nothing more
-        sys.exit(ExitCode.DONE)
-    except (Exception, RecursionError) as error:
-        if debug:
-            traceback.print_exc()
-        _exit_with(_as_fault(error), as_json="--json" in arguments)
+        pass
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+    # Whoever read our output has gone: say nothing more, not even while Python shuts down.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(ExitCode.DONE)
 
 
-def _exit_with(fault: SslError, *, as_json: bool) -> NoReturn:
+def _run(arguments: list[str]) -> int:
+    """Return the exit code of a command line, having shown what went wrong."""
+    try:
+        code = app(arguments, prog_name="ssl", standalone_mode=False) or ExitCode.DONE
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _show_fault(error, as_json="--json" in arguments)
+    if code == ExitCode.INTERRUPTED:
+        sys.stderr.write("stopped by Ctrl-C; nothing more was saved\n")
+    return int(code)
+
+
+def _show_fault(error: Exception, *, as_json: bool) -> int:
+    from sslcli.cli.faults import as_fault
     from sslcli.cli.show import show_error
 
-    show_error(fault, as_json=as_json)
-    sys.exit(fault.exit_code)
-
-
-def _as_fault(error: Exception) -> SslError:
-    """Turn any exception into one with an exit code; an unforeseen one is logged as our fault."""
-    if isinstance(error, SslError):
-        return error
-    if isinstance(error, typer.TyperException):
-        command = " ".join(["ssl", *sys.argv[1:2]])
-        return UsageError(error.format_message().rstrip("."), "", f"see: {command} --help")
-    if isinstance(error, MemoryError) or "memory" in str(error).lower()[:200]:
-        hint = "use a smaller train.batch_size, more train.accumulate, or a smaller encoder"
-        return ResourceError(f"out of memory: {str(error).splitlines()[0]}", "", hint)
-    from sslcli.cli.show import crash_log
-
-    text = "".join(traceback.format_exception(error))
-    summary = f"{type(error).__name__}: {error}".splitlines()[0]
-    return SslError(
-        f"a fault of sslcli's own: {summary}",
-        f"the whole story is in {crash_log(text)}",
-        "please report it with that file",
-    )
+    if "--debug" in sys.argv[1:]:
+        traceback.print_exc()
+    fault = as_fault(error)
+    if fault.what:  # a group of commands without one has shown its help, and has none
+        show_error(fault, as_json=as_json)
+    return fault.exit_code

@@ -16,7 +16,8 @@ def show_report(report: Report, show: Show) -> None:
     Raises:
         DataError: With every error found, after all else was printed.
     """
-    rows = [(report.kind, f"{report.count:,}"), ("fingerprint", report.fingerprint)]
+    rows: list[tuple[str, object]] = [(report.kind, f"{report.count:,}")]
+    rows.append(("fingerprint", report.fingerprint))
     rows += [(f"{part} part", f"{count:,}") for part, count in report.parts.items()]
     rows += (
         _most("class", report.classes) + _most("size", report.sizes) + _most("mode", report.modes)

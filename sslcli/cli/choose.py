@@ -30,7 +30,7 @@ def choose_preset(
         UsageError: If nothing says what to train, or the method has no fitting preset.
     """
     if preset:
-        if method and not preset.startswith(f"{method}/"):
+        if method and not preset.startswith(f"{method}/") and not preset.endswith(".toml"):
             what = f"--preset {preset} is not one of --method {method}"
             raise UsageError(what, "--preset", "give one of the two")
         return preset

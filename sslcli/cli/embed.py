@@ -11,11 +11,17 @@ def embed(
     ckpt: options.Checkpoint,
     data: options.Data = None,
     out: Annotated[
-        str, Option("--out", metavar="FILE", help="Where to write, ending in .npz or .parquet.")
+        str,
+        Option(
+            "--out",
+            metavar="FILE",
+            help="Where to write, ending in .npz or .parquet.",
+            rich_help_panel=options.RUN,
+        ),
     ] = "features.npz",
     part: Annotated[
         Literal["all", "train", "test"],
-        Option("--part", help="all, train or test, when the data has parts."),
+        Option("--part", help="Which part, when the data has parts.", rich_help_panel=options.DATA),
     ] = "all",
     set_: options.Set = None,
     device: options.Device = "auto",

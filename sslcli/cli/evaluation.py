@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sslcli.cli.show import Show
+from sslcli.errors import ResourceError
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sslcli.data.splits import Splits
     from sslcli.engine.checkpoint import Checkpoint
     from sslcli.engine.precision import Precision
+    from sslcli.evaluate.requirement import Requirement
 
 METRICS = ("top1", "top5", "n")
 
@@ -51,6 +53,7 @@ class Evaluation:
     device: "torch.device"
     precision: "Precision"
     show: Show
+    require: "Sequence[Requirement]"
     started: float
 
     def features(self, source: "Source") -> "tuple[Tensor, Tensor]":
@@ -86,12 +89,12 @@ class Evaluation:
         self.show.table("", ("part", "images to encode"), list(images.items()))
         self.show.result(dry_run=True, images=images, config_hash=config_hash(self.config))
 
-    def publish(self, metrics: Mapping[str, Any], require: Sequence[str], **more: Any) -> None:
+    def publish(self, metrics: Mapping[str, Any], **more: Any) -> None:
         """Print the numbers, append them to results.jsonl, then hold them to the requirements."""
         from sslcli.config.presets import config_hash
         from sslcli.engine.checkpoint import versions
         from sslcli.engine.run import append_line, timestamp
-        from sslcli.evaluate.requirement import Requirement, enforce
+        from sslcli.evaluate.requirement import enforce
 
         shown = {key: value for key, value in metrics.items() if value is not None}
         record = {
@@ -113,9 +116,12 @@ class Evaluation:
             if name not in numbers:
                 self.show.talk(f"{name}: {value}")
         line = {"time": timestamp(), "command": self.show.command, **record}
-        append_line(self.checkpoint.run / "results.jsonl", line)
+        try:
+            append_line(self.checkpoint.run / "results.jsonl", line)
+        except ResourceError as fault:  # such as a checkpoint on a read-only disk
+            self.show.warn(f"{fault.where}: {fault.what}")
         self.show.result(**record)
-        enforce([Requirement.parse(text) for text in require], numbers)
+        enforce(self.require, numbers)
 
 
 def open_evaluation(
@@ -128,27 +134,44 @@ def open_evaluation(
     device: str = "auto",
     precision: str | None = None,
     require: Sequence[str] = (),
+    metrics: Sequence[str] = METRICS,
+    named: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Check every option, then load the checkpoint's encoder and open the data."""
+    """Check every option, then load the checkpoint's encoder and open the data.
+
+    Args:
+        ckpt: A checkpoint or run directory.
+        choice: The data.
+        show: The command's streams.
+        set_: What each `--set` says.
+        seed: Seed, when not the checkpoint's.
+        device: Where to run.
+        precision: Arithmetic, when not the checkpoint's.
+        require: What each `--require` says.
+        metrics: What will be measured, for `require`.
+        named: Further fields by dotted name; None is left out.
+    """
     from sslcli.config.presets import revise
     from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.evaluate.requirement import Requirement
 
-    for text in require:
-        Requirement.parse(text)
+    wanted = [Requirement.parse(text, metrics) for text in require]
     checkpoint = load_checkpoint(ckpt)
-    named = choice.named()
+    given = {"seed": seed, "train.precision": precision, **(named or {})}
+    fields = choice.named() | {name: value for name, value in given.items() if value is not None}
     if choice.data and not choice.test:
-        named["data.test"] = None
-    if seed is not None:
-        named["seed"] = seed
-    if precision:
-        named["train.precision"] = precision
-    config = revise(checkpoint.config, named, set_)
-    return _open(checkpoint, config, device, show)
+        fields["data.test"] = None
+    config = revise(checkpoint.config, fields, set_)
+    return _open(checkpoint, config, device, show, wanted)
 
 
-def _open(checkpoint: "Checkpoint", config: "Config", device: str, show: Show) -> Evaluation:
+def _open(
+    checkpoint: "Checkpoint",
+    config: "Config",
+    device: str,
+    show: Show,
+    require: "Sequence[Requirement]",
+) -> Evaluation:
     from sslcli import assemble
     from sslcli.cli.watch import Bar
     from sslcli.engine.precision import resolve_precision
@@ -157,12 +180,14 @@ def _open(checkpoint: "Checkpoint", config: "Config", device: str, show: Show) -
     arithmetic, _ = resolve_precision(config.train.precision, where)
     encoder = assemble.load_encoder(checkpoint, where)
     splits = assemble.open_data(config, lambda what: Bar(show, what))
+    for source in (splits.train, splits.test):
+        assemble.need_labels(source)
     counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
     show.talk(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
     show.talk(f"data {splits.train.name}: {counts}; {splits.note}")
     show.talk(f"device {where}, precision {arithmetic}, seed {config.seed}")
     return Evaluation(
-        checkpoint, config, splits, encoder, where, arithmetic, show, time.perf_counter()
+        checkpoint, config, splits, encoder, where, arithmetic, show, require, time.perf_counter()
     )
 
 
@@ -174,6 +199,20 @@ def untrained(evaluation: Evaluation) -> Evaluation:
 
     encoder = assemble.build_method(evaluation.config, evaluation.device).encoder.eval()
     return replace(evaluation, encoder=encoder)
+
+
+def seeded(metrics: Sequence[str], seeds: str | None) -> tuple[str, ...]:
+    """Return the metrics there will be when an evaluation is repeated over seeds.
+
+    Raises:
+        UsageError: If `seeds` is no list of seeds.
+    """
+    from sslcli.evaluate.seeds import parse_seeds
+
+    if not seeds:
+        return tuple(metrics)
+    parse_seeds(seeds)
+    return (*metrics, "top1_deviation", "top5_deviation", "seeds")
 
 
 def over_seeds(

@@ -1,6 +1,6 @@
 """`ssl export`: the encoder in the format of another tool."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Option
 
@@ -10,10 +10,17 @@ from sslcli.cli import options
 def export(
     ckpt: options.Checkpoint,
     format_: Annotated[
-        str, Option("--format", help="safetensors, torchvision, timm, onnx or pt2.")
+        Literal["safetensors", "torchvision", "timm", "onnx", "pt2"],
+        Option("--format", help="What the next tool reads.", rich_help_panel=options.WHAT),
     ] = "safetensors",
     out: Annotated[
-        str | None, Option("--out", metavar="FILE", help="[encoder.FORMAT beside the checkpoint]")
+        str | None,
+        Option(
+            "--out",
+            metavar="FILE",
+            help="Where to write [encoder-FORMAT beside the checkpoint].",
+            rich_help_panel=options.RUN,
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
@@ -33,7 +40,7 @@ def export(
     show = Show("export", as_json=json, quiet=quiet)
     checkpoint = load_checkpoint(ckpt)
     config = checkpoint.config
-    default = checkpoint.run / f"encoder-{format_}{FORMATS.get(format_, '')}"
+    default = checkpoint.run / f"encoder-{format_}{FORMATS[format_]}"
     path = out or str(default)
     show.talk(f"{config.encoder.name} of {checkpoint.path} as {format_} to {path}")
     if dry_run:
@@ -58,4 +65,4 @@ def export(
     show.table("", ("export", format_), rows)
     for note in report.notes:
         show.talk(note)
-    show.result(**asdict(report))
+    show.result(**{**asdict(report), "path": str(report.path)})

@@ -6,21 +6,46 @@ from typer import Option
 
 from sslcli.cli import options
 
+BASELINES = ("top1_untrained", "top1_pixels")
+
 
 def knn_eval(
     ckpt: options.Checkpoint,
     data: options.Data = None,
     test: options.Test = None,
-    k: Annotated[int | None, Option("--k", min=1, help="Neighbours that vote [preset].")] = None,
+    k: Annotated[
+        int | None,
+        Option(
+            "--k",
+            min=1,
+            help="Neighbours that vote [the preset's].",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
     temperature: Annotated[
-        float | None, Option("--temperature", min=1e-6, help="Of exp(cosine / T) [preset].")
+        float | None,
+        Option(
+            "--temperature",
+            min=1e-6,
+            help="T of the votes exp(cosine / T) [the preset's].",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
     index: Annotated[
         Literal["flat", "ivf", "hnsw"],
-        Option("--index", help="flat is exact; the others report their recall."),
+        Option(
+            "--index",
+            help="flat is exact; the others report their recall.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = "flat",
     baseline: Annotated[
-        bool, Option("--baseline", help="Also measure the untrained encoder and raw pixels.")
+        bool,
+        Option(
+            "--baseline",
+            help="Also measure the untrained encoder and raw pixels.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = False,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -40,7 +65,7 @@ def knn_eval(
 
     ssl knn-eval runs/simsiam-digits --require 'top1>=0.9'
     """
-    from sslcli.cli.evaluation import DataChoice, open_evaluation, untrained
+    from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, untrained
     from sslcli.cli.show import Show
     from sslcli.cli.watch import Bar
 
@@ -48,7 +73,7 @@ def knn_eval(
     choice = DataChoice(data, test, data_root, download)
     evaluation = open_evaluation(
         ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
-        require=require or [],
+        require=require or [], metrics=(*METRICS, *(BASELINES if baseline else ())),
     )  # fmt: skip
     if dry_run:
         evaluation.plan()
@@ -62,6 +87,6 @@ def knn_eval(
     metrics = measured.as_dict()
     if baseline:
         fresh = knn(untrained(evaluation), k, temperature, index, bar)
-        metrics["top1_untrained"] = fresh.top1
-        metrics["top1_pixels"] = pixels_knn(evaluation, k, temperature).top1
-    evaluation.publish(metrics, require or [])
+        pixels = pixels_knn(evaluation, k, temperature)
+        metrics |= dict(zip(BASELINES, (fresh.top1, pixels.top1), strict=True))
+    evaluation.publish(metrics)

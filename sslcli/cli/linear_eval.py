@@ -6,6 +6,8 @@ from typer import Option
 
 from sslcli.cli import options
 
+EXTRA = {"features": ("l2", "fit_seconds"), "paper": ()}
+
 
 def linear_eval(
     ckpt: options.Checkpoint,
@@ -13,60 +15,77 @@ def linear_eval(
     test: options.Test = None,
     protocol: Annotated[
         Literal["features", "paper"],
-        Option("--protocol", help="Cached features, or the preset's augmented SGD recipe."),
+        Option(
+            "--protocol",
+            help="Cached features, or the preset's augmented SGD recipe.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = "features",
     solver: Annotated[
-        Literal["lbfgs", "sgd"], Option("--solver", help="For --protocol features.")
+        Literal["lbfgs", "sgd"],
+        Option("--solver", help="For --protocol features.", rich_help_panel=options.WHAT),
     ] = "lbfgs",
     baseline: Annotated[
-        bool, Option("--baseline", help="Also measure the untrained encoder.")
+        bool,
+        Option(
+            "--baseline",
+            help="Also measure the untrained encoder.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = False,
     set_: options.Set = None,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
-    device: options.Device = "auto",
-    precision: options.Precision = None,
     data_root: options.DataRoot = None,
     download: options.Download = False,
+    resume: options.Resume = False,
     max_time: options.MaxTime = None,
-    require: options.Require = None,
     dry_run: options.DryRun = False,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    require: options.Require = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a linear classifier on the frozen encoder and test it.
 
     With features, L-BFGS chooses its penalty on a tenth of the training images; the test images
-    are looked at once.
+    are looked at once. --resume and --max-time are for --protocol paper.
 
     ssl linear-eval runs/simsiam-digits --seeds 0-2
     """
-    from sslcli.cli.evaluation import DataChoice, open_evaluation, over_seeds, untrained
+    from sslcli.cli import evaluation as evaluating
     from sslcli.cli.show import Show
-    from sslcli.cli.train import parse_duration
+    from sslcli.cli.train import Place, parse_duration
     from sslcli.engine.stop import Stop
+    from sslcli.errors import UsageError
 
     show = Show("linear-eval", as_json=json, quiet=quiet)
     stop = Stop(parse_duration(max_time))
-    choice = DataChoice(data, test, data_root, download)
-    evaluation = open_evaluation(
+    if protocol == "features" and (resume or max_time):
+        where = "--resume" if resume else "--max-time"
+        raise UsageError("this is for --protocol paper", where, "add it, or leave this out")
+    choice = evaluating.DataChoice(data, test, data_root, download)
+    known = evaluating.seeded((*evaluating.METRICS, *EXTRA[protocol]), seeds)
+    evaluation = evaluating.open_evaluation(
         ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
-        require=require or [],
+        require=require or [], metrics=(*known, *(("top1_untrained",) if baseline else ())),
     )  # fmt: skip
     from sslcli.cli.estimate import show_estimate
     from sslcli.cli.measure import FeatureProbe
-    from sslcli.cli.supervised import paper_probe
+    from sslcli.cli.supervised import Supervised
 
-    paper = paper_probe(evaluation, stop)
+    place = Place(str(evaluation.checkpoint.run / "linear-probe"), resume, overwrite=not resume)
+    paper = Supervised(evaluation, "linear-probe", place, stop, series=bool(seeds))
     if dry_run and protocol == "paper":
-        show_estimate(paper.training(evaluation.config.seed), show)
+        show_estimate(paper.training(*paper.recipe(evaluation.config.seed)), show)
         return
     if dry_run:
         evaluation.plan()
         return
     run = paper if protocol == "paper" else FeatureProbe(evaluation, solver)
-    metrics, more = over_seeds(seeds, evaluation.config.seed, run)
+    metrics, more = evaluating.over_seeds(seeds, evaluation.config.seed, run)
     if baseline:
-        fresh = FeatureProbe(untrained(evaluation), solver)(evaluation.config.seed)
+        fresh = FeatureProbe(evaluating.untrained(evaluation), solver)(evaluation.config.seed)
         metrics["top1_untrained"] = fresh["top1"]
-    evaluation.publish(metrics, require or [], **more)
+    evaluation.publish(metrics, **more)

@@ -5,8 +5,10 @@ from typing import Any, Literal
 
 from torch import nn
 
+from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.watch import Bar
+from sslcli.evaluate.geometry import alignment, effective_rank, uniformity
 from sslcli.evaluate.knn import KNNAccuracy, evaluate_knn
 from sslcli.evaluate.linear import evaluate_linear, fit_linear
 
@@ -26,6 +28,26 @@ def knn(
         train, labels, test, right,
         k=k, temperature=temperature, num_classes=classes, kind=index, progress=bar,
     )  # fmt: skip
+
+
+def geometry(evaluation: Evaluation) -> dict[str, float]:
+    """Return how the test images lie on the sphere (Wang & Isola 2020; Roy & Vetterli 2007).
+
+    Alignment is of two random views of each image, lower is better; uniformity and effective rank
+    are of the first views.
+    """
+    first, second = assemble.paired_features(
+        evaluation.encoder,
+        evaluation.splits.test,
+        evaluation.config,
+        evaluation.device,
+        evaluation.precision,
+    )
+    return {
+        "alignment": float(alignment(first, second)),
+        "uniformity": float(uniformity(first)),
+        "effective_rank": float(effective_rank(first)),
+    }
 
 
 def pixels_knn(evaluation: Evaluation, k: int, temperature: float) -> KNNAccuracy:

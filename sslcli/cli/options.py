@@ -1,42 +1,100 @@
 """Options that several commands share: the same word means the same thing everywhere."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
+
+# The groups of `--help`.
+WHAT, DATA, RUN, DEVICE, OUTPUT = "What to do", "Data", "Run", "Device", "Output"
 
 Checkpoint = Annotated[
     str, Argument(metavar="CKPT", help="A checkpoint.safetensors or a run directory.")
 ]
 Data = Annotated[
     str | None,
-    Option("--data", help="digits, a torchvision set, a folder, a .tar or pattern, a .csv."),
+    Option(
+        "--data",
+        help="digits, a torchvision set, a folder, a .tar or pattern, a .csv.",
+        rich_help_panel=DATA,
+    ),
 ]
-Test = Annotated[str | None, Option("--test", help="Held-out data, when --data has no test part.")]
+Test = Annotated[
+    str | None,
+    Option("--test", help="Held-out data, when --data has no test part.", rich_help_panel=DATA),
+]
 DataRoot = Annotated[
-    str | None, Option("--data-root", help="Folder of torchvision's data sets [data].")
+    str | None,
+    Option("--data-root", help="Folder of torchvision's data sets [data].", rich_help_panel=DATA),
 ]
-Download = Annotated[bool, Option("--download", help="Allow a torchvision set to be fetched.")]
+Download = Annotated[
+    bool,
+    Option("--download", help="Allow a torchvision set to be fetched.", rich_help_panel=DATA),
+]
 Set = Annotated[
     list[str] | None,
-    Option("--set", metavar="KEY=VALUE", help="Change any field; a TOML value. Repeatable."),
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change any field of the config; a TOML value. Repeatable.",
+        rich_help_panel=WHAT,
+    ),
 ]
-Seed = Annotated[int | None, Option("--seed", min=0, help="Decides every random choice.")]
+Seed = Annotated[
+    int | None,
+    Option("--seed", min=0, help="Decides every random choice.", rich_help_panel=WHAT),
+]
 Seeds = Annotated[
-    str | None, Option("--seeds", metavar="0-4", help="Repeat over seeds; mean, deviation and n.")
+    str | None,
+    Option(
+        "--seeds",
+        metavar="0-4",
+        help="Repeat over seeds; mean, deviation and n.",
+        rich_help_panel=WHAT,
+    ),
 ]
-Device = Annotated[str, Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Precision = Annotated[str | None, Option("--precision", help="auto, bf16, fp16 or fp32.")]
+Resume = Annotated[
+    bool,
+    Option("--resume", help="Go on from the run's newest whole state.", rich_help_panel=RUN),
+]
 MaxTime = Annotated[
     str | None,
-    Option("--max-time", metavar="3h55m", help="Save the state, stop and exit 75 after this long."),
+    Option(
+        "--max-time",
+        metavar="3h55m",
+        help="Save the state, stop and exit 75 after this long.",
+        rich_help_panel=RUN,
+    ),
+]
+Overwrite = Annotated[
+    bool, Option("--overwrite", help="Replace what is already there.", rich_help_panel=RUN)
 ]
 DryRun = Annotated[
-    bool, Option("--dry-run", help="Validate, show what would be done, and do nothing.")
+    bool,
+    Option(
+        "--dry-run",
+        help="Validate, show what would be done, and do nothing.",
+        rich_help_panel=RUN,
+    ),
 ]
-Json = Annotated[bool, Option("--json", help="Print exactly one JSON object on stdout.")]
-Quiet = Annotated[bool, Option("--quiet", help="Print results and errors only.")]
+Device = Annotated[
+    str, Option("--device", help="auto, cpu, cuda or cuda:N.", rich_help_panel=DEVICE)
+]
+Precision = Annotated[
+    Literal["auto", "bf16", "fp16", "fp32"] | None,
+    Option("--precision", help="Arithmetic [the preset's].", rich_help_panel=DEVICE),
+]
+Json = Annotated[
+    bool, Option("--json", help="Print exactly one JSON object on stdout.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[
+    bool, Option("--quiet", help="Print results and errors only.", rich_help_panel=OUTPUT)
+]
 Require = Annotated[
     list[str] | None,
-    Option("--require", metavar="'top1>=0.85'", help="Exit 5 unless the metric holds. Repeatable."),
+    Option(
+        "--require",
+        metavar="'top1>=0.85'",
+        help="Exit 5 unless the metric holds. Repeatable.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-Overwrite = Annotated[bool, Option("--overwrite", help="Replace what is already there.")]

@@ -49,6 +49,7 @@ def copy(
         bool, Option("--resolved", help="Write out what it inherits instead of extending it.")
     ] = False,
     overwrite: options.Overwrite = False,
+    json: options.Json = False,
 ) -> None:
     """Copy a preset to a file of your own, to change and train with --preset FILE.
 
@@ -56,6 +57,7 @@ def copy(
     """
     from pathlib import Path
 
+    from sslcli.cli.show import Show
     from sslcli.config.presets import preset_file, resolve, to_toml
     from sslcli.engine.files import write_atomically
     from sslcli.errors import UsageError
@@ -67,3 +69,7 @@ def copy(
         raise UsageError("this file exists", target, "choose another name or add --overwrite")
     text = to_toml(resolve(name).config) if resolved else preset_file(name).read_text("utf-8")
     write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8"))
+    show = Show("presets copy", as_json=json)
+    show.talk(f"change it, then: ssl pretrain --preset {target}")
+    show.data(target)
+    show.result(path=target)

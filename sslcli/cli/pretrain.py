@@ -1,46 +1,86 @@
 """`ssl pretrain`: train a method from a preset."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Option
 
 from sslcli.cli import options
 
+SUPERVISED = ("finetune", "linear-probe")
+
 
 def pretrain(
     method: Annotated[
-        str | None, Option("--method", help="A paper; picks the preset for the data.")
+        str | None,
+        Option(
+            "--method",
+            help="A paper; picks the preset for the data.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
     preset: Annotated[
-        str | None, Option("--preset", help="method/setting, see `ssl presets list`, or a file.")
+        str | None,
+        Option(
+            "--preset",
+            help="method/setting, see `ssl presets list`, or a .toml file.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
-    data: options.Data = None,
-    test: options.Test = None,
-    out: Annotated[
-        str | None, Option("--out", metavar="RUN", help="Run directory [runs/PRESET].")
-    ] = None,
-    resume: Annotated[
-        bool, Option("--resume", help="Go on from the newest whole state of --out.")
-    ] = False,
     config: Annotated[
-        str | None, Option("--config", metavar="FILE", help="A .toml laid over the preset.")
+        str | None,
+        Option(
+            "--config",
+            metavar="FILE",
+            help="A .toml laid over the preset, such as a run's config.toml.",
+            rich_help_panel=options.WHAT,
+        ),
     ] = None,
     set_: options.Set = None,
     seed: options.Seed = None,
+    data: options.Data = None,
+    test: options.Test = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    out: Annotated[
+        str | None,
+        Option(
+            "--out",
+            metavar="RUN",
+            help="Run directory [runs/PRESET].",
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    max_time: options.MaxTime = None,
+    keep: Annotated[
+        int | None,
+        Option(
+            "--keep",
+            min=1,
+            help="Resumable states kept [the preset's].",
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    on_collapse: Annotated[
+        Literal["warn", "stop"] | None,
+        Option(
+            "--on-collapse",
+            help="What collapsed embeddings cause; stop exits 6 [warn].",
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    dry_run: options.DryRun = False,
     device: options.Device = "auto",
     precision: options.Precision = None,
     compile_: Annotated[
-        bool, Option("--compile", help="Compile forward and backward with torch.compile.")
+        bool,
+        Option(
+            "--compile",
+            help="Compile forward and backward with torch.compile.",
+            rich_help_panel=options.DEVICE,
+        ),
     ] = False,
-    on_collapse: Annotated[
-        str | None, Option("--on-collapse", help="warn or stop (exit 6) [warn].")
-    ] = None,
-    keep: Annotated[int | None, Option("--keep", min=1, help="Resumable states kept.")] = None,
-    data_root: options.DataRoot = None,
-    download: options.Download = False,
-    max_time: options.MaxTime = None,
-    overwrite: options.Overwrite = False,
-    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -50,11 +90,13 @@ def pretrain(
     """
     from sslcli.cli.choose import choose_preset
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, parse_duration, pretrain_run, stored_config
-    from sslcli.config.presets import resolve
+    from sslcli.cli.train import Place, parse_duration, pretrain_run
+    from sslcli.config.presets import resolve, revise
+    from sslcli.engine.stop import Stop
+    from sslcli.errors import UsageError
 
     show = Show("pretrain", as_json=json, quiet=quiet)
-    seconds = parse_duration(max_time)
+    stop, place = Stop(parse_duration(max_time)), Place(out, resume, overwrite)
     options_given = {
         "data.source": data,
         "data.test": test,
@@ -67,12 +109,12 @@ def pretrain(
         "train.keep": keep,
     }
     named = {key: value for key, value in options_given.items() if value is not None}
-    if resume:
-        chosen = stored_config(out, named, set_ or [])
+    if resume and not (method or preset or config):
+        chosen = revise(place.stored(), named, set_ or [])
     else:
         name = choose_preset(method, preset, config, data, device, show.talk)
         chosen = resolve(name, config, named, set_ or []).config
-    from sslcli.engine.stop import Stop
-
-    place = Place(out, resume, overwrite)
-    pretrain_run(chosen, place, Stop(seconds), device, show, dry_run=dry_run)
+    if chosen.method.name in SUPERVISED:
+        hint = "use `ssl finetune` or `ssl linear-eval --protocol paper`, with --resume to go on"
+        raise UsageError(f"a {chosen.method.name} run needs its checkpoint", "method.name", hint)
+    pretrain_run(chosen, place, stop, device, show, dry_run=dry_run)

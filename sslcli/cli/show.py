@@ -1,6 +1,5 @@
 """What a person or a script sees: results on stdout, talk and errors on stderr."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from sslcli.engine.files import to_json
 from sslcli.errors import SslError
 
 JSON_SCHEMA = 1
@@ -84,7 +84,7 @@ def print_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout, and no second one: an error after a result is on stderr."""
     global _printed_json
     if not _printed_json:
-        sys.stdout.write(json.dumps(content, default=str) + "\n")
+        sys.stdout.write(f"{to_json(content)}\n")
         sys.stdout.flush()
     _printed_json = True
 

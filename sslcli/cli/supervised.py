@@ -12,10 +12,11 @@ from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.train import Place, train_run
 from sslcli.cli.watch import Bar
-from sslcli.config.schema import Config
+from sslcli.config.schema import Config, ProtocolConfig
 from sslcli.data.sources import Source
 from sslcli.data.splits import Subset
 from sslcli.engine.loop import Training
+from sslcli.engine.state import has_state
 from sslcli.engine.stop import Stop
 from sslcli.errors import UsageError
 from sslcli.evaluate.metrics import accuracy, top_hits
@@ -33,42 +34,49 @@ class Supervised:
         kind: "linear-probe" freezes the encoder, "finetune" trains it too.
         place: Where the run goes; further seeds go beside it.
         stop: Signals and time limit.
-        label_fraction: Share of the training labels used, the same share of every class.
+        series: Whether several seeds follow each other; one resumed goes on where it stopped.
     """
 
     def __init__(
-        self,
-        evaluation: Evaluation,
-        kind: Kind,
-        place: Place,
-        stop: Stop,
-        label_fraction: float = 1.0,
+        self, evaluation: Evaluation, kind: Kind, place: Place, stop: Stop, *, series: bool = False
     ) -> None:
         self.evaluation, self.kind, self.place, self.stop = evaluation, kind, place, stop
-        self.label_fraction = label_fraction
+        self.series = series
 
     def __call__(self, seed: int) -> dict[str, Any]:
         """Train, then return the accuracy on the test part."""
-        other = seed != self.evaluation.config.seed
-        place = replace(self.place, out=f"{self.place.out}-seed{seed}") if other else self.place
-        run = place.folder(self.evaluation.config)
-        training = self.training(seed)
-        place.prepare(run, training.config)
+        place, checkpoint = self._place(seed), self.evaluation.checkpoint.path.resolve()
+        config, source = self.recipe(seed)
+        if place.check(config).resolve() in checkpoint.parents:
+            hint = "choose another --out"
+            raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
+        training = self.training(config, source)
         show, splits = self.evaluation.show, self.evaluation.splits
-        train_run(training, splits, run, self.stop, show, resume=place.resume)
+        run = place.make(config)
+        train_run(training, splits, run, place, self.stop, show)
         return self._test(training, run)
 
-    def training(self, seed: int) -> Training:
-        """Return the training of a seed, at step 0."""
+    def _place(self, seed: int) -> Place:
+        """Return where a seed's run goes, and whether it goes on or starts."""
+        place = self.place
+        if seed != self.evaluation.config.seed:
+            place = replace(place, out=f"{place.out}-seed{seed}")
+        if place.resume and self.series and not has_state(Path(str(place.out))):
+            return replace(place, resume=False, overwrite=True)
+        return place
+
+    def recipe(self, seed: int) -> tuple[Config, Source]:
+        """Return the config of a seed's run and the images that it may learn from."""
+        config, source = self.evaluation.config, self.evaluation.splits.train
+        fraction = protocol_of(config, self.kind).label_fraction
+        if fraction < 1:
+            source = labelled_share(source, fraction, seed)
+        return supervised_config(config, self.kind, source, seed), source
+
+    def training(self, config: Config, source: Source) -> Training:
+        """Return a training at step 0."""
         evaluation = self.evaluation
-        source = evaluation.splits.train
-        if source.labels is None:
-            hint = "use a folder or archive with one sub-folder a class"
-            raise UsageError("this needs labels, and the data has none", source.name, hint)
-        if self.label_fraction < 1:
-            source = labelled_share(source, self.label_fraction, seed)
-        config = supervised_config(evaluation.config, self.kind, source, seed)
-        torch.manual_seed(seed)
+        torch.manual_seed(config.seed)
         encoder = assemble.load_encoder(evaluation.checkpoint, evaluation.device).train()
         method = method_class(self.kind)(config.method, encoder)
         return assemble.build_training(
@@ -92,32 +100,32 @@ class Supervised:
         )
         right = assemble.labels_of(test, found)
         plan = training.config.train
-        share = f"{self.label_fraction:.2%} of the labels, " if self.label_fraction < 1 else ""
+        fraction = protocol_of(training.config, self.kind).label_fraction
+        share = f"{fraction:.2%} of the labels, " if fraction < 1 else ""
         protocol = f"{self.kind}, {share}{plan.duration}, batch {plan.batch_size}, augmented SGD"
         hits = top_hits(found.features, right)
         measured = accuracy(hits, len(evaluation.splits.train.class_names), protocol)
         return {**measured.as_dict(), "run": str(run)}
 
 
-def paper_probe(evaluation: Evaluation, stop: Stop) -> Supervised:
-    """Return the preset's augmented linear probe, which replaces the one beside the checkpoint."""
-    folder = str(evaluation.checkpoint.run / "linear-probe")
-    return Supervised(evaluation, "linear-probe", Place(folder, overwrite=True), stop)
-
-
-def supervised_config(config: Config, kind: Kind, source: Source, seed: int) -> Config:
-    """Return the config of a supervised run: the checkpoint's, with its protocol's recipe.
+def protocol_of(config: Config, kind: Kind) -> ProtocolConfig:
+    """Return a preset's recipe for training with labels.
 
     Raises:
-        UsageError: If the preset has no recipe for this.
+        UsageError: If the preset has none.
     """
     field = "linear" if kind == "linear-probe" else "finetune"
-    protocol = getattr(config.evaluation, field)
+    protocol: ProtocolConfig | None = getattr(config.evaluation, field)
     if protocol is None:
         hint = "use --protocol features, or train from a preset that has one"
         raise UsageError("the checkpoint's preset has no recipe", f"evaluation.{field}", hint)
+    return protocol
+
+
+def supervised_config(config: Config, kind: Kind, source: Source, seed: int) -> Config:
+    """Return the config of a supervised run: the checkpoint's, with its protocol's recipe."""
     plain = config.model_dump()
-    recipe = protocol.model_dump()
+    recipe = protocol_of(config, kind).model_dump()
     plain |= {
         "preset": f"{config.preset}+{kind}",
         "seed": seed,
@@ -135,10 +143,9 @@ def supervised_config(config: Config, kind: Kind, source: Source, seed: int) -> 
 
 def labelled_share(source: Source, fraction: float, seed: int) -> Source:
     """Return a share of the rows of every class, at least one of each, chosen by the seed."""
-    assert source.labels is not None
-    generator = np.random.default_rng(seed)
+    labels, generator = assemble.need_labels(source), np.random.default_rng(seed)
     kept = []
-    for label in np.unique(source.labels):
-        rows = np.flatnonzero(source.labels == label)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
         kept.append(generator.permutation(rows)[: max(1, round(fraction * len(rows)))])
     return Subset(source, np.sort(np.concatenate(kept)), f"{fraction:.2%} of {source.name}")

@@ -1,6 +1,8 @@
 """Carry out one training run: what `pretrain`, `finetune` and the augmented probe share."""
 
 import re
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,52 +21,64 @@ _TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run goes, and what may be there already."""
+    """Where a run goes, and what may be there already.
+
+    Attributes:
+        out: The run directory; None for a free one below runs/.
+        resume: Go on with the run that is there.
+        overwrite: Replace the run that is there.
+    """
 
     out: str | None
     resume: bool = False
     overwrite: bool = False
 
-    def folder(self, config: Config) -> Path:
-        """Return the run directory, having checked that a run may be made or resumed there."""
-        from sslcli.engine.run import check_free, resumable_run
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            where, hint = "--resume, --overwrite", "leave out one of them"
+            raise UsageError("a run is either gone on with or replaced", where, hint)
+        if self.resume and not self.out:
+            raise UsageError("--resume needs the run's folder", "--out", "add --out RUN")
+
+    def stored(self) -> Config:
+        """Return the config of the run to resume."""
+        from sslcli.config.presets import resolve
+        from sslcli.engine.run import resumable_run
+
+        return resolve(config_file=resumable_run(Path(str(self.out)))).config
+
+    def check(self, config: Config) -> Path:
+        """Return the run directory, having checked that this run may be made or resumed there.
+
+        Raises:
+            SslError: If something else is there, or nothing to resume.
+        """
+        from sslcli.engine.run import check_free
 
         run = Path(self.out) if self.out else _free_folder(config)
-        if self.resume:
-            resumable_run(run)
-        else:
+        if not self.resume:
             check_free(run, overwrite=self.overwrite)
+        elif differing := differences(self.stored(), config):
+            hint = "repeat the first command's options or leave them all out, or start another run"
+            raise ConfigError("a resumed run keeps its config", ", ".join(differing), hint)
         return run
 
-    def prepare(self, run: Path, config: Config) -> None:
-        """Make the run directory and write its config, unless the run is resumed."""
+    def make(self, config: Config) -> Path:
+        """Make the run directory, unless the run is resumed; write its config and return it."""
         from sslcli.config.presets import to_toml
         from sslcli.engine.files import write_atomically
         from sslcli.engine.run import CONFIG, create_run
 
+        run = self.check(config)
         if not self.resume:
-            create_run(run, overwrite=self.overwrite)
-            write_atomically(run / CONFIG, lambda path: path.write_text(to_toml(config)))
-
-
-def stored_config(out: str | None, named: dict[str, Any], overrides: list[str]) -> Config:
-    """Return the config of the run to resume; options may repeat it but not change it.
-
-    Raises:
-        CheckpointError: If there is nothing to resume.
-        ConfigError: If an option contradicts the run's config.
-    """
-    from sslcli.config.presets import resolve, revise
-    from sslcli.engine.run import resumable_run
-
-    if not out:
-        raise UsageError("--resume needs the run's folder", "--out", "add --out RUN")
-    stored = resolve(config_file=resumable_run(Path(out))).config
-    changed = revise(stored, named, overrides)
-    if differing := _differences(stored.model_dump(), changed.model_dump()):
-        hint = "leave these options out, or start another run"
-        raise ConfigError("a resumed run keeps its config", ", ".join(differing), hint)
-    return stored
+            try:
+                create_run(run, overwrite=self.overwrite)
+            except UsageError:
+                if self.out:
+                    raise
+                return self.make(config)  # another process took the free folder: find the next
+        write_atomically(run / CONFIG, lambda path: path.write_text(to_toml(config), "utf-8"))
+        return run
 
 
 def pretrain_run(
@@ -76,12 +90,14 @@ def pretrain_run(
     from sslcli.cli.watch import Bar
     from sslcli.engine.precision import resolve_precision, tune_device
 
-    run = place.folder(config)
+    place.check(config)
     where = assemble.pick_device(device)
     tune_device(where)
     precision, why = resolve_precision(config.train.precision, where)
     show.talk(f"device {where}, precision {precision} ({why}), seed {config.seed}")
     method = assemble.build_method(config, where)
+    if not place.resume:
+        assemble.load_start(method, config)
     splits = assemble.open_unlabelled(config, lambda what: Bar(show, what))
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
@@ -89,26 +105,31 @@ def pretrain_run(
     if dry_run:
         show_estimate(training, show)
         return
-    place.prepare(run, config)
+    run = place.make(config)
     show.talk(f"run directory {run}")
-    last = train_run(training, splits, run, stop, show, resume=place.resume)
+    last = train_run(training, splits, run, place, stop, show)
     _finish(last, run, config, show)
 
 
 def train_run(
-    training: "Training", splits: "Splits", run: Path, stop: "Stop", show: Show, *, resume: bool
+    training: "Training", splits: "Splits", run: Path, place: Place, stop: "Stop", show: Show
 ) -> dict[str, Any]:
     """Run the loop under a watcher and return the last metrics."""
     from sslcli import assemble
     from sslcli.cli.watch import RunWatcher
     from sslcli.engine import trainer
+    from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.engine.log import Log, open_board
     from sslcli.engine.run import truncate_metrics
 
-    if resume:
+    stop.again = _resume_line(run, place)
+    if place.resume:
         for remark in trainer.resume(training, run):
             show.warn(remark)
-        show.talk(f"resuming after step {training.step}")
+        if training.step >= training.total_steps:
+            show.talk(f"this run is complete: {training.step} of {training.total_steps} steps")
+            return dict(load_checkpoint(run).facts["metrics"])
+        show.talk(f"resuming after step {training.step} of {training.total_steps}")
         truncate_metrics(run / "metrics.jsonl", training.step)
     probe = assemble.online_knn(training.config, splits.train, training.device, training.precision)
     watcher = RunWatcher(show, training.total_steps, training.step, training.steps_per_epoch)
@@ -117,8 +138,17 @@ def train_run(
         return trainer.train(training, run, assemble.data_facts(splits), log, stop, probe)
 
 
+def _resume_line(run: Path, place: Place) -> str:
+    """Return the command line that goes on with this run: the same one, with --resume."""
+    words = [word for word in sys.argv[1:] if word not in ("--debug", "--resume", "--overwrite")]
+    added = ["--resume"] if place.out else ["--resume", f"--out={run}"]
+    return shlex.join(["ssl", *words[:1], *added, *words[1:]])
+
+
 def _free_folder(config: Config) -> Path:
-    name = (config.preset or config.method.name).replace("/", "-")
+    preset = config.preset.removesuffix(".toml")
+    name = Path(preset).name if preset != config.preset else preset.replace("/", "-")
+    name = name or config.method.name
     folders = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 10_000))
     return next(folder for folder in folders if not folder.exists())
 
@@ -127,7 +157,7 @@ def _finish(last: dict[str, Any], run: Path, config: Config, show: Show) -> None
     from sslcli.config.presets import config_hash
     from sslcli.engine.checkpoint import NAME, versions
 
-    show.talk(f"done; next: ssl knn-eval {run}")
+    show.talk(f"done; next: ssl knn-eval {shlex.quote(str(run))}")
     show.data(str(run / NAME))
     show.result(
         run=str(run),
@@ -153,8 +183,14 @@ def parse_duration(text: str | None) -> float | None:
     return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
+def differences(old: Config, new: Config) -> list[str]:
+    """Return the dotted names of the fields in which two configs would train differently."""
+    from sslcli.config.presets import decisive
+
+    return _differences(decisive(old), decisive(new))
+
+
 def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    """Return the dotted names of fields whose values differ."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)

@@ -149,8 +149,12 @@ def _on_one_line(array: re.Match[str]) -> str:
     return f"[{', '.join(line.strip()[:-1] for line in array[1].splitlines())}]"
 
 
+def decisive(config: Config) -> dict[str, Any]:
+    """Return everything that decides weights and metrics, and nothing else."""
+    return config.model_dump(mode="json", exclude=_LOGISTICS)
+
+
 def config_hash(config: Config) -> str:
     """Return the SHA-256 of everything that decides weights and metrics, as 64 hex digits."""
-    decisive = config.model_dump(mode="json", exclude=_LOGISTICS)
-    canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(decisive(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -249,6 +249,9 @@ class ProtocolConfig(Section):
     optimizer: Optimizer
     schedule: ScheduleConfig
     views: tuple[ViewConfig, ...]
+    label_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="Share of each class's labels used."
+    )
 
 
 class EvaluationConfig(Section):

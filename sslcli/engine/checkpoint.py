@@ -19,6 +19,7 @@ from torch import Tensor
 
 import sslcli
 from sslcli.config.schema import Config
+from sslcli.engine.files import to_json
 from sslcli.errors import CheckpointError
 
 SCHEMA = 1
@@ -63,7 +64,7 @@ def save_checkpoint(
         "config": config.model_dump(mode="json"),
         "facts": {**facts, "versions": versions()},
     }
-    save_file(storable(tensors), path, metadata={"sslcli": json.dumps(described)})
+    save_file(storable(tensors), path, metadata={"sslcli": to_json(described)})
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -97,12 +98,14 @@ def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
         if described["schema"] > SCHEMA:
             hint = f"this sslcli is {sslcli.__version__}; install the one that wrote it"
             raise CheckpointError("this checkpoint is from a newer sslcli", str(file), hint)
-        return Checkpoint(file, Config.model_validate(described["config"]), described["facts"])
+        return Checkpoint(
+            file, Config.model_validate(described["config"]), dict(described["facts"])
+        )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         kind = "config" if isinstance(error, ValidationError) else "description"
-        raise CheckpointError(
-            f"the checkpoint's {kind} cannot be read", str(file), str(error).splitlines()[0]
-        ) from error
+        what = f"the checkpoint's {kind} cannot be read: {str(error).splitlines()[0]}"
+        hint = "the file was altered, or written by another version of sslcli"
+        raise CheckpointError(what, str(file), hint) from error
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

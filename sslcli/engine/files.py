@@ -2,9 +2,13 @@
 
 import errno
 import hashlib
+import json
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sslcli.errors import ResourceError, SslError
 
@@ -19,14 +23,24 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
+        share(temporary)
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
     except OSError as error:
         raise storage_fault(error, path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the parent may be no folder
+            temporary.unlink(missing_ok=True)
+
+
+def share(path: Path) -> None:
+    """Give a file the permissions that `open` gives; safetensors keeps others from reading."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def flush(path: Path) -> None:
@@ -42,8 +56,22 @@ def storage_fault(error: OSError, path: Path) -> SslError:
     """Return the error to raise when writing to `path` failed."""
     if error.errno in _NO_ROOM:
         hint = "free some space or choose another folder; what was saved before is intact"
-        return ResourceError(f"cannot write: {error.strerror}", str(path), hint)
-    return ResourceError(f"cannot write: {error}", str(path), "choose another folder with --out")
+    else:
+        hint = "choose another place with --out"
+    return ResourceError(f"cannot write: {error.strerror or error}", str(path), hint)
+
+
+def to_json(content: Mapping[str, Any]) -> str:
+    """Return one line of strict JSON, which knows no NaN and no infinity: they become null."""
+    return json.dumps(_strict(content), allow_nan=False, ensure_ascii=False)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _strict(each) for name, each in value.items()}
+    return [_strict(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
 """What a run tells while it goes on: metrics to a file and to whoever watches."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,8 +10,10 @@ from torch import Tensor
 from sslcli.engine.loop import StepResult, Training, learning_rate
 from sslcli.engine.run import append_line
 from sslcli.errors import UnhealthyError
+from sslcli.methods.base import Method
 
 COLLAPSED_BELOW = 0.05
+Probe = Callable[[Method], dict[str, float]]
 
 
 @runtime_checkable
@@ -51,8 +53,13 @@ class Log:
         self._count += 1
         self._watcher.step(training.step)
 
-    def row(self, training: Training, result: StepResult) -> None:
+    def row(self, training: Training, result: StepResult, probe: Probe | None = None) -> None:
         """Write a row about the steps since the last one.
+
+        Args:
+            training: What is trained.
+            result: The last step's.
+            probe: Measures the encoder for this row, such as by online kNN.
 
         Raises:
             UnhealthyError: If the loss is not finite, or embeddings collapsed and the run is to
@@ -70,6 +77,7 @@ class Log:
         values |= {name: float(value) for name, value in result.output.metrics.items()}
         if _finite(values["loss"]):
             values |= {name: float(value) for name, value in result.output.spread().items()}
+            values |= self._measure(probe, training) if probe else {}
         self._sum, self._count = None, 0
         self.write(values)
         _check_finite(values, training)
@@ -78,7 +86,7 @@ class Log:
     def write(self, values: Mapping[str, Any]) -> None:
         """Append a row that must have "step", and show it."""
         self.last |= values
-        append_line(self._file, {k: v if _finite(v) else str(v) for k, v in values.items()})
+        append_line(self._file, values)
         self._watcher.metrics(values)
         if self._board:
             for name, value in values.items():
@@ -91,6 +99,12 @@ class Log:
     def go_on(self) -> None:
         """End what `pause` began."""
         self._mark += time.perf_counter() - self._paused
+
+    def _measure(self, probe: Probe, training: Training) -> dict[str, float]:
+        self.pause()
+        measured = probe(training.method)
+        self.go_on()
+        return measured
 
     def _rate(self, training: Training) -> float:
         now = time.perf_counter()

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sslcli.engine.files import storage_fault
+from sslcli.engine.files import storage_fault, to_json, write_atomically
 from sslcli.engine.state import has_state
 from sslcli.errors import CheckpointError, UsageError
 
@@ -43,9 +43,13 @@ def create_run(folder: Path, *, overwrite: bool) -> None:
     """
     check_free(folder, overwrite=overwrite)
     try:
-        if folder.exists():
+        if overwrite and folder.exists():
             shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        # Only one of two processes can make this folder, and so claim the run.
+        (folder / "state").mkdir(parents=True)
+    except FileExistsError as error:
+        hint = "another process began a run here; choose another --out"
+        raise UsageError("this folder already holds something", str(folder), hint) from error
     except OSError as error:
         raise storage_fault(error, folder) from error
 
@@ -66,10 +70,10 @@ def resumable_run(folder: Path) -> Path:
 
 
 def append_line(file: Path, row: Mapping[str, Any]) -> None:
-    """Append one JSON line."""
+    """Append one JSON line, whole even when several processes append at the same time."""
     try:
-        with file.open("a", encoding="utf-8") as opened:
-            opened.write(json.dumps(row) + "\n")
+        with file.open("ab", buffering=0) as opened:
+            opened.write(f"{to_json(row)}\n".encode())
     except OSError as error:
         raise storage_fault(error, file) from error
 
@@ -85,7 +89,7 @@ def truncate_metrics(file: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue  # a line that a killed process left half-written
-    file.write_text("".join(kept), encoding="utf-8")
+    write_atomically(file, lambda path: path.write_text("".join(kept), encoding="utf-8"))
 
 
 def timestamp() -> str:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sslcli.engine.checkpoint import NAME, storable
-from sslcli.engine.files import flush, sha256, storage_fault, write_atomically
+from sslcli.engine.files import flush, sha256, share, storage_fault, to_json, write_atomically
 from sslcli.errors import CheckpointError
 
 _DESCRIPTION = "state.json"
@@ -69,9 +69,11 @@ def save_state(
             save_file(storable(tensors), partial / f"{name}.safetensors")
         sums = {file.name: sha256(file) for file in sorted(partial.iterdir())}
         description = {"step": step, "sha256": sums, "scalars": dict(scalars)}
-        (partial / _DESCRIPTION).write_text(json.dumps(description))
-        for file in (*partial.iterdir(), partial):
+        (partial / _DESCRIPTION).write_text(to_json(description), encoding="utf-8")
+        for file in partial.iterdir():
+            share(file)
             flush(file)
+        flush(partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         flush(folder.parent)
@@ -79,9 +81,14 @@ def save_state(
         shutil.rmtree(partial, ignore_errors=True)
         fault = error if isinstance(error, OSError) else OSError(str(error))
         raise storage_fault(fault, folder) from error
-    write_atomically(run / NAME, lambda path: _link(folder / "model.safetensors", path))
+    point_checkpoint(run, folder)
     for old in sorted(_folders(run))[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def point_checkpoint(run: Path, folder: Path) -> None:
+    """Make checkpoint.safetensors the model of the state in `folder`."""
+    write_atomically(run / NAME, lambda path: _link(folder / "model.safetensors", path))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -102,7 +109,7 @@ def newest_state(run: Path) -> tuple[State, list[str]]:
     for folder in sorted(_folders(run), reverse=True):
         fault = _fault(folder)
         if not fault:
-            described = json.loads((folder / _DESCRIPTION).read_text())
+            described = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
             return State(folder, described["step"], described["scalars"]), complaints
         complaints.append(f"{folder.name} is damaged ({fault}); using the one before")
     what = complaints[0] if complaints else "there is no state to resume from"
@@ -122,7 +129,7 @@ def _folders(run: Path) -> list[Path]:
 def _fault(folder: Path) -> str:
     """Return what is wrong with a state, or nothing."""
     try:
-        described = json.loads((folder / _DESCRIPTION).read_text())
+        described = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
         for name, expected in described["sha256"].items():
             if sha256(folder / name) != expected:
                 return f"{name} does not match its checksum"

@@ -14,10 +14,14 @@ class Stop:
 
     Args:
         max_seconds: Time limit counted from now, in seconds; None for none.
+
+    Attributes:
+        again: The command line that goes on with the run.
     """
 
     def __init__(self, max_seconds: float | None = None) -> None:
         self._deadline = time.monotonic() + max_seconds if max_seconds is not None else None
+        self.again = "the same command with --resume"
         self._signal: signal.Signals | None = None
         self._previous: dict[signal.Signals, object] = {}
 
@@ -44,7 +48,7 @@ class Stop:
     def reason(self) -> str:
         """Return why to stop now, or nothing."""
         if self._signal:
-            return self._signal.name
+            return "Ctrl-C" if self._signal == signal.SIGINT else self._signal.name
         return "the time limit" if self._deadline and time.monotonic() >= self._deadline else ""
 
     def error(self, step: int, run: str) -> StoppedError:
@@ -54,5 +58,5 @@ class Stop:
         return kind(
             f"stopped by {self.reason()} after step {step}; the state is saved",
             run,
-            f"go on with: ssl pretrain --resume --out {run}",
+            f"go on with: {self.again}",
         )

@@ -1,25 +1,23 @@
 """Run a training from its first or last saved step to its end: log, save, resume, stop."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sslcli.engine.checkpoint import save_checkpoint
 from sslcli.engine.collective import rank
-from sslcli.engine.log import Log
+from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import Training, steps, train_step
 from sslcli.engine.state import (
     newest_state,
     pack_optimizer,
+    point_checkpoint,
     random_state,
     restore_random_state,
     save_state,
     unpack_optimizer,
 )
 from sslcli.engine.stop import Stop
-from sslcli.methods.base import Method
-
-Probe = Callable[[Method], dict[str, float]]
 
 
 def train(
@@ -55,17 +53,14 @@ def train(
         log.add(training, result)
         step, stopping = training.step, stop.reason()
         saving = step % save_every == 0 or step == total or bool(stopping)
+        probing = bool(probe_every) and (step % probe_every == 0 or step == total)
         # A row before each save, so that no state is saved of a run that is no longer healthy.
-        if step % log_every == 0 or saving:
-            log.row(training, result)
-        if not saving and not (probe_every and step % probe_every == 0):
-            continue
-        log.pause()
-        if probe and probe_every and (step % probe_every == 0 or step == total):
-            log.write({"step": step, **probe(training.method)})
+        if step % log_every == 0 or saving or probing:
+            log.row(training, result, probe if probing else None)
         if saving:
+            log.pause()
             save(training, run, {**facts, "metrics": log.last})
-        log.go_on()
+            log.go_on()
         if stopping and step < total:
             raise stop.error(step, str(run))
     return log.last
@@ -96,6 +91,7 @@ def resume(training: Training, run: Path) -> list[str]:
         CheckpointError: If no state is whole.
     """
     state, remarks = newest_state(run)
+    point_checkpoint(run, state.folder)  # a killed process may have saved the one without the other
     training.method.load_state_dict(state.tensors("model"))
     unpack_optimizer(training.optimizer, state.tensors("optimizer"), state.scalars["optimizer"])
     if state.scalars["scaler"]:

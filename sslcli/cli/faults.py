@@ -1,0 +1,50 @@
+"""Turn any exception into a fault that says what, where and what to do, with its exit code."""
+
+import errno
+import re
+import traceback
+from difflib import get_close_matches
+
+import typer
+
+from sslcli.errors import ResourceError, SslError, UsageError
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+def as_fault(error: Exception) -> SslError:
+    """Return the fault that an exception stands for; an unforeseen one is logged as ours."""
+    if isinstance(error, SslError):
+        return error
+    if isinstance(error, typer.TyperException):
+        return _usage_fault(error)
+    summary = (str(error).splitlines() or [""])[0]
+    if isinstance(error, MemoryError) or any(text in str(error).lower() for text in _NO_MEMORY):
+        hint = "use a smaller train.batch_size, more train.accumulate, or a smaller encoder"
+        return ResourceError(f"out of memory: {summary}".rstrip(": "), "", hint)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = str(error.filename or "")
+        return ResourceError(f"the disk is full: {error.strerror}", where, "free some space")
+    from sslcli.cli.show import crash_log
+
+    text = "".join(traceback.format_exception(error))
+    return SslError(
+        f"a fault of sslcli's own: {type(error).__name__}: {summary}",
+        f"the whole story is in {crash_log(text)}",
+        "please report it with that file",
+    )
+
+
+def _usage_fault(error: typer.TyperException) -> UsageError:
+    """Return what the command line's parser found, in our words."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    command = context.command_path if context else "ssl"
+    hint = f"see: {command} --help"
+    what = error.format_message().rstrip(".")
+    if not parameter or what.startswith("Missing"):
+        return UsageError(what, "", hint)
+    where = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar
+    what = error.message.removeprefix("Value error, ").rstrip(".")
+    given, *choices = re.findall(r"'([^']*)'", what) or [""]
+    close = get_close_matches(given, choices, n=1)
+    return UsageError(what, str(where), f"did you mean {close[0]}?" if close else hint)
