@@ -34,10 +34,11 @@ app.command("methods")(methods.methods)
 app.add_typer(data.app, name="data")
 
 
-def _version(value: bool) -> None:
+def _version(value: bool) -> bool:
     if value:
         typer.echo(f"sslcli {__version__}")
         raise typer.Exit
+    return value
 
 
 @app.callback()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sslcli.cli.show import Show
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sslcli.evaluate.requirement import Requirement
 
 METRICS = ("top1", "top5", "n")
+TOP = 5  # classes up to which there is no top5
 
 
 @dataclass(frozen=True)
@@ -155,23 +156,21 @@ def open_evaluation(
     from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.evaluate.requirement import Requirement
 
-    wanted = [Requirement.parse(text, metrics) for text in require]
+    for text in require:
+        Requirement.parse(text, metrics)
     checkpoint = load_checkpoint(ckpt)
     given = {"seed": seed, "train.precision": precision, **(named or {})}
     fields = choice.named() | {name: value for name, value in given.items() if value is not None}
     if choice.data and not choice.test:
         fields["data.test"] = None
     config = revise(checkpoint.config, fields, set_)
-    return _open(checkpoint, config, device, show, wanted)
+    opened = _open(checkpoint, config, device, show)
+    if len(opened.splits.train.class_names) <= TOP:
+        metrics = [name for name in metrics if not name.startswith("top5")]
+    return replace(opened, require=[Requirement.parse(text, metrics) for text in require])
 
 
-def _open(
-    checkpoint: "Checkpoint",
-    config: "Config",
-    device: str,
-    show: Show,
-    require: "Sequence[Requirement]",
-) -> Evaluation:
+def _open(checkpoint: "Checkpoint", config: "Config", device: str, show: Show) -> Evaluation:
     from sslcli import assemble
     from sslcli.cli.watch import Bar
     from sslcli.engine.precision import resolve_precision
@@ -187,14 +186,12 @@ def _open(
     show.talk(f"data {splits.train.name}: {counts}; {splits.note}")
     show.talk(f"device {where}, precision {arithmetic}, seed {config.seed}")
     return Evaluation(
-        checkpoint, config, splits, encoder, where, arithmetic, show, require, time.perf_counter()
+        checkpoint, config, splits, encoder, where, arithmetic, show, (), time.perf_counter()
     )
 
 
 def untrained(evaluation: Evaluation) -> Evaluation:
     """Return the same evaluation of an encoder with fresh weights of the config's seed."""
-    from dataclasses import replace
-
     from sslcli import assemble
 
     encoder = assemble.build_method(evaluation.config, evaluation.device).encoder.eval()

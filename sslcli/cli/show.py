@@ -41,15 +41,15 @@ class Show:
     def data(self, text: str) -> None:
         """Print text on stdout, unless the JSON object will be all of it."""
         if not self.as_json:
-            self.out.print(text, markup=False, highlight=False, soft_wrap=True)
+            sys.stdout.write(f"{text}\n")
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table on stdout; tab-separated lines when stdout is no terminal."""
         if self.as_json:
             return
         if not self.out.is_terminal:
-            lines = ["\t".join(columns), *("\t".join(map(cell, row)) for row in rows)]
-            self.out.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+            for row in (columns, *rows):
+                self.data("\t".join(map(cell, row)))
             return
         shown = Table(title=title or None, title_justify="left", header_style="bold")
         for column in columns:
@@ -67,7 +67,9 @@ class Show:
 def console(*, stderr: bool) -> Console:
     """Return a console without colour or animation off a terminal or under NO_COLOR."""
     plain = bool(os.environ.get("NO_COLOR"))
-    return Console(stderr=stderr, no_color=plain, force_terminal=False if plain else None)
+    return Console(
+        stderr=stderr, no_color=plain, force_terminal=False if plain else None, emoji=False
+    )
 
 
 def cell(value: Any) -> str:

@@ -69,14 +69,14 @@ class Place:
         from sslcli.engine.files import write_atomically
         from sslcli.engine.run import CONFIG, create_run
 
-        run = self.check(config)
-        if not self.resume:
-            try:
+        try:
+            run = self.check(config)
+            if not self.resume:
                 create_run(run, overwrite=self.overwrite)
-            except UsageError:
-                if self.out:
-                    raise
-                return self.make(config)  # another process took the free folder: find the next
+        except UsageError:
+            if self.out:
+                raise
+            return self.make(config)  # another process took the free folder: find the next
         write_atomically(run / CONFIG, lambda path: path.write_text(to_toml(config), "utf-8"))
         return run
 

@@ -11,6 +11,7 @@ it is on the disk, so a run killed at any instant finds its last complete state 
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,11 +80,18 @@ def save_state(
         flush(folder.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        fault = error if isinstance(error, OSError) else OSError(str(error))
-        raise storage_fault(fault, folder) from error
+        raise storage_fault(_os_error(error), folder) from error
     point_checkpoint(run, folder)
     for old in sorted(_folders(run))[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _os_error(error: OSError | SafetensorError) -> OSError:
+    """Return the system's error; safetensors has its number only in the text."""
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
 
 
 def point_checkpoint(run: Path, folder: Path) -> None:

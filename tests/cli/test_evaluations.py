@@ -1,0 +1,87 @@
+"""Evaluations, features and exports from the command line."""
+
+import json
+import shutil
+
+import numpy as np
+
+from sslcli.cli.export import export
+from sslcli.export import FORMATS
+
+
+def test_knn_eval_prints_one_json_object_and_appends_its_result(ssl, trained, tmp_path):
+    file = shutil.copy(trained / "checkpoint.safetensors", tmp_path)
+    outcome = ssl("knn-eval", file, "--json", "--baseline", "--require", "top1>=0.5")
+    assert outcome.code == 0
+    assert outcome.json["metrics"]["n"] == 355
+    assert {"top1_untrained", "top1_pixels", "protocol"} <= outcome.json["metrics"].keys()
+    (line,) = (tmp_path / "results.jsonl").read_text().splitlines()
+    assert json.loads(line)["metrics"] == outcome.json["metrics"]
+
+
+def test_a_requirement_not_met_exits_5_and_still_reports(ssl, trained):
+    outcome = ssl("knn-eval", trained, "--require", "top1>=0.999", "--json")
+    assert outcome.code == 5
+    assert outcome.json["metrics"]["top1"] < 0.999
+    assert "top1" in outcome.err
+
+
+def test_a_plain_result_is_tab_separated_and_quiet_means_quiet(ssl, trained):
+    outcome = ssl("knn-eval", trained, "--quiet")
+    assert outcome.err == ""
+    assert outcome.out.splitlines()[0] == "metric\tvalue"
+
+
+def test_results_that_cannot_be_kept_are_printed_all_the_same(ssl, trained, tmp_path):
+    shutil.copy(trained / "checkpoint.safetensors", tmp_path)
+    (tmp_path / "results.jsonl").mkdir()
+    outcome = ssl("knn-eval", tmp_path, "--json")
+    assert outcome.code == 0
+    assert outcome.json["metrics"]["n"] == 355
+    assert "warning: " in outcome.err
+
+
+def test_linear_eval_over_seeds_tells_the_deviation(ssl, trained):
+    outcome = ssl("linear-eval", trained, "--seeds", "0-1", "--json", "--quiet")
+    assert outcome.code == 0
+    assert outcome.json["over_seeds"]["top1"]["n"] == 2
+    assert outcome.json["metrics"]["top1_deviation"] >= 0
+
+
+def test_other_data_brings_its_own_classes(ssl, trained, photos):
+    outcome = ssl("knn-eval", trained, "--data", photos, "--k", 3, "--json")
+    assert outcome.code == 0
+    assert outcome.json["data"]["train"].startswith(str(photos))
+
+
+def test_a_dry_run_measures_nothing(ssl, trained):
+    for words in (["knn-eval"], ["linear-eval", "--protocol", "paper"], ["finetune"], ["export"]):
+        outcome = ssl(words[0], trained, *words[1:], "--dry-run", "--json")
+        assert outcome.code == 0
+        assert outcome.json["dry_run"] is True
+
+
+def test_embed_writes_features_and_keeps_what_is_there(ssl, trained, photos, tmp_path):
+    file = tmp_path / "new" / "f\u00e9.npz"
+    words = ("embed", trained, "--data", photos, "--out", file, "--json")
+    assert ssl(*words).json["arrays"]["features"] == "24x64"
+    with np.load(file) as arrays:
+        assert list(arrays["class_names"]) == ["cats", "dogs"]
+        assert np.isfinite(arrays["features"]).all()
+    before = file.read_bytes()
+    assert ssl(*words).code == 2
+    assert file.read_bytes() == before
+    assert ssl(*words, "--overwrite").code == 0
+
+
+def test_export_writes_beside_the_checkpoint(ssl, trained, tmp_path):
+    shutil.copy(trained / "checkpoint.safetensors", tmp_path)
+    outcome = ssl("export", tmp_path, "--json")
+    assert outcome.code == 0
+    assert (tmp_path / "encoder-safetensors.safetensors").exists()
+    assert ssl("export", tmp_path).code == 2
+
+
+def test_export_offers_every_format():
+
+    assert set(export.__annotations__["format_"].__origin__.__args__) == set(FORMATS)
