@@ -6,30 +6,29 @@ from torch import Tensor
 _BLOCK = 56  # rows of a band matrix a product takes: short enough to skip most of its zeros
 
 
-def gaussian_blur(kernel: int, planes: Tensor, sigma: Tensor) -> Tensor:
+def gaussian_blur(kernel: int, images: Tensor, sigma: Tensor) -> Tensor:
     """Blur in place; equals torchvision's `gaussian_blur` with reflected edges to 1e-5.
 
     Args:
         kernel: Odd width of the window in pixels, below 2 S.
-        planes: Shape [3, N, S, S] float32.
+        images: Shape [N, 3, S, S] float32.
         sigma: Deviation in pixels, [N], positive.
 
     Returns:
-        `planes`.
+        `images`.
     """
-    size, reach = planes.shape[-1], kernel // 2
-    matrix = blur_matrix(sigma, kernel, size)
-    rows = torch.empty_like(planes[0])
-    for plane in planes:
-        for start in range(0, size, _BLOCK):
-            out = slice(start, start + _BLOCK)
-            band = slice(max(start - reach, 0), start + _BLOCK + reach)
-            torch.bmm(matrix[:, out, band], plane[:, band], out=rows[:, out])
-        for start in range(0, size, _BLOCK):
-            out = slice(start, start + _BLOCK)
-            band = slice(max(start - reach, 0), start + _BLOCK + reach)
-            torch.bmm(rows[:, :, band], matrix[:, out, band].mT, out=plane[:, :, out])
-    return planes
+    size, reach = images.shape[-1], kernel // 2
+    matrix = blur_matrix(sigma, kernel, size)[:, None]
+    rows = torch.empty_like(images)
+    for start in range(0, size, _BLOCK):
+        out = slice(start, start + _BLOCK)
+        band = slice(max(start - reach, 0), start + _BLOCK + reach)
+        rows[:, :, out] = matrix[:, :, out, band] @ images[:, :, band]
+    for start in range(0, size, _BLOCK):
+        out = slice(start, start + _BLOCK)
+        band = slice(max(start - reach, 0), start + _BLOCK + reach)
+        images[..., out] = rows[..., band] @ matrix[:, :, out, band].mT
+    return images
 
 
 def blur_matrix(sigma: Tensor, kernel: int, size: int) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_CACHED_VALUES = 1 << 18  # values of images a CPU resizes at a time, to stay in its caches
+
 Interpolation = Literal["bilinear", "bicubic"]
 
 
@@ -32,52 +34,45 @@ def resized_crop(
         interpolation: The filter.
 
     Returns:
-        Images in [0, 1] as colour planes, [3, N, S, S] float32.
+        Images in [0, 1], [N, 3, S, S] float32.
     """
     count, channels, height, width = images.shape
     top, left, tall, wide = boxes.float().unbind(1)
-    across = resize_matrix(left, wide, flip, (width, size), interpolation).transpose(1, 2)
-    down = resize_matrix(top, tall, torch.zeros_like(flip), (height, size), interpolation) / 255
-    pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
-    rows = pixels.new_empty(count, channels * height, size)
-    torch.bmm(pixels.view(count, channels * height, width), across, out=rows)
-    planes = pixels.new_empty(channels, count, size, size)
-    for plane, channel in zip(
-        planes, rows.view(count, channels, height, size).unbind(1), strict=True
-    ):
-        torch.bmm(down, channel, out=plane)  # [N, S, H] @ [N, H, S]
-    return planes.clamp_(0, 1) if interpolation == "bicubic" else planes
+    left, wide = torch.where(flip, left + wide, left), torch.where(flip, -wide, wide)
+    across = resize_matrix(left, wide, width, size, interpolation)
+    down = resize_matrix(top, tall, height, size, interpolation).div_(255)
+    crops = torch.empty(count, channels, size, size, device=images.device)
+    step = max(1, _CACHED_VALUES // images[0].numel()) if images.device.type == "cpu" else count
+    for part in (slice(start, start + step) for start in range(0, count, step)):
+        pixels = images[part].to(torch.float32, memory_format=torch.contiguous_format)
+        pixels = pixels.view(-1, channels * height, width)
+        rows = torch.bmm(pixels, across[part].mT, out=pixels.new_empty(*pixels.shape[:2], size))
+        rows = rows.view(-1, channels, height, size)
+        torch.matmul(down[part, None], rows, out=crops[part])
+    return crops.clamp_(0, 1) if interpolation == "bicubic" else crops
 
 
 def resize_matrix(
-    start: Tensor,
-    length: Tensor,
-    flip: Tensor,
-    sizes: tuple[int, int],
-    interpolation: Interpolation,
+    start: Tensor, length: Tensor, size_in: int, size_out: int, interpolation: Interpolation
 ) -> Tensor:
     """Return each sample's weights of input pixels for output pixels along one axis.
 
     Args:
-        start: First pixel of the box, [N] float32.
-        length: Pixels in the box, [N] float32.
-        flip: Reverse the output, [N] bool.
-        sizes: Pixels of the whole input and of the output, I and S.
+        start: Edge of the box where the output begins, [N] float32.
+        length: From there to the other edge, [N] float32; negative to run backwards.
+        size_in: Pixels of the whole input, I.
+        size_out: Pixels of the output, S.
         interpolation: The filter.
 
     Returns:
         Rows that sum to 1 and are zero outside the box, [N, S, I] float32.
     """
-    size_in, size_out = sizes
     start, length = start[:, None], length[:, None]
-    position = torch.arange(size_out, device=start.device) + 0.5
-    position = torch.where(flip[:, None], size_out - position, position)  # [N, S]
-    pixel = torch.arange(size_in, device=start.device) + 0.5
-    inside = (pixel > start) & (pixel < start + length)  # [N, I]
-    scale = length / size_out
-    centre = start + position * scale
-    support = scale.clamp(min=1)  # antialias only when shrinking
+    pixel = torch.arange(0.5, size_in, device=start.device)
+    centre = start + length / size_out * torch.arange(0.5, size_out, device=start.device)  # [N, S]
+    support = (length.abs() / size_out).clamp(min=1)  # antialias only when shrinking
     distance = (pixel / support)[:, None] - (centre / support)[:, :, None]  # [N, S, I]
+    inside = (pixel - start - length / 2).abs() < length.abs() / 2  # [N, I]
     weights = _FILTERS[interpolation](distance.abs_()).mul_(inside[:, None])
     return weights.div_(weights.sum(dim=2, keepdim=True))
 

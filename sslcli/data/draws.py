@@ -15,14 +15,10 @@ from sslcli.data.counter import uniform
 
 
 class Stream(IntEnum):
-    """The counter's stream of each operation; a number, once given, keeps its meaning."""
+    """Streams of the counter that views use; a number, once given, keeps its meaning."""
 
     CROP = 0
-    FLIP = 1
-    JITTER = 2
-    GRAYSCALE = 3
-    BLUR = 4
-    SOLARIZE = 5
+    AFTER_CROP = 1
 
 
 @dataclass(frozen=True)
@@ -38,10 +34,6 @@ class Samples:
         """Return `count` numbers in [0, 1) for each sample, [N, count] float32."""
         return uniform(self.seed, self.epoch, self.rows, self.views, stream, count)
 
-    def chance(self, stream: Stream, probability: float) -> Tensor:
-        """Return whether something of this probability happens to each sample, [N] bool."""
-        return self.uniform(stream, 1)[:, 0] < probability
-
 
 @dataclass(frozen=True)
 class Draws:
@@ -49,7 +41,7 @@ class Draws:
 
     Attributes:
         flip: Mirror left and right, [N] bool.
-        jitter: Apply the colour jitter, [N] bool.
+        jitter: Change the colours, [N] bool.
         factors: Brightness, contrast, saturation and hue as torchvision's functions take them,
             [N, 4].
         order: The order in which those four are applied, [N, 4] int64 permutations.
@@ -74,20 +66,22 @@ class Draws:
 
 
 def draw(config: ViewConfig, samples: Samples) -> Draws:
-    """Draw the parameters of every operation that follows the crop."""
+    """Draw the parameters of every operation that follows the crop.
+
+    Each operation has columns of its own in one table of numbers; a new one takes new columns.
+    """
     jitter, blur, solarize = config.jitter, config.blur, config.solarize
-    numbers = samples.uniform(Stream.JITTER, 9)  # apply?, 4 factors, 4 ranks
+    numbers = samples.uniform(Stream.AFTER_CROP, 14)
     low, high = blur.sigma if blur else (0.0, 0.0)
-    deviation = samples.uniform(Stream.BLUR, 2)  # apply?, sigma
     return Draws(
-        flip=samples.chance(Stream.FLIP, config.flip),
-        jitter=numbers[:, 0] < (jitter.probability if jitter else 0.0),
-        factors=_factors(jitter, numbers[:, 1:5]),
-        order=numbers[:, 5:].argsort(dim=1),
-        grayscale=samples.chance(Stream.GRAYSCALE, config.grayscale),
-        blur=deviation[:, 0] < (blur.probability if blur else 0.0),
-        sigma=low + (high - low) * deviation[:, 1],
-        solarize=samples.chance(Stream.SOLARIZE, solarize.probability if solarize else 0.0),
+        flip=numbers[:, 0] < config.flip,
+        jitter=numbers[:, 1] < (jitter.probability if jitter else 0.0),
+        factors=_factors(jitter, numbers[:, 2:6]),
+        order=numbers[:, 6:10].argsort(dim=1),
+        grayscale=numbers[:, 10] < config.grayscale,
+        blur=numbers[:, 11] < (blur.probability if blur else 0.0),
+        sigma=low + (high - low) * numbers[:, 12],
+        solarize=numbers[:, 13] < (solarize.probability if solarize else 0.0),
     )
 
 
@@ -97,8 +91,7 @@ def _factors(config: JitterConfig | None, numbers: Tensor) -> Tensor:
         return numbers
     strengths = (config.brightness, config.contrast, config.saturation)
     ranges = [(max(0.0, 1 - strength), 1 + strength) for strength in strengths]
-    ranges.append((-config.hue, config.hue))
-    columns = zip(ranges, numbers.unbind(1), strict=True)
+    columns = zip([*ranges, (-config.hue, config.hue)], numbers.unbind(1), strict=True)
     return torch.stack([low + (high - low) * column for (low, high), column in columns], dim=1)
 
 
@@ -114,16 +107,15 @@ def draw_boxes(config: ViewConfig, samples: Samples, height: int, width: int) ->
     numbers = samples.uniform(Stream.CROP, 22).double()
     (small, large), (low, high) = config.crop_scale, map(math.log, config.crop_ratio)
     area = height * width * (small + (large - small) * numbers[:, :10])  # [N, 10], a try a column
-    ratio = (low + (high - low) * numbers[:, 10:20]).exp()
-    sides = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()], dim=2).round()
-    limits = torch.stack([torch.full_like(area, height), torch.full_like(area, width)], dim=2)
-    fits = ((sides > 0) & (sides <= limits)).all(dim=2)
-    first = fits.int().argmax(dim=1)[:, None]
-    chosen = sides.take_along_dim(first[:, :, None], dim=1)[:, 0]  # [N, 2]
-    corner = (numbers[:, 20:] * (limits[:, 0] - chosen + 1)).floor()
-    drawn = torch.cat([corner, chosen], dim=1).long()
+    ratio = torch.exp(low + (high - low) * numbers[:, 10:20])
+    tall, wide = (area / ratio).sqrt_().round_(), (area * ratio).sqrt_().round_()
+    fits = (tall > 0) & (tall <= height) & (wide > 0) & (wide <= width)
+    first = fits.int().argmax(dim=1, keepdim=True)
+    tall, wide = tall.gather(1, first), wide.gather(1, first)  # [N, 1]
+    top, left = numbers[:, 20:21] * (height - tall + 1), numbers[:, 21:] * (width - wide + 1)
+    drawn = torch.cat([top, left, tall, wide], dim=1).long()
     central = [torch.full_like(first, side) for side in _central_box(config, height, width)]
-    return torch.where(fits.any(dim=1)[:, None], drawn, torch.cat(central, dim=1))
+    return torch.where(fits.any(dim=1, keepdim=True), drawn, torch.cat(central, dim=1))
 
 
 def _central_box(config: ViewConfig, height: int, width: int) -> tuple[int, int, int, int]:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from sslcli.config.schema import Triple, ViewConfig
 from sslcli.data.blur import auto_kernel, gaussian_blur
-from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize, turn_of_hue
+from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize, steps_before_hue
 from sslcli.data.crop import cut, resized_crop
 from sslcli.data.draws import Draws, Samples, draw, draw_boxes
 
-_CACHED_VALUES = 1 << 19  # values a CPU works on at a time, so that they stay in its caches
+_CACHED_VALUES = 1 << 21  # values a CPU works on at a time: many a call, yet few for its caches
 
 
 class Views:
@@ -109,60 +109,50 @@ class Views:
     def _render(
         self, source: Callable[[Tensor], Tensor], draws: Draws, config: ViewConfig
     ) -> list[Tensor]:
-        """Colour and normalise what `source` gives for an index of samples; split into views."""
-        order, lengths = _schedule(draws, config.size)
-        shape = (len(order), config.size, config.size, 3)
-        rendered = torch.empty(shape, device=order.device)
-        for index, out in zip(order.split(lengths), rendered.split(lengths), strict=True):
-            planes = source(index)
-            self._color(planes, draws.at(index), config)
-            out.copy_(planes.permute(1, 2, 3, 0))
-        back = order.argsort().view(config.count, -1)
-        return [rendered.index_select(0, view).permute(0, 3, 1, 2) for view in back]
+        """Colour and normalise what `source` gives for an index of samples; split into views.
 
-    def _color(self, planes: Tensor, draws: Draws, config: ViewConfig) -> None:
+        Samples whose hue turns at the same time are worked on side by side, which spares a CPU
+        their copies.
+        """
+        samples, size, device = len(draws.flip), config.size, draws.flip.device
+        views = torch.empty(samples, size, size, 3, device=device)
+        limit = max(1, _CACHED_VALUES // (3 * size * size)) if device.type == "cpu" else samples
+        turn = torch.where(draws.jitter, steps_before_hue(draws.order), 4)
+        for start in range(0, samples, limit):
+            order = turn[start : start + limit].argsort()
+            images = source(order + start)
+            self._color(images, draws.at(order + start), config)
+            pixels = images.permute(0, 2, 3, 1).contiguous()
+            torch.index_select(pixels, 0, order.argsort(), out=views[start : start + limit])
+        return list(views.permute(0, 3, 1, 2).chunk(config.count))
+
+    def _color(self, images: Tensor, draws: Draws, config: ViewConfig) -> None:
         """Run a view's operations after the crop in their order, then normalise; in place."""
         for operation in config.order:
             if operation == "jitter" and config.jitter:
-                apply_where(draws.jitter, jitter, planes, draws.factors, draws.order)
+                apply_where(draws.jitter, jitter, images, draws.factors, draws.order)
             elif operation == "grayscale" and config.grayscale:
-                apply_where(draws.grayscale, grayscale, planes)
+                apply_where(draws.grayscale, grayscale, images)
             elif operation == "blur" and config.blur:
                 kernel = config.blur.kernel
                 width = auto_kernel(config.size) if kernel == "auto" else kernel
-                apply_where(draws.blur, partial(gaussian_blur, width), planes, draws.sigma)
+                apply_where(draws.blur, partial(gaussian_blur, width), images, draws.sigma)
             elif operation == "solarize" and config.solarize:
                 threshold = config.solarize.threshold
-                apply_where(draws.solarize, partial(solarize, threshold), planes)
-        for plane, mean, std in zip(planes, self._mean, self._std, strict=True):
+                apply_where(draws.solarize, partial(solarize, threshold), images)
+        for plane, mean, std in zip(images.unbind(1), self._mean, self._std, strict=True):
             plane.sub_(mean).div_(std)
 
 
-def _schedule(draws: Draws, size: int) -> tuple[Tensor, list[int]]:
-    """Return an order of all samples and the lengths of the pieces to work on.
-
-    A CPU takes pieces that fit its caches, of samples that need the same steps: those whose hue
-    turns at the same time, or that keep their colours. An accelerator takes all at once.
-    """
-    samples = len(draws.jitter)
-    if draws.jitter.device.type != "cpu":
-        return torch.arange(samples, device=draws.jitter.device), [samples]
-    turn = torch.where(draws.jitter, turn_of_hue(draws.order), 4)
-    limit = max(1, _CACHED_VALUES // (3 * size * size))
-    alike = turn.bincount().tolist()
-    lengths = [min(limit, n - start) for n in alike for start in range(0, n, limit)]
-    return turn.argsort(stable=True), lengths
-
-
 def _crop(images: Tensor, boxes: Tensor, flip: Tensor, config: ViewConfig, index: Tensor) -> Tensor:
-    """Return planes of some samples of view-major boxes, cropped from the images they are of."""
+    """Return some samples of view-major boxes, cut from the images that they belong to."""
     pixels = images.index_select(0, index % len(images))
     return resized_crop(pixels, boxes[index], flip[index], config.size, config.interpolation)
 
 
 def _unpack(pixels: Tensor, flip: Tensor, index: Tensor) -> Tensor:
-    """Return planes of some of the crops [N, S, S, 3] that workers cut."""
-    chosen = pixels.index_select(0, index).permute(3, 0, 1, 2)
-    planes = chosen.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-    apply_where(flip[index], mirror, planes)
-    return planes
+    """Return some of the crops [N, S, S, 3] that workers cut."""
+    chosen = pixels.index_select(0, index).permute(0, 3, 1, 2)
+    images = chosen.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    apply_where(flip[index], mirror, images)
+    return images
