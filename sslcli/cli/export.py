@@ -18,7 +18,8 @@ def export(
         Option(
             "--out",
             metavar="FILE",
-            help="Where to write [encoder-FORMAT beside the checkpoint].",
+            help="Where to write.",
+            show_default="encoder-FORMAT, beside CKPT",
             rich_help_panel=options.RUN,
         ),
     ] = None,

@@ -17,7 +17,8 @@ def finetune(
             "--label-fraction",
             min=1e-6,
             max=1,
-            help="Share of each class's labels used, above 0 and at most 1 [1].",
+            help="Share of each class's labels used, above 0 and at most 1.",
+            show_default="the preset's",
             rich_help_panel=options.DATA,
         ),
     ] = None,
@@ -31,7 +32,8 @@ def finetune(
         Option(
             "--out",
             metavar="RUN",
-            help="Run directory [CKPT's folder/finetune].",
+            help="Run directory.",
+            show_default="finetune, beside CKPT",
             rich_help_panel=options.RUN,
         ),
     ] = None,
@@ -47,7 +49,7 @@ def finetune(
 ) -> None:
     """Train the encoder and a classifier together, from the checkpoint's weights.
 
-    The recipe is the preset's [evaluation.finetune]; change it with
+    The recipe is the preset's evaluation.finetune; change it with
     --set evaluation.finetune.duration='"20 epochs"'.
 
     ssl finetune runs/simsiam-digits --label-fraction 0.1

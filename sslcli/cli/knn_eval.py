@@ -18,7 +18,8 @@ def knn_eval(
         Option(
             "--k",
             min=1,
-            help="Neighbours that vote [the preset's].",
+            help="Neighbours that vote.",
+            show_default="the preset's",
             rich_help_panel=options.WHAT,
         ),
     ] = None,
@@ -27,7 +28,8 @@ def knn_eval(
         Option(
             "--temperature",
             min=1e-6,
-            help="T of the votes exp(cosine / T) [the preset's].",
+            help="T of the votes exp(cosine / T).",
+            show_default="the preset's",
             rich_help_panel=options.WHAT,
         ),
     ] = None,

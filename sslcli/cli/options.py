@@ -24,7 +24,12 @@ Test = Annotated[
 ]
 DataRoot = Annotated[
     str | None,
-    Option("--data-root", help="Folder of torchvision's data sets [data].", rich_help_panel=DATA),
+    Option(
+        "--data-root",
+        help="Folder of torchvision's data sets.",
+        show_default="the preset's",
+        rich_help_panel=DATA,
+    ),
 ]
 Download = Annotated[
     bool,
@@ -81,7 +86,12 @@ Device = Annotated[
 ]
 Precision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32"] | None,
-    Option("--precision", help="Arithmetic [the preset's].", rich_help_panel=DEVICE),
+    Option(
+        "--precision",
+        help="Arithmetic; auto is bf16 where the hardware has it.",
+        show_default="the preset's",
+        rich_help_panel=DEVICE,
+    ),
 ]
 Json = Annotated[
     bool, Option("--json", help="Print exactly one JSON object on stdout.", rich_help_panel=OUTPUT)

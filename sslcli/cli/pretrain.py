@@ -46,7 +46,8 @@ def pretrain(
         Option(
             "--out",
             metavar="RUN",
-            help="Run directory [runs/PRESET].",
+            help="Run directory.",
+            show_default="runs/PRESET",
             rich_help_panel=options.RUN,
         ),
     ] = None,
@@ -58,7 +59,8 @@ def pretrain(
         Option(
             "--keep",
             min=1,
-            help="Resumable states kept [the preset's].",
+            help="Resumable states kept.",
+            show_default="the preset's",
             rich_help_panel=options.RUN,
         ),
     ] = None,
@@ -66,7 +68,8 @@ def pretrain(
         Literal["warn", "stop"] | None,
         Option(
             "--on-collapse",
-            help="What collapsed embeddings cause; stop exits 6 [warn].",
+            help="What collapsed embeddings cause; stop exits 6.",
+            show_default="the preset's",
             rich_help_panel=options.RUN,
         ),
     ] = None,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from sslcli.cli.show import Show
 
@@ -37,10 +38,9 @@ class RunWatcher:
         self._live: Progress | None = None
         if show.err.is_terminal and not show.quiet:
             self._live = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[status]}"),
-                TimeRemainingColumn(compact=True),
+                BarColumn(bar_width=16, table_column=Column(min_width=8)),
+                TimeRemainingColumn(compact=True, table_column=Column(min_width=5)),
+                TextColumn("{task.fields[status]}", table_column=Column(overflow="fold")),
                 console=show.err,
                 speed_estimate_period=120,
             )

@@ -76,3 +76,9 @@ def test_help_groups_the_options(ssl):
 
 def test_the_version_is_printed(ssl):
     assert re.fullmatch(r"sslcli \d+\.\d+\S*\n", ssl("--version").out)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_text_holds_no_brackets_that_would_be_read_as_markup(path):
+    texts = [COMMANDS[path].help, *(getattr(each, "help", "") for each in COMMANDS[path].params)]
+    assert not [text for text in texts if "[" in (text or "")]
