@@ -7,6 +7,7 @@ from typer import Option
 from sslcli.cli import options
 
 BASELINES = ("top1_untrained", "top1_pixels")
+GEOMETRY = ("alignment", "uniformity", "effective_rank")
 
 
 def knn_eval(
@@ -49,6 +50,14 @@ def knn_eval(
             rich_help_panel=options.WHAT,
         ),
     ] = False,
+    geometry: Annotated[
+        bool,
+        Option(
+            "--geometry",
+            help="Also measure alignment, uniformity and effective rank on two random views.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = False,
     set_: options.Set = None,
     seed: options.Seed = None,
     device: options.Device = "auto",
@@ -73,22 +82,25 @@ def knn_eval(
 
     show = Show("knn-eval", as_json=json, quiet=quiet)
     choice = DataChoice(data, test, data_root, download)
+    extra = (*(BASELINES if baseline else ()), *(GEOMETRY if geometry else ()))
     evaluation = open_evaluation(
         ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
-        require=require or [], metrics=(*METRICS, *(BASELINES if baseline else ())),
+        require=require or [], metrics=(*METRICS, *extra),
     )  # fmt: skip
     if dry_run:
         evaluation.plan()
         return
-    from sslcli.cli.measure import knn, pixels_knn
+    from sslcli.cli import measure
 
     settings = evaluation.config.evaluation
     k, temperature = k or settings.k, temperature or settings.temperature
     bar = Bar(show, "voting")
-    measured = knn(evaluation, k, temperature, index, bar)
+    measured = measure.knn(evaluation, k, temperature, index, bar)
     metrics = measured.as_dict()
     if baseline:
-        fresh = knn(untrained(evaluation), k, temperature, index, bar)
-        pixels = pixels_knn(evaluation, k, temperature)
+        fresh = measure.knn(untrained(evaluation), k, temperature, index, bar)
+        pixels = measure.pixels_knn(evaluation, k, temperature)
         metrics |= dict(zip(BASELINES, (fresh.top1, pixels.top1), strict=True))
+    if geometry:
+        metrics |= measure.geometry(evaluation)
     evaluation.publish(metrics)

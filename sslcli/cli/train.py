@@ -102,6 +102,7 @@ def pretrain_run(
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
+    show.talk(f"images are {training.loader.mode}")
     if dry_run:
         show_estimate(training, show)
         return

@@ -15,7 +15,7 @@ from sslcli.data.order import epoch_batches, epoch_order
 from sslcli.data.store import pack
 from sslcli.data.streaming import worker_count
 from sslcli.data.views import Views
-from sslcli.errors import DataError
+from sslcli.errors import ConfigError
 
 __all__ = ["TrainLoader", "eval_batches"]
 
@@ -42,7 +42,8 @@ class TrainLoader:
         progress: Called with (images decoded, images) while packing.
 
     Raises:
-        DataError: If too many images are unreadable, or there are too few for one batch.
+        ConfigError: If a batch is larger than the data.
+        DataError: If too many images are unreadable.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class TrainLoader:
         if not self._length:
             what = f"{len(source)} images are too few for one batch of {batch_size}"
             hint = "lower train.batch_size, or set train.drop_last to false"
-            raise DataError(what, source.name, hint)
+            raise ConfigError(what, "train.batch_size", hint)
         self._feed = self._open(data, views, progress)
         labels = source.labels
         self._labels = None if labels is None else torch.from_numpy(labels).to(self.device)

@@ -46,7 +46,8 @@ def open_splits(data: DataConfig, seed: int = 0, progress: Progress = None) -> S
         return _given(data, whole, progress)
     if whole.parts is not None and (whole.parts == PART_CODES["test"]).any():
         train, test = take_part(whole, "train"), take_part(whole, "test")
-        return Splits(train, test, f"held out: the test part of {whole.name} ({len(test)} images)")
+        note = f"held out: the test part of {whole.name} ({len(test)} images)"
+        return Splits(train, test, note + _unseen_classes(train, test))
     return _hold_out(whole, data.holdout, seed)
 
 
@@ -57,7 +58,22 @@ def _given(data: DataConfig, whole: Source, progress: Progress) -> Splits:
     if test.parts is not None:
         test, what = take_part(test, "test"), "the test part of data.test"
     train, test = _share_classes(take_part(whole, "train"), test)
-    return Splits(train, test, f"held out: {what} ({spec}, {len(test)} images)")
+    note = f"held out: {what} ({spec}, {len(test)} images)"
+    return Splits(train, test, note + _unseen_classes(train, test))
+
+
+def _unseen_classes(train: Source, test: Source) -> str:
+    """Return a remark on classes that only the held-out part has, or nothing."""
+    if train.labels is None or test.labels is None:
+        return ""
+    unseen = np.setdiff1d(test.labels, train.labels)
+    if not len(unseen):
+        return ""
+    count = int(np.isin(test.labels, unseen).sum())
+    names = ", ".join(test.class_names[label] for label in unseen[:3])
+    return (
+        f"; warning: {count} of them are of classes never trained on ({names}) and count as wrong"
+    )
 
 
 def _share_classes(train: Source, test: Source) -> tuple[Source, Source]:

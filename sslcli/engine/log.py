@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from sslcli.engine.loop import StepResult, Training, learning_rate
@@ -45,6 +46,7 @@ class Log:
         self._count = 0
         self._mark = time.perf_counter()
         self._warned = False
+        self._named = 0
         self.last: dict[str, Any] = {}
 
     def add(self, training: Training, result: StepResult) -> None:
@@ -62,8 +64,8 @@ class Log:
             probe: Measures the encoder for this row, such as by online kNN.
 
         Raises:
-            UnhealthyError: If the loss is not finite, or embeddings collapsed and the run is to
-                stop for that.
+            UnhealthyError: If the loss or a weight is not finite, or embeddings collapsed and the
+                run is to stop for that.
         """
         values: dict[str, Any] = {
             "step": training.step,
@@ -75,13 +77,23 @@ class Log:
         if result.grad_norm is not None:
             values["grad_norm"] = float(result.grad_norm)
         values |= {name: float(value) for name, value in result.output.metrics.items()}
-        if _finite(values["loss"]):
+        is_sound = _finite(values["loss"]) and _is_finite(training.method)
+        if is_sound:
             values |= {name: float(value) for name, value in result.output.spread().items()}
             values |= self._measure(probe, training) if probe else {}
         self._sum, self._count = None, 0
+        self._name_unreadable(training)
         self.write(values)
-        _check_finite(values, training)
+        if not is_sound:
+            raise _unsound(values, training)
         self._check_collapse(values, training)
+
+    def _name_unreadable(self, training: Training) -> None:
+        """Name each unreadable image once, when a worker has met it."""
+        reasons = list(training.loader.bad.values())
+        for reason in reasons[self._named :]:
+            self._watcher.note(f"warning: unreadable image, another stands in for it: {reason}")
+        self._named = len(reasons)
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Append a row that must have "step", and show it."""
@@ -124,14 +136,19 @@ class Log:
             self._warned = True
 
 
-def _check_finite(values: Mapping[str, Any], training: Training) -> None:
-    if _finite(values["loss"]):
-        return
+def _is_finite(method: Method) -> bool:
+    """Return whether every weight is finite; a step may spoil them after a finite loss."""
+    weights = [parameter.detach() for parameter in method.parameters()]
+    return bool(torch.stack(torch._foreach_norm(weights)).isfinite().all())
+
+
+def _unsound(values: Mapping[str, Any], training: Training) -> UnhealthyError:
     hint = f"lower optimizer.base_lr (the rate was {values['lr']:.3g}) or warm up for longer"
     if training.precision != "fp32":
         hint += ", or try --precision fp32"
-    what = f"the loss became {values['loss']} by step {training.step}"
-    raise UnhealthyError(what, "", f"{hint}; the last saved state is intact")
+    culprit = "weights" if _finite(values["loss"]) else f"loss ({values['loss']})"
+    what = f"the {culprit} ceased to be finite by step {training.step}"
+    return UnhealthyError(what, "", f"{hint}; a state that was saved before is intact")
 
 
 def _finite(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """The training loop of every method: call it, backward, step, tell it the step is done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
@@ -20,6 +20,14 @@ from sslcli.methods.base import Method, Output, Progress
 @runtime_checkable
 class Loader(Protocol):
     """Batches of an epoch, in an order that depends on nothing but the seed and the epoch."""
+
+    @property
+    def bad(self) -> Mapping[int, str]:
+        """Why a row is unreadable, by row, as far as is known."""
+
+    @property
+    def mode(self) -> str:
+        """How images get to the device, in words."""
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""

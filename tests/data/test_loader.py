@@ -13,7 +13,7 @@ from sslcli.data.loader import TrainLoader, eval_batches
 from sslcli.data.sources import Source, Subset, open_source
 from sslcli.data.store import pack
 from sslcli.data.views import Views
-from sslcli.errors import DataError
+from sslcli.errors import ConfigError, DataError
 
 STATS = ((0.5,) * 3, (0.25,) * 3)
 
@@ -125,7 +125,7 @@ def test_too_many_unreadable_images_end_the_run(
 
 
 def test_too_few_images_for_a_batch_are_refused(uniform, options):
-    with pytest.raises(DataError, match="too few"):
+    with pytest.raises(ConfigError, match="too few"):
         loader(uniform, options(), batch_size=13, drop_last=True)
 
 

@@ -1,5 +1,7 @@
 """A method, a loader and a training small enough to reason about."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -29,6 +31,9 @@ class ToyMethod(Method):
 
 class ToyLoader:
     """Four batches an epoch whose content is a function of epoch and number."""
+
+    bad: ClassVar[dict[int, str]] = {}
+    mode = "made up"
 
     def __len__(self):
         return 4
