@@ -45,8 +45,6 @@ class Duration(str):
         return round(self.amount * steps_per_epoch)
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate from a string and serialise to one."""
         return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
