@@ -45,7 +45,8 @@ class EncoderConfig(Section):
         default=1, description="Padding of the CIFAR stem; solo-learn's published numbers use 2."
     )
     width: Count | None = Field(
-        default=None, description="Channels of the CIFAR family's first stage."
+        default=None,
+        description="Channels of the first stage; when unset 64, or 16 in the CIFAR family.",
     )
     zero_init_residual: bool = False
     weights: str | None = Field(
