@@ -45,7 +45,7 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
         factors: Brightness, contrast, saturation, hue as torchvision's functions take them, [N, 4].
         order: Permutations of 0 to 3, the order of execution, [N, 4].
     """
-    hue, hue_step = factors[:, 3], steps_before_hue(order)
+    hue, hue_step = factors[:, 3], (order == 3).int().argmax(dim=1)
     steps = torch.arange(3, device=order.device)
     due = order.gather(1, steps + (steps >= hue_step[:, None]))  # [N, 3], order without the hue
     keep = factors.gather(1, due)
@@ -55,11 +55,6 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
         if step < 3:
             blend(images, *blends[:, :, step, None, None, None])  # each [N, 1, 1, 1]
     return images
-
-
-def steps_before_hue(order: Tensor) -> Tensor:
-    """Return how many operations precede the hue in each order, [N]."""
-    return (order == 3).int().argmax(dim=1)
 
 
 def blend(images: Tensor, keep: Tensor, luma: Tensor, mean: Tensor) -> Tensor:

@@ -4,8 +4,7 @@ Read them to see what a view did, or to replay it with torchvision's functions.
 """
 
 import math
-from dataclasses import dataclass, fields
-from enum import IntEnum
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,12 +12,14 @@ from torch import Tensor
 from sslcli.config.schema import JitterConfig, ViewConfig
 from sslcli.data.counter import uniform
 
+_STREAM = 0  # of the counter; views use no other
 
-class Stream(IntEnum):
-    """Streams of the counter that views use; a number, once given, keeps its meaning."""
-
-    CROP = 0
-    AFTER_CROP = 1
+# What each random number of a view is for. A column keeps its meaning, and an operation that is
+# added takes new ones, so that no other operation's draws shift.
+_AREA, _RATIO, _CORNER = slice(0, 10), slice(10, 20), slice(20, 22)  # ten tries, then the place
+_FLIP, _JITTER, _GRAYSCALE, _BLUR, _SOLARIZE = 22, 23, 24, 25, 26  # whether
+_FACTORS, _RANKS, _SIGMA = slice(27, 31), slice(31, 35), 35
+_COLUMNS = 36
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,13 @@ class Samples:
     rows: Tensor
     views: Tensor
 
-    def uniform(self, stream: Stream, count: int) -> Tensor:
-        """Return `count` numbers in [0, 1) for each sample, [N, count] float32."""
-        return uniform(self.seed, self.epoch, self.rows, self.views, stream, count)
+    def at(self, piece: slice) -> "Samples":
+        """Return some of the samples."""
+        return Samples(self.seed, self.epoch, self.rows[piece], self.views[piece])
+
+    def numbers(self) -> Tensor:
+        """Return every random number of these views, uniform in [0, 1), [N, 36] float32."""
+        return uniform(self.seed, self.epoch, self.rows, self.views, _STREAM, _COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -60,28 +65,19 @@ class Draws:
     sigma: Tensor
     solarize: Tensor
 
-    def at(self, index: Tensor) -> "Draws":
-        """Return the parameters of some of the samples."""
-        return Draws(*(getattr(self, field.name)[index] for field in fields(self)))
 
-
-def draw(config: ViewConfig, samples: Samples) -> Draws:
-    """Draw the parameters of every operation that follows the crop.
-
-    Each operation has columns of its own in one table of numbers; a new one takes new columns.
-    """
-    jitter, blur, solarize = config.jitter, config.blur, config.solarize
-    numbers = samples.uniform(Stream.AFTER_CROP, 14)
-    low, high = blur.sigma if blur else (0.0, 0.0)
+def draw(config: ViewConfig, numbers: Tensor) -> Draws:
+    """Turn the numbers of N views into the parameters of all that follows the crop."""
+    low, high = config.blur.sigma if config.blur else (0.0, 0.0)
     return Draws(
-        flip=numbers[:, 0] < config.flip,
-        jitter=numbers[:, 1] < (jitter.probability if jitter else 0.0),
-        factors=_factors(jitter, numbers[:, 2:6]),
-        order=numbers[:, 6:10].argsort(dim=1),
-        grayscale=numbers[:, 10] < config.grayscale,
-        blur=numbers[:, 11] < (blur.probability if blur else 0.0),
-        sigma=low + (high - low) * numbers[:, 12],
-        solarize=numbers[:, 13] < (solarize.probability if solarize else 0.0),
+        flip=numbers[:, _FLIP] < config.flip,
+        jitter=numbers[:, _JITTER] < (config.jitter.probability if config.jitter else 0.0),
+        factors=_factors(config.jitter, numbers[:, _FACTORS]),
+        order=numbers[:, _RANKS].argsort(dim=1),
+        grayscale=numbers[:, _GRAYSCALE] < config.grayscale,
+        blur=numbers[:, _BLUR] < (config.blur.probability if config.blur else 0.0),
+        sigma=low + (high - low) * numbers[:, _SIGMA],
+        solarize=numbers[:, _SOLARIZE] < (config.solarize.probability if config.solarize else 0.0),
     )
 
 
@@ -95,25 +91,41 @@ def _factors(config: JitterConfig | None, numbers: Tensor) -> Tensor:
     return torch.stack([low + (high - low) * column for (low, high), column in columns], dim=1)
 
 
-def draw_boxes(config: ViewConfig, samples: Samples, height: int, width: int) -> Tensor:
-    """Draw crops as torchvision's RandomResizedCrop: uniform area, log-uniform aspect ratio.
+def alike_together(config: ViewConfig, numbers: Tensor) -> Tensor:
+    """Return an order of the samples, [N], with those side by side that take the same steps.
 
-    The first of ten tries that fits counts, else a central crop of the nearest allowed ratio.
-    Computed in float64, so that a worker and an accelerator round to the same pixels.
+    First those whose hue turns before the other operations of the jitter, then those whose hue
+    turns after one, two and three of them, then those without jitter.
+    """
+    if config.jitter is None:
+        return torch.arange(len(numbers), device=numbers.device)
+    ranks = numbers[:, _RANKS]
+    before_hue = (ranks[:, :3] < ranks[:, 3:]).sum(dim=1)
+    jitter = numbers[:, _JITTER] < config.jitter.probability
+    return torch.where(jitter, before_hue, 4).argsort()
+
+
+def draw_boxes(config: ViewConfig, numbers: Tensor, height: int, width: int) -> Tensor:
+    """Turn the numbers of N views into crops, as torchvision's RandomResizedCrop draws them.
+
+    The area is uniform and the aspect ratio log-uniform. The first of ten tries that fits counts,
+    else a central crop of the nearest allowed ratio. Computed in float64, so that a worker and an
+    accelerator round to the same pixels.
 
     Returns:
         Top, left, height and width in pixels, [N, 4] int64.
     """
-    numbers = samples.uniform(Stream.CROP, 22).double()
+    numbers = numbers.double()
     (small, large), (low, high) = config.crop_scale, map(math.log, config.crop_ratio)
-    area = height * width * (small + (large - small) * numbers[:, :10])  # [N, 10], a try a column
-    ratio = torch.exp(low + (high - low) * numbers[:, 10:20])
+    area = height * width * (small + (large - small) * numbers[:, _AREA])  # [N, 10], a try a column
+    ratio = torch.exp(low + (high - low) * numbers[:, _RATIO])
     tall, wide = (area / ratio).sqrt_().round_(), (area * ratio).sqrt_().round_()
     fits = (tall > 0) & (tall <= height) & (wide > 0) & (wide <= width)
     first = fits.int().argmax(dim=1, keepdim=True)
     tall, wide = tall.gather(1, first), wide.gather(1, first)  # [N, 1]
-    top, left = numbers[:, 20:21] * (height - tall + 1), numbers[:, 21:] * (width - wide + 1)
-    drawn = torch.cat([top, left, tall, wide], dim=1).long()
+    top, left = numbers[:, _CORNER].split(1, dim=1)
+    corner = [top * (height - tall + 1), left * (width - wide + 1)]
+    drawn = torch.cat([*corner, tall, wide], dim=1).long()
     central = [torch.full_like(first, side) for side in _central_box(config, height, width)]
     return torch.where(fits.any(dim=1, keepdim=True), drawn, torch.cat(central, dim=1))
 
@@ -121,10 +133,9 @@ def draw_boxes(config: ViewConfig, samples: Samples, height: int, width: int) ->
 def _central_box(config: ViewConfig, height: int, width: int) -> tuple[int, int, int, int]:
     """Return the largest central box whose aspect ratio is allowed: top, left, height, width."""
     low, high = config.crop_ratio
-    ratio = min(max(width / height, low), high)
     tall, wide = height, width
     if width / height < low:
-        tall = round(width / ratio)
+        tall = round(width / low)
     elif width / height > high:
-        wide = round(height * ratio)
+        wide = round(height * high)
     return (height - tall) // 2, (width - wide) // 2, tall, wide

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from sslcli.config.schema import Triple, ViewConfig
 from sslcli.data.blur import auto_kernel, gaussian_blur
-from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize, steps_before_hue
+from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize
 from sslcli.data.crop import cut, resized_crop
-from sslcli.data.draws import Draws, Samples, draw, draw_boxes
+from sslcli.data.draws import Draws, Samples, alike_together, draw, draw_boxes
+from sslcli.data.threads import cut_evenly, share
 
-_CACHED_VALUES = 1 << 21  # values a CPU works on at a time: many a call, yet few for its caches
+Source = Callable[[Tensor, Tensor, Tensor], Tensor]  # index, numbers, flip -> crops in [0, 1]
 
 
 class Views:
@@ -39,7 +40,6 @@ class Views:
         self.num_views = sum(config.count for config in configs)
         self._mean, self._std, self._seed = mean, std, seed
 
-    @torch.no_grad()
     def __call__(self, images: Tensor, rows: Tensor, epoch: int) -> list[Tensor]:
         """Return all views of images of one size; an accelerator is never waited for.
 
@@ -54,10 +54,7 @@ class Views:
         """
         views = []
         for samples, config in self._groups(rows.to(images.device), epoch):
-            boxes = draw_boxes(config, samples, images.shape[2], images.shape[3])
-            draws = draw(config, samples)
-            source = partial(_crop, images, boxes, draws.flip, config)
-            views += self._render(source, draws, config)
+            views += self._render(samples, config, partial(_crop, images, config))
         return views
 
     def cut(self, image: np.ndarray, row: int, epoch: int) -> list[np.ndarray]:
@@ -73,11 +70,10 @@ class Views:
         """
         crops = []
         for samples, config in self._groups(torch.tensor([row]), epoch):
-            boxes = draw_boxes(config, samples, image.shape[0], image.shape[1])
+            boxes = draw_boxes(config, samples.numbers(), image.shape[0], image.shape[1])
             crops += [cut(image, box, config.size, config.interpolation) for box in boxes.tolist()]
         return crops
 
-    @torch.no_grad()
     def finish(self, crops: Sequence[Tensor], rows: Tensor, epoch: int) -> list[Tensor]:
         """Do everything but the crop to batches of what `cut` returns.
 
@@ -91,10 +87,9 @@ class Views:
         """
         views: list[Tensor] = []
         for samples, config in self._groups(rows.to(crops[0].device), epoch):
-            draws = draw(config, samples)
             own = crops[len(views) : len(views) + config.count]
             pixels = torch.cat([crop.permute(0, 2, 3, 1) for crop in own])  # [N, S, S, 3]
-            views += self._render(partial(_unpack, pixels, draws.flip), draws, config)
+            views += self._render(samples, config, partial(_unpack, pixels))
         return views
 
     def _groups(self, rows: Tensor, epoch: int) -> Iterator[tuple[Samples, ViewConfig]]:
@@ -106,25 +101,24 @@ class Views:
             yield Samples(self._seed, epoch, rows.repeat(config.count), views), config
             first += config.count
 
-    def _render(
-        self, source: Callable[[Tensor], Tensor], draws: Draws, config: ViewConfig
-    ) -> list[Tensor]:
-        """Colour and normalise what `source` gives for an index of samples; split into views.
+    def _render(self, samples: Samples, config: ViewConfig, source: Source) -> list[Tensor]:
+        """Crop with `source`, colour and normalise; split into views."""
+        size, device = config.size, samples.rows.device
+        out = torch.empty(len(samples.rows), size, size, 3, device=device)
 
-        Samples whose hue turns at the same time are worked on side by side, which spares a CPU
-        their copies.
-        """
-        samples, size, device = len(draws.flip), config.size, draws.flip.device
-        views = torch.empty(samples, size, size, 3, device=device)
-        limit = max(1, _CACHED_VALUES // (3 * size * size)) if device.type == "cpu" else samples
-        turn = torch.where(draws.jitter, steps_before_hue(draws.order), 4)
-        for start in range(0, samples, limit):
-            order = turn[start : start + limit].argsort()
-            images = source(order + start)
-            self._color(images, draws.at(order + start), config)
+        def render(piece: slice) -> None:
+            numbers = samples.at(piece).numbers()
+            order = alike_together(config, numbers)
+            numbers = numbers[order]
+            draws = draw(config, numbers)
+            images = source(order + piece.start, numbers, draws.flip)
+            self._color(images, draws, config)
             pixels = images.permute(0, 2, 3, 1).contiguous()
-            torch.index_select(pixels, 0, order.argsort(), out=views[start : start + limit])
-        return list(views.permute(0, 3, 1, 2).chunk(config.count))
+            torch.index_select(pixels, 0, order.argsort(), out=out[piece])
+
+        whole = [slice(0, len(out))]  # an accelerator takes all at once
+        share(render, cut_evenly(len(out), 3 * size * size) if device.type == "cpu" else whole)
+        return list(out.permute(0, 3, 1, 2).chunk(config.count))
 
     def _color(self, images: Tensor, draws: Draws, config: ViewConfig) -> None:
         """Run a view's operations after the crop in their order, then normalise; in place."""
@@ -144,15 +138,18 @@ class Views:
             plane.sub_(mean).div_(std)
 
 
-def _crop(images: Tensor, boxes: Tensor, flip: Tensor, config: ViewConfig, index: Tensor) -> Tensor:
-    """Return some samples of view-major boxes, cut from the images that they belong to."""
+def _crop(
+    images: Tensor, config: ViewConfig, index: Tensor, numbers: Tensor, flip: Tensor
+) -> Tensor:
+    """Cut view-major samples from the images they belong to, which every view repeats."""
+    boxes = draw_boxes(config, numbers, images.shape[2], images.shape[3])
     pixels = images.index_select(0, index % len(images))
-    return resized_crop(pixels, boxes[index], flip[index], config.size, config.interpolation)
+    return resized_crop(pixels, boxes, flip, config.size, config.interpolation)
 
 
-def _unpack(pixels: Tensor, flip: Tensor, index: Tensor) -> Tensor:
-    """Return some of the crops [N, S, S, 3] that workers cut."""
+def _unpack(pixels: Tensor, index: Tensor, numbers: Tensor, flip: Tensor) -> Tensor:
+    """Take samples from the crops [N, S, S, 3] that workers cut."""
     chosen = pixels.index_select(0, index).permute(0, 3, 1, 2)
     images = chosen.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-    apply_where(flip[index], mirror, images)
+    apply_where(flip, mirror, images)
     return images

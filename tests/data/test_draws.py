@@ -3,7 +3,7 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 
 from sslcli.config.schema import ViewConfig
-from sslcli.data.draws import Samples, draw, draw_boxes
+from sslcli.data.draws import Samples, alike_together, draw, draw_boxes
 
 RECIPE = {
     "count": 1,
@@ -23,12 +23,12 @@ RECIPE = {
 }
 
 
-def samples(count, epoch=0):
-    return Samples(0, epoch, torch.arange(count), torch.zeros(count, dtype=torch.long))
+def numbers(count):
+    return Samples(0, 0, torch.arange(count), torch.zeros(count, dtype=torch.long)).numbers()
 
 
 def test_parameters_have_the_recipes_ranges_and_frequencies():
-    draws = draw(ViewConfig(**RECIPE), samples(20_000))
+    draws = draw(ViewConfig(**RECIPE), numbers(20_000))
     for name, share in {
         "flip": 0.5,
         "jitter": 0.8,
@@ -44,7 +44,7 @@ def test_parameters_have_the_recipes_ranges_and_frequencies():
 
 
 def test_every_order_of_the_jitter_is_equally_likely():
-    order = draw(ViewConfig(**RECIPE), samples(24_000)).order
+    order = draw(ViewConfig(**RECIPE), numbers(24_000)).order
     assert torch.equal(order.sort(dim=1).values, torch.arange(4).expand(24_000, 4))
     counts = order.unique(dim=0, return_counts=True)[1]
     assert len(counts) == 24
@@ -54,14 +54,22 @@ def test_every_order_of_the_jitter_is_equally_likely():
 
 def test_an_operation_more_shifts_no_other_draws():
     plain = {key: RECIPE[key] for key in ("count", "size", "crop_scale", "flip", "grayscale")}
-    full, part = draw(ViewConfig(**RECIPE), samples(99)), draw(ViewConfig(**plain), samples(99))
+    full, part = draw(ViewConfig(**RECIPE), numbers(99)), draw(ViewConfig(**plain), numbers(99))
     assert torch.equal(full.flip, part.flip)
     assert torch.equal(full.grayscale, part.grayscale)
     assert not part.jitter.any()
 
 
+def test_samples_that_take_the_same_steps_lie_side_by_side():
+    config, table = ViewConfig(**RECIPE), numbers(500)
+    draws = draw(config, table[alike_together(config, table)])
+    turn = torch.where(draws.jitter, (draws.order == 3).int().argmax(dim=1), 4)
+    assert (turn.diff() >= 0).all()
+    assert len(turn.unique()) == 5
+
+
 def test_sure_and_impossible_operations():
-    draws = draw(ViewConfig(**RECIPE | {"flip": 1.0, "grayscale": 0.0}), samples(5000))
+    draws = draw(ViewConfig(**RECIPE | {"flip": 1.0, "grayscale": 0.0}), numbers(5000))
     assert draws.flip.all()
     assert not draws.grayscale.any()
 
@@ -69,7 +77,7 @@ def test_sure_and_impossible_operations():
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (48, 90)])
 def test_boxes_have_torchvisions_distribution(height, width):
     config = ViewConfig(**RECIPE)
-    ours = draw_boxes(config, samples(6000), height, width).float()
+    ours = draw_boxes(config, numbers(6000), height, width).float()
     image = torch.empty(3, height, width)
     torch.manual_seed(0)
     theirs = torch.tensor(
@@ -90,4 +98,4 @@ def test_a_crop_that_cannot_fit_falls_back_to_torchvisions_central_one(height, w
     ratio = [0.5, 0.5] if (height, width) == (33, 40) else [3 / 4, 4 / 3]
     config = ViewConfig(count=1, size=8, crop_scale=tuple(scale), crop_ratio=tuple(ratio))
     expected = RandomResizedCrop.get_params(torch.empty(3, height, width), scale, ratio)
-    assert draw_boxes(config, samples(3), height, width).tolist() == [list(expected)] * 3
+    assert draw_boxes(config, numbers(3), height, width).tolist() == [list(expected)] * 3

@@ -7,7 +7,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from sslcli.config.schema import ViewConfig
-from sslcli.data import views as module
+from sslcli.data import threads
 from sslcli.data.draws import Samples, draw, draw_boxes
 from sslcli.data.views import Views
 
@@ -76,8 +76,8 @@ def test_views_equal_torchvision_with_the_same_parameters(config):
     pixels, rows = images(16, 36, 32), torch.arange(16)
     views = Views([config], MEAN, STD, seed=7)(pixels, rows, epoch=4)
     for view, made in enumerate(views):
-        samples = Samples(7, 4, rows, torch.full_like(rows, view))
-        draws, boxes = draw(config, samples), draw_boxes(config, samples, 36, 32)
+        numbers = Samples(7, 4, rows, torch.full_like(rows, view)).numbers()
+        draws, boxes = draw(config, numbers), draw_boxes(config, numbers, 36, 32)
         for n in range(16):
             expected = replay(pixels[n], config, draws, boxes[n].tolist(), n)
             torch.testing.assert_close(made[n], expected, atol=5e-5, rtol=0)  # 1e-5 over std
@@ -96,7 +96,8 @@ def test_a_sample_depends_on_its_row_and_not_on_its_batch(monkeypatch):
     views, pixels = Views([GLOBAL, LOCAL], MEAN, STD, seed=0), images()
     together = views(pixels, ROWS, epoch=3)
     pick = torch.tensor([4, 1])
-    monkeypatch.setattr(module, "_CACHED_VALUES", 1)  # pieces of one sample
+    monkeypatch.setattr(threads, "_LEAST_VALUES", 1)
+    monkeypatch.setattr(threads, "_MOST_VALUES", 1)  # pieces of one sample
     apart = views(pixels[pick], ROWS[pick], epoch=3)
     for whole, part in zip(together, apart, strict=True):
         torch.testing.assert_close(whole[pick], part, atol=1e-5, rtol=0)
