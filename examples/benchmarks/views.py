@@ -13,7 +13,7 @@ import multiprocessing
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from PIL import Image, ImageFilter
 from torchvision import transforms
 
 from sslcli.config.schema import ViewConfig
+from sslcli.data.threads import cut_evenly, share
 from sslcli.data.views import Views
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -69,15 +70,18 @@ def packed_side(pixels: np.ndarray) -> Side:
     return lambda: sum(len(view) for view in views(batch, rows, epoch=0))
 
 
-def cut_side(pixels: np.ndarray, threads: int) -> Side:
-    views, pool = Views([LARGE], MEAN, STD, seed=0), ThreadPoolExecutor(threads)
-    rows = torch.arange(len(pixels))
+def cut_side(pixels: np.ndarray) -> Side:
+    views, rows = Views([LARGE], MEAN, STD, seed=0), torch.arange(len(pixels))
+    crops = np.empty((2, len(pixels), 224, 224, 3), dtype=np.uint8)
+
+    def cut(piece: slice) -> None:
+        for row in range(len(pixels))[piece]:
+            crops[0, row], crops[1, row] = views.cut(pixels[row], row, epoch=0)
 
     def run() -> int:
-        cuts = pool.map(lambda row: views.cut(pixels[row], row, epoch=0), rows.tolist())
-        crops = [torch.from_numpy(np.stack(view)) for view in zip(*cuts, strict=True)]
-        made = views.finish([crop.permute(0, 3, 1, 2) for crop in crops], rows, epoch=0)
-        return sum(len(view) for view in made)
+        share(cut, cut_evenly(len(pixels), crops[:, 0].size))
+        batches = [torch.from_numpy(view).permute(0, 3, 1, 2) for view in crops]
+        return sum(len(view) for view in views.finish(batches, rows, epoch=0))
 
     return run
 
@@ -107,7 +111,7 @@ def measure(threads: int, rounds: int) -> list[dict]:
     small = generator.integers(0, 256, (512, 32, 32, 3), dtype=np.uint8)
     large = generator.integers(0, 256, (32, 256, 320, 3), dtype=np.uint8)
     slow_blur = transforms.GaussianBlur(23, (0.1, 2.0))
-    packed, cut = packed_side(small), cut_side(large, threads)
+    packed, cut = packed_side(small), cut_side(large)
     return [
         compare("32 px", (small, 32, None), packed, threads, rounds),
         compare("224 px", (large, 224, slow_blur), cut, threads, rounds),
