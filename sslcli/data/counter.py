@@ -24,8 +24,8 @@ def uniform(
     Args:
         seed: Seed of the run.
         epoch: Pass over the data.
-        rows: Index of each sample in the data set, [B] int64, below 2^48.
-        view: Index of the view below 2^15, one for all rows or [B] int64.
+        rows: Index of each sample in the data set, [B] int64.
+        view: Index of the view, one for all rows or [B] int64.
         stream: What the numbers are for; streams are independent of each other.
         count: Numbers a row.
 
@@ -33,7 +33,7 @@ def uniform(
         Uniform numbers in [0, 1), [B, count] float32, on the device of `rows`.
     """
     key = blake2b(f"{seed}/{epoch}/{stream}".encode(), digest_size=8).digest()
-    state = _mix(rows ^ (view << 48) ^ int.from_bytes(key, "little", signed=True))
+    state = _mix(_mix(rows ^ int.from_bytes(key, "little", signed=True)) ^ view)
     steps = torch.arange(1, count + 1, device=rows.device) * _GOLDEN
     words = _mix(state[:, None] + steps)  # [B, count], SplitMix64 started at `state`
     return _shift(words, 40).float() * 2**-24
