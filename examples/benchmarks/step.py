@@ -22,7 +22,7 @@ from sslcli.config.presets import resolve
 from sslcli.data.sources import ArraySource
 from sslcli.engine.log import Log
 from sslcli.engine.loop import steps, train_step
-from sslcli.engine.precision import autocast, resolve_precision
+from sslcli.engine.precision import autocast, resolve_precision, tune_device
 
 
 class Silent:
@@ -49,8 +49,9 @@ def make(preset: str, batch: int | None):
     changes = {"train.batch_size": batch, "train.duration": "1000 epochs"}
     config = resolve(preset, None, {k: v for k, v in changes.items() if v}).config
     device = assemble.pick_device("auto")
+    tune_device(device)
     precision, _ = resolve_precision("auto", device)
-    source = random_images(8 * config.train.batch_size, config.data.image_size)
+    source = random_images(40 * config.train.batch_size, config.data.image_size)
     method = assemble.build_method(config, device)
     return assemble.build_training(config, method, source, device, precision)
 
@@ -72,7 +73,7 @@ def bare_seconds(training, batch, count: int) -> float:
         with autocast(training.device, training.precision):
             output = training.model(batch, training.progress)
         output.loss.backward()
-    float(output.loss)
+    output.loss.item()
     return time.perf_counter() - start
 
 

@@ -14,6 +14,7 @@ from sslcli.data.store import Store
 from sslcli.data.streaming import Stream
 from sslcli.data.views import Views
 
+_AHEAD = 1 << 22  # values of images whose views a CPU makes at a time
 Fed = Iterator[tuple[list[Tensor], Tensor]]  # views, and the rows they are of
 
 
@@ -49,9 +50,24 @@ class Packed:
             for rows in order.to(self.device).split(lengths):
                 yield self.views(self.resident.index_select(0, rows), rows, epoch), rows
             return
+        if self.device.type == "cpu":
+            yield from self._ahead(order, lengths, epoch)
+            return
         gathered = ([self.store.gather(rows), rows] for rows in order.split(lengths))
         for images, rows in staged(gathered, self.device):
             yield self.views(images, rows, epoch), rows
+
+    def _ahead(self, order: Tensor, lengths: list[int], epoch: int) -> Fed:
+        """Make the views of several small batches at a time, so that their fixed cost is shared.
+
+        A view depends on its row and epoch alone, so nothing else changes.
+        """
+        count = max(1, _AHEAD // (max(lengths) * self.store.images[0].numel()))
+        groups = [lengths[i : i + count] for i in range(0, len(lengths), count)]
+        for rows, group in zip(order.split(list(map(sum, groups))), groups, strict=True):
+            views = [view.split(group) for view in self.views(self.store.gather(rows), rows, epoch)]
+            for batch, *own in zip(rows.split(group), *views, strict=True):
+                yield own, batch
 
 
 class Streamed:
