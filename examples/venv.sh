@@ -20,9 +20,12 @@ if [ ! -x "$project/.venv/bin/python" ]; then
     echo "making $project/.venv with $("$python" --version)" >&2
     "$python" -m venv "$project/.venv"
 fi
-if [ "$(cat "$project/.venv/.extras" 2>/dev/null)" != "$extras" ]; then
+installed="$project/.venv/.extras"
+touch "$installed"
+missing=$(comm -23 <(tr , '\n' <<<"$extras" | sort) <(sort "$installed"))
+if [ -n "$missing" ]; then
     echo "installing sslcli[$extras] into $project/.venv (torch is large: some minutes)" >&2
     "$project/.venv/bin/python" -m pip install --quiet --editable "$project[$extras]"
-    echo "$extras" >"$project/.venv/.extras"
+    tr , '\n' <<<"$extras" >>"$installed"
 fi
 export PATH="$project/.venv/bin:$PATH"

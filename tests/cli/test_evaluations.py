@@ -19,6 +19,13 @@ def test_knn_eval_prints_one_json_object_and_appends_its_result(ssl, trained, tm
     assert json.loads(line)["metrics"] == outcome.json["metrics"]
 
 
+def test_geometry_is_measured_on_two_views(ssl, trained):
+    metrics = ssl("knn-eval", trained, "--geometry", "--json").json["metrics"]
+    assert 0 < metrics["alignment"] < 4
+    assert -8 < metrics["uniformity"] < 0
+    assert 1 < metrics["effective_rank"] <= 128
+
+
 def test_a_requirement_not_met_exits_5_and_still_reports(ssl, trained):
     outcome = ssl("knn-eval", trained, "--require", "top1>=0.999", "--json")
     assert outcome.code == 5
