@@ -32,10 +32,16 @@ def test_every_command_and_preset_is_named():
 
 def test_every_command_line_uses_options_that_exist():
     known = dict(commands())
-    lines = [line for block in re.findall(r"```\n(.*?)```", README, re.S) for line in block.split("\n")]
+    lines = [
+        line for block in re.findall(r"```\n(.*?)```", README, re.S) for line in block.split("\n")
+    ]
     checked = 0
     for line in lines:
-        words = shlex.split(line.removeprefix("$ "), comments=True) if line.startswith(("ssl ", "$ ssl ")) else []
+        words = (
+            shlex.split(line.removeprefix("$ "), comments=True)
+            if line.startswith(("ssl ", "$ ssl "))
+            else []
+        )
         if not words:
             continue
         name = " ".join(words[:3]) if " ".join(words[:3]) in known else " ".join(words[:2])

@@ -108,12 +108,13 @@ def _run(
     count: Callable[[int], None],
 ) -> Features:
     features, rows, dtype = [], [], _AUTOCAST[precision]
-    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
-    with _evaluating(encoder.to(device)), torch.inference_mode(), autocast:
-        for images, indices in batches:
+    with _evaluating(encoder.to(device)):
+        for images, indices in batches:  # made outside autocast, which would round the views
             # The weights keep their layout: training may be waiting, bit for bit, for this encoder.
             images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-            features.append(encoder(images).float().cpu())  # [B, D]
+            autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+            with torch.inference_mode(), autocast:
+                features.append(encoder(images).float().cpu())  # [B, D]
             rows.append(indices.cpu())
             count(len(indices))
     if not features:

@@ -71,7 +71,7 @@ def test_a_dry_run_measures_nothing(ssl, trained):
 def test_embed_writes_features_and_keeps_what_is_there(ssl, trained, photos, tmp_path):
     file = tmp_path / "new" / "f\u00e9.npz"
     words = ("embed", trained, "--data", photos, "--out", file, "--json")
-    assert ssl(*words).json["arrays"]["features"] == "24x64"
+    assert ssl(*words).json["arrays"]["features"] == "24x128"
     with np.load(file) as arrays:
         assert list(arrays["class_names"]) == ["cats", "dogs"]
         assert np.isfinite(arrays["features"]).all()

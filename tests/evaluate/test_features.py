@@ -133,3 +133,14 @@ def test_progress_counts_images():
     seen: list[tuple[int, int]] = []
     extract(encoder(), batches(), device="cpu", total=10, progress=lambda *each: seen.append(each))
     assert seen == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_batches_are_made_outside_autocast_and_inference_mode():
+    seen = []
+
+    def batches():
+        seen.append((torch.is_autocast_enabled("cpu"), torch.is_inference_mode_enabled()))
+        yield torch.rand(2, 3, 4, 4), torch.arange(2)
+
+    extract(torch.nn.Flatten(), batches(), device="cpu", precision="bf16")
+    assert seen == [(False, False)]
