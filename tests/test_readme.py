@@ -25,7 +25,7 @@ def commands():
 def test_every_command_and_preset_is_named():
     for words, _ in commands():
         group = words.split()
-        assert words in README or f"ssl {group[1]} " in README and group[-1] in README, words
+        assert words in README or (f"ssl {group[1]} " in README and group[-1] in README), words
     for preset in list_presets():
         assert preset in README, preset
 

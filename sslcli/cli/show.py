@@ -75,6 +75,8 @@ def console(*, stderr: bool) -> Console:
 def cell(value: Any) -> str:
     """Return a value as a table shows it."""
     if isinstance(value, float):
+        if 0 < abs(value) < 1e-3:
+            return f"{value:.2g}"
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
     return str(value)
 

@@ -13,7 +13,9 @@ from sslcli.engine.run import append_line
 from sslcli.errors import UnhealthyError
 from sslcli.methods.base import Method
 
-COLLAPSED_BELOW = 0.05
+# A BatchNorm after the projection keeps embedding_std at 2 / sqrt(batch) when all samples but one
+# have become the same, so a rank of hardly more than a line counts as collapse too.
+COLLAPSED_STD, COLLAPSED_RANK = 0.05, 2.0
 Probe = Callable[[Method], dict[str, float]]
 
 
@@ -124,10 +126,13 @@ class Log:
         return round(self._count * training.config.train.batch_size / max(seconds, 1e-9), 1)
 
     def _check_collapse(self, values: Mapping[str, Any], training: Training) -> None:
-        std = values.get("embedding_std")
-        if std is None or std >= COLLAPSED_BELOW:
+        std, effective = values.get("embedding_std"), values.get("effective_rank")
+        if std is None or effective is None:
             return
-        what = f"the embeddings have collapsed to one point (embedding_std {std:.4f})"
+        if std >= COLLAPSED_STD and effective >= COLLAPSED_RANK:
+            return
+        monitors = f"embedding_std {std:.4f}, effective_rank {effective:.2f}"
+        what = f"the embeddings have collapsed to a point or a line ({monitors})"
         hint = "check the stop-gradient, predictor, rate and weight decay, or use more steps"
         if training.config.train.on_collapse == "stop":
             raise UnhealthyError(f"{what} at step {training.step}", "train.on_collapse", hint)

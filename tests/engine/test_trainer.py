@@ -112,6 +112,17 @@ def test_collapse_warns_once_or_stops(tmp_path):
         run(training, tmp_path)
 
 
+def test_embeddings_on_a_line_count_as_collapsed(tmp_path):
+    """One sample against all others: BatchNorm keeps the deviation up, the rank tells."""
+    training = toy_training(on_collapse="stop")
+    linear = training.method.encoder[1]
+    with torch.no_grad():
+        linear.weight.copy_(linear.weight[:1].expand_as(linear.weight))
+        linear.bias.zero_()
+    with pytest.raises(UnhealthyError, match="line"):
+        run(training, tmp_path)
+
+
 def test_accumulated_parts_make_one_step_of_the_whole_batch():
     whole, parts = toy_training(), toy_training(accumulate=2, batch_size=16)
     batches = list(ToyLoader().epoch(0))[:2]
