@@ -4,4 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source examples/venv.sh test,onnx,parquet,log
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+export PYTHONDONTWRITEBYTECODE=1 # several processes import at once; one may read what another writes
 exec python -m pytest -m "not slow and not network" -n 2 --dist loadfile "$@"

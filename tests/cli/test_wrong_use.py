@@ -34,7 +34,7 @@ PRETRAIN = ("pretrain", "--method", "simsiam")
         ([*PRETRAIN, "--out", "file"], 2, "already holds something"),
         ([*PRETRAIN, "--out", "file/below"], 4, "file/below"),
         (["pretrain", "--preset", "simsiam/digits", "--data", "nowhere"], 3, "nowhere"),
-        ([*PRETRAIN, "--set", "train.batch_size=99999"], 3, "train.batch_size"),
+        ([*PRETRAIN, "--set", "train.batch_size=99999"], 2, "train.batch_size"),
         ([*PRETRAIN, "--set", 'train.duration="0 epochs"'], 2, "train.duration"),
         (["knn-eval"], 2, "CKPT"),
         (["knn-eval", "nowhere"], 2, "no checkpoint"),
