@@ -19,22 +19,6 @@ def reason(error: DataError) -> str:
     return f"{error.where}: {error.what}"
 
 
-def load_readable(source: Source, row: int, bad: Bad) -> tuple[np.ndarray | None, int]:
-    """Decode a row, or the next one that is readable, entering in `bad` those that are not.
-
-    Returns:
-        The image, uint8 [H, W, 3], and its row; None when no row at all is readable.
-    """
-    for candidate in (*range(row, len(source)), *range(row)):
-        if candidate in bad:
-            continue
-        try:
-            return source.load(candidate), candidate
-        except DataError as error:
-            bad[candidate] = reason(error)
-    return None, row
-
-
 def stand_ins(n: int, bad: Mapping[int, str]) -> np.ndarray:
     """Return the row to use for each row, [n] int64: itself, or the next readable one."""
     good = np.setdiff1d(np.arange(n), list(bad))

@@ -7,17 +7,20 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch on the training device.
+    """One process's part of a batch, on the training device.
 
     Attributes:
         views: One tensor a view, each [B, 3, H, W], float32, normalised; sizes may differ.
         rows: Index of each sample in the data set, [B] int64; memory banks use it.
         labels: Class of each sample, [B] int64; None when the data has no labels.
+        weight: What a mean over these samples is multiplied by, so that its average over processes
+            is the mean over the samples of all; 1.0 when all have equally many.
     """
 
     views: list[Tensor]
     rows: Tensor
     labels: Tensor | None = None
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.rows)

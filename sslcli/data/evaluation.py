@@ -11,7 +11,7 @@ from sslcli.config.schema import DataConfig
 from sslcli.data.bad import Bad, reason, refuse_too_many
 from sslcli.data.base import Source
 from sslcli.data.staging import staged
-from sslcli.data.store import pack
+from sslcli.data.store import Store, pack
 from sslcli.data.streaming import Stream, worker_count
 from sslcli.errors import DataError
 
@@ -83,7 +83,7 @@ def _squares(
     source: Source, data: DataConfig, batches: list[range], device: torch.device
 ) -> Iterator[list[Tensor]]:
     """Yield rows and uint8 images [B, 3, S, S] on the host."""
-    if (store := pack(source, data)) is not None:
+    if isinstance(store := pack(source, data), Store):
         for batch in batches:
             rows = torch.tensor([row for row in batch if row not in store.bad])
             if len(rows):

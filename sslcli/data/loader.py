@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 
 from sslcli.config.schema import DataConfig
@@ -11,8 +10,8 @@ from sslcli.data.base import Source
 from sslcli.data.batch import Batch
 from sslcli.data.evaluation import eval_batches
 from sslcli.data.feeds import Packed, Streamed
-from sslcli.data.order import epoch_batches, epoch_order
-from sslcli.data.store import pack
+from sslcli.data.order import Deal, epoch_order
+from sslcli.data.store import NotPacked, pack
 from sslcli.data.streaming import worker_count
 from sslcli.data.views import Views
 from sslcli.errors import ConfigError
@@ -29,6 +28,12 @@ class TrainLoader:
     and no workers run. Others are streamed: workers decode and crop. An unreadable image is
     replaced by the next readable row in either mode; `Batch.rows` names the row that was used.
 
+    Every row is seen once an epoch by one process, and global batch i holds the same rows whatever
+    the number of processes, as `order.Deal` says; so a run may go on with another number of them.
+
+    Attributes:
+        feed: What makes views of rows: `feeds.Packed` or `feeds.Streamed`.
+
     Args:
         source: What to train on.
         data: Budgets, workers and how many images may be unreadable.
@@ -36,14 +41,17 @@ class TrainLoader:
         batch_size: Images of a batch over all processes, divisible by `world_size`.
         seed: Seed of the order.
         device: Where batches are needed.
-        drop_last: Leave out the last, smaller batch of an epoch.
+        drop_last: Leave out the last, smaller batch of an epoch; it may be uneven otherwise.
         rank: Number of this process.
         world_size: Number of processes.
+        machine_share: How many of them run on this machine and share its memory and cores.
+        least: Fewest images of a batch that a process can work on; BatchNorm takes 2.
         progress: Called with (images decoded, images) while packing.
 
     Raises:
-        ConfigError: If a batch is larger than the data.
+        ConfigError: If a batch is larger than the data, or one is too small for the processes.
         DataError: If too many images are unreadable.
+        ValueError: If a batch does not divide among the processes.
     """
 
     def __init__(
@@ -58,46 +66,75 @@ class TrainLoader:
         drop_last: bool,
         rank: int = 0,
         world_size: int = 1,
+        machine_share: int = 1,
+        least: int = 1,
         progress: Progress = None,
     ) -> None:
         self.source, self.seed, self.device = source, seed, torch.device(device)
-        self._batch_size, self._drop_last = batch_size, drop_last
-        self._share = {"rank": rank, "world_size": world_size}
-        self._length = len(self._batches(np.arange(len(source))))
-        if not self._length:
-            what = f"{len(source)} images are too few for one batch of {batch_size}"
-            hint = "lower train.batch_size, or set train.drop_last to false"
-            raise ConfigError(what, "train.batch_size", hint)
-        self._feed = self._open(data, views, progress)
+        self._deal = Deal(len(source), batch_size, drop_last, rank, world_size)
+        _refuse_small(self._deal, least)
+        self._machine_share = machine_share
+        self.feed = self._open(data, views, progress)
         labels = source.labels
         self._labels = None if labels is None else torch.from_numpy(labels).to(self.device)
 
     @property
     def mode(self) -> str:
-        """How images get to the device."""
-        return self._feed.mode
+        """How images get to the device, and why when they are streamed."""
+        return self.feed.mode
 
     @property
     def bad(self) -> Bad:
         """Why a row is unreadable, by row, as far as is known."""
-        return self._feed.bad
+        return self.feed.bad
+
+    @property
+    def waited(self) -> float:
+        """Seconds this process has waited for decoded batches, or decoded without workers.
+
+        A guard compares it with the time that steps take, to tell when data holds up training;
+        0 for packed images.
+        """
+        return self.feed.waited
+
+    @property
+    def remedy(self) -> str:
+        """What to do when waiting dominates, in one sentence; empty for packed images."""
+        return self.feed.remedy(self._machine_share)
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._deal)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one pass over the data, from the `start`-th on."""
-        order = epoch_order(len(self.source), self.seed, epoch)
-        for views, rows in self._feed.feed(self._batches(order)[start:], epoch):
-            yield Batch(views, rows, None if self._labels is None else self._labels[rows])
-
-    def _batches(self, order: np.ndarray) -> list[np.ndarray]:
-        return epoch_batches(order, self._batch_size, drop_last=self._drop_last, **self._share)
+        batches = self._deal.batches(epoch_order(len(self.source), self.seed, epoch), start)
+        for number, (views, rows) in enumerate(self.feed.feed(batches, epoch), start):
+            labels = None if self._labels is None else self._labels[rows]
+            yield Batch(views, rows, labels, self._deal.weight(number))
 
     def _open(self, data: DataConfig, views: Views, progress: Progress) -> Packed | Streamed:
-        store = pack(self.source, data, progress)
-        if store is not None:
-            return Packed(store, views, self.device, data.memory_budget_gib * 2**30)
-        shares, world_size = self.device.type == "cpu", self._share["world_size"]
-        workers = worker_count(data.workers, shares_cores=shares, world_size=world_size)
-        return Streamed(self.source, views, self.device, workers, data.max_bad_fraction)
+        machine_share = self._machine_share
+        store = pack(self.source, data, progress, machine_share)
+        if not isinstance(store, NotPacked):
+            budget = data.memory_budget_gib * 2**30 / machine_share
+            return Packed(store, views, self.device, budget)
+        shares = self.device.type == "cpu"
+        workers = worker_count(data.workers, shares_cores=shares, machine_share=machine_share)
+        return Streamed(self.source, views, self.device, workers, data.max_bad_fraction, store)
+
+
+def _refuse_small(deal: Deal, least: int) -> None:
+    """Raise ConfigError when there is no batch, or one leaves a process too few images."""
+    if not len(deal):
+        what = f"{deal.n} images are too few for one batch of {deal.batch_size}"
+        hint = "lower train.batch_size, or set train.drop_last to false"
+        raise ConfigError(what, "train.batch_size", hint)
+    size, needed = deal.size(len(deal) - 1), least * deal.world_size
+    if size >= needed:
+        return
+    which, hint = "every batch", "raise train.batch_size"
+    if size < deal.batch_size:
+        which = "the last batch of an epoch"
+        hint = "set train.drop_last=true, or another train.batch_size"
+    what = f"{which} has {size} of {deal.n} images and needs {needed}: {least} for each process"
+    raise ConfigError(what, "train.batch_size", hint)

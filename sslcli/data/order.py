@@ -1,4 +1,13 @@
-"""The order in which samples are seen: a function of (seed, epoch) and of nothing else."""
+"""The order in which samples are seen, and which process works on which of them.
+
+The order is a function of (seed, epoch) and of nothing else. Processes and workers are dealt its
+rows, never shards of an archive: so every row is seen exactly once an epoch however many processes
+there are, also when they outnumber the shards, and a run that goes on with another number of them
+sees the batches of an unbroken one. Members are read in place by their offsets, so rows anywhere in
+an archive take as many reads as rows in a line.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,27 +27,57 @@ def holdout_keys(n: int, seed: int) -> np.ndarray:
     return _keys(n, seed, 0, _HOLDOUT)
 
 
-def epoch_batches(
-    order: np.ndarray, batch_size: int, *, drop_last: bool, rank: int = 0, world_size: int = 1
-) -> list[np.ndarray]:
-    """Cut an order into the batches of one process.
+@dataclass(frozen=True)
+class Deal:
+    """Deal the rows of an epoch to batches, and the rows of a batch to processes.
 
     Batch i of all processes together is rows [i * batch_size, (i + 1) * batch_size) of the order,
     however many they are; process r takes every `world_size`-th of them, beginning with the r-th.
-    A last batch that does not divide evenly is cut, so that all processes have equally many.
+    Of a last batch that does not divide evenly the first processes have one row more.
 
     Args:
-        order: Rows of the epoch, [N] int64.
+        n: Rows of the data set.
         batch_size: Rows of one batch over all processes, divisible by `world_size`.
         drop_last: Leave out the last, smaller batch.
         rank: Number of this process.
         world_size: Number of processes.
+
+    Raises:
+        ValueError: If a batch does not divide among the processes.
     """
-    if batch_size % world_size:
-        raise ValueError(f"batch size {batch_size} does not divide among {world_size} processes")
-    end = len(order) - len(order) % (batch_size if drop_last else world_size)
-    starts = range(0, end, batch_size)
-    return [order[start : min(start + batch_size, end)][rank::world_size] for start in starts]
+
+    n: int
+    batch_size: int
+    drop_last: bool
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.world_size:
+            what = f"batch size {self.batch_size} does not divide among"
+            raise ValueError(f"{what} {self.world_size} processes")
+
+    def __len__(self) -> int:
+        return self.n // self.batch_size if self.drop_last else -(-self.n // self.batch_size)
+
+    def size(self, batch: int) -> int:
+        """Return the rows of one batch over all processes."""
+        return min(self.batch_size, self.n - batch * self.batch_size)
+
+    def weight(self, batch: int) -> float:
+        """Return what this process's mean over its rows of a batch counts, 1.0 when all are even.
+
+        The average over processes of weighted means is the mean over all rows of the batch.
+        """
+        size = self.size(batch)
+        own = len(range(self.rank, size, self.world_size))
+        return own * self.world_size / size
+
+    def batches(self, order: np.ndarray, start: int = 0) -> list[np.ndarray]:
+        """Return this process's rows of each batch from the `start`-th on, views of the order."""
+        firsts = range(start * self.batch_size, len(self) * self.batch_size, self.batch_size)
+        whole = (order[first : first + self.batch_size] for first in firsts)
+        return [batch[self.rank :: self.world_size] for batch in whole]
 
 
 def _keys(n: int, seed: int, epoch: int, stream: int) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Keep a whole data set decoded, as one uint8 tensor, when its images are all one size."""
 
+import fcntl
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -49,65 +51,110 @@ class Store:
         return torch.from_numpy(self.images.numpy().take(positions.numpy(), axis=0))
 
 
-def pack(source: Source, data: DataConfig, progress: Progress = None) -> Store | None:
+@dataclass(frozen=True)
+class NotPacked:
+    """A data set that is decoded image by image, as training goes.
+
+    Attributes:
+        why: What keeps it from being decoded once and kept.
+        remedy: What would change that.
+    """
+
+    why: str
+    remedy: str
+
+
+_MIXED = NotPacked("images differ in size", "resize the images to one size, then they are packed")
+
+
+def pack(
+    source: Source, data: DataConfig, progress: Progress = None, machine_share: int = 1
+) -> Store | NotPacked:
     """Decode a data set once and keep it.
 
-    Up to `data.memory_budget_gib` it is held in memory, up to eight times that as a memory-mapped
-    file. What was decoded lies in the cache folder, keyed by the fingerprint and the change times
-    of the files; where that cannot be written, only what fits in memory is packed.
+    Up to `data.memory_budget_gib` for all processes of the machine it is held in memory, up to
+    eight times that as a memory-mapped file. What was decoded lies in the cache folder, keyed by
+    the fingerprint and the change times of the files; where that cannot be written, only what fits
+    in memory is packed. One process decodes while others of the machine wait for it.
+
+    Whether a set is packed depends on the set and the config, neither on the number of processes
+    nor on how fast they are: crops of packed images are not rounded to 8 bits, and so differ.
 
     Args:
         source: What to decode.
-        data: Its `memory_budget_gib`, `workers` and `max_bad_fraction` count.
+        data: Budgets, workers, and how many images may be unreadable.
         progress: Called with (images decoded, images).
+        machine_share: Processes of this machine that keep the images, each for itself.
 
     Returns:
-        The store, or None when sizes differ or there is no room: decode as you go then.
+        The store, or why there is none: decode as you go then.
 
     Raises:
         DataError: If the source holds no images, or too many that are unreadable.
     """
     base, rows = (source.base, source.rows) if isinstance(source, Subset) else (source, None)
     budget = data.memory_budget_gib * 2**30
-    store = _pack_all(base, budget, data.workers, progress)
-    if store is None:
-        return None
-    store = _pick(store, rows, budget)
+    store = _pack_all(base, data, progress, machine_share)
+    if isinstance(store, NotPacked):
+        return store
+    store = _pick(store, rows, budget / machine_share)
     refuse_too_many(source, store.bad, data.max_bad_fraction)
     return store
 
 
 def _pack_all(
-    source: Source, budget: float, workers: int | str, progress: Progress
-) -> Store | None:
+    source: Source, data: DataConfig, progress: Progress, machine_share: int
+) -> Store | NotPacked:
     if isinstance(source, Sentences):
         source.load(0)  # says what is wrong
     if isinstance(source, ArraySource):
         return Store(torch.from_numpy(source.pixels))
+    if len(source) > data.max_packed_images:
+        why = f"{len(source):,} images are too many to decode first"
+        return NotPacked(why, "raise data.max_packed_images")
     key = digest(FORMAT.encode(), source.fingerprint.encode(), source.stamp().encode())
     file = cache_folder() / "decoded" / f"{key}.npy"
-    note = _read_note(file)
-    if note is not None and note["is_mixed"]:
+    with _alone(file.with_suffix(".lock")):
+        budget = data.memory_budget_gib * 2**30
+        if (found := _found(file, len(source), budget)) is not None:
+            return found
+        count = core_count() if data.workers == "auto" else data.workers
+        return _decode(Decoding(source, count, progress), file, budget, machine_share)
+
+
+def _too_large(nbytes: int, budget: float) -> NotPacked | None:
+    if nbytes <= _MAPPED_LIMIT * budget:
         return None
-    if note is not None and (images := _map(file, len(source))) is not None:
-        return Store(images, {int(row): why for row, why in note["bad"].items()}, is_mapped=True)
-    count = core_count() if isinstance(workers, str) else workers
-    return _decode(Decoding(source, count, progress), file, budget)
+    why = f"{nbytes / 2**30:.3g} GiB decoded exceed {_MAPPED_LIMIT} times the memory budget"
+    return NotPacked(why, "raise data.memory_budget_gib")
 
 
-def _decode(decoding: Decoding, file: Path, budget: float) -> Store | None:
+def _decode(decoding: Decoding, file: Path, budget: float, machine_share: int) -> Store | NotPacked:
     """Decode to the cache, or to memory where there is no cache."""
-    store = None
-    if decoding.nbytes > _MAPPED_LIMIT * budget:
-        return None
+    images, is_mapped = None, False
+    if (refusal := _too_large(decoding.nbytes, budget)) is not None:
+        return refusal
     if write_whole(file, decoding.save):
-        images = _map(file, len(decoding.source))
-        store = None if images is None else Store(images, decoding.bad, is_mapped=True)
-    elif decoding.nbytes <= budget and not decoding.is_mixed:
+        images, is_mapped = _map(file, len(decoding.source)), True
+    elif decoding.nbytes * machine_share <= budget and not decoding.is_mixed:
         images = decoding.in_memory()
-        store = None if images is None else Store(images, decoding.bad)
     _write_note(file, decoding)
-    return store
+    if images is not None:
+        return Store(images, decoding.bad, is_mapped=is_mapped)
+    remedy = f"make room in {cache_folder()}, or let it be written"
+    return _MIXED if decoding.is_mixed else NotPacked("they cannot be cached", remedy)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Keep other processes out until the end, as far as the file system has locks."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # without a cache there is nothing to wait for
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(lock, "ab"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+            stack.callback(fcntl.flock, file, fcntl.LOCK_UN)  # forked workers hold it open too
+        yield
 
 
 def _pick(store: Store, rows: np.ndarray | None, budget: float) -> Store:
@@ -130,12 +177,18 @@ def _map(file: Path, count: int) -> Tensor | None:
     return torch.from_numpy(pixels) if pixels.shape[:2] == (count, 3) else None
 
 
-def _read_note(file: Path) -> dict | None:
+def _found(file: Path, count: int, budget: float) -> Store | NotPacked | None:
+    """Return what the cache says of a data set, or None when it says nothing."""
     try:
         note = json.loads(file.with_suffix(".json").read_bytes())
-    except (OSError, ValueError):
+        bad = {int(row): why for row, why in note["bad"].items()}
+        is_mixed = note["is_mixed"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
-    return note if isinstance(note, dict) and {"is_mixed", "bad"} <= note.keys() else None
+    images = None if is_mixed else _map(file, count)
+    if images is not None:
+        return _too_large(images.nbytes, budget) or Store(images, bad, is_mapped=True)
+    return _MIXED if is_mixed else None
 
 
 def _write_note(file: Path, decoding: Decoding) -> None:

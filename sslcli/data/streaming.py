@@ -1,6 +1,7 @@
 """Run work on images in other processes, with results that do not depend on how many there are."""
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -20,10 +21,14 @@ class Stream:
         dataset: Maps a key to a batch.
         workers: Processes; 0 works in this one.
         pin_memory: Put batches in pinned memory, for copies to a GPU.
+
+    Attributes:
+        waited: Seconds spent waiting for batches, or making them when there are no workers.
     """
 
     def __init__(self, dataset: Dataset, workers: int, pin_memory: bool = False) -> None:
         self._keys: list[Any] = []
+        self.waited = 0.0
         self._loader = DataLoader(
             dataset,
             batch_size=None,
@@ -38,20 +43,26 @@ class Stream:
     def over(self, keys: Sequence[Any]) -> Iterator[Any]:
         """Yield the batch of each key, in order; a pass that was not finished ends with this."""
         self._keys[:] = keys
-        return iter(self._loader)
+        before = time.perf_counter()
+        for batch in self._loader:
+            self.waited += time.perf_counter() - before
+            yield batch
+            before = time.perf_counter()
 
 
-def worker_count(setting: int | Literal["auto"], *, shares_cores: bool, world_size: int = 1) -> int:
+def worker_count(
+    setting: int | Literal["auto"], *, shares_cores: bool, machine_share: int = 1
+) -> int:
     """Return the number of workers of one process.
 
     Args:
         setting: A number, or "auto" for what the machine has.
         shares_cores: Whether training runs on the same cores; it then keeps half of them.
-        world_size: Processes that train on this machine.
+        machine_share: Processes that train on this machine.
     """
     if setting != "auto":
         return setting
-    cores = core_count() // world_size
+    cores = core_count() // machine_share
     return max(1, min(_MOST_WORKERS, cores // 2 if shares_cores else cores - 1))
 
 

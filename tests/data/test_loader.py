@@ -1,5 +1,5 @@
 import tarfile
-from pathlib import Path
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as pil
 
 from sslcli.config.schema import ViewConfig
+from sslcli.data import feeds
 from sslcli.data.evaluation import resize_and_crop
 from sslcli.data.loader import TrainLoader, eval_batches
 from sslcli.data.sources import Source, Subset, open_source
@@ -51,7 +52,7 @@ def mixed(tmp_path, write_tar, encode):
 
 def test_images_of_one_size_are_packed_and_others_streamed(uniform, mixed, options):
     assert loader(uniform, options()).mode == "packed in memory"
-    assert loader(mixed, options()).mode == "streamed"
+    assert loader(mixed, options()).mode == "streamed (images differ in size)"
 
 
 @pytest.mark.parametrize("kind", ["uniform", "mixed"])
@@ -135,33 +136,6 @@ def test_sentences_are_refused(tmp_path, options):
         loader(open_source(str(tmp_path / "s.txt"), part=None), options(), batch_size=1)
 
 
-def test_decoded_images_are_kept(uniform, options, monkeypatch):
-    first = pack(uniform, options())
-    monkeypatch.setattr(Source, "load", None)
-    assert torch.equal(pack(uniform, options()).images, first.images)
-
-
-def test_decoded_images_follow_edits_in_place(uniform, options, encode):
-    before = pack(uniform, options()).images
-    Path(uniform.describe(0)).write_bytes(encode(99))
-    assert not torch.equal(pack(uniform, options()).images[0], before[0])
-
-
-@pytest.mark.parametrize("damage", [b"", b"short"])
-def test_damaged_cache_is_decoded_again(uniform, options, cache, damage):
-    before = pack(uniform, options()).images
-    for entry in (cache / "decoded").iterdir():
-        entry.write_bytes(damage)
-        assert torch.equal(pack(uniform, options()).images, before)
-
-
-def test_unwritable_cache_decodes_to_memory(uniform, options, monkeypatch, tmp_path):
-    expected = pack(uniform, options()).images
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("SSL_CACHE", str(tmp_path / "file"))
-    assert torch.equal(pack(uniform, options()).images, expected)
-
-
 def test_set_beyond_the_budget_is_mapped_and_gives_the_same_bytes(uniform, options):
     mapped = loader(uniform, options(memory_budget_gib=1000 / 2**30))
     assert mapped.mode == "memory-mapped"
@@ -169,16 +143,83 @@ def test_set_beyond_the_budget_is_mapped_and_gives_the_same_bytes(uniform, optio
 
 
 def test_set_far_beyond_the_budget_is_streamed(uniform, options):
-    assert loader(uniform, options(memory_budget_gib=10 / 2**30)).mode == "streamed"
+    tiny = options(memory_budget_gib=10 / 2**30)
+    assert "times the memory budget" in loader(uniform, tiny).mode
+    pack(uniform, options())  # what others have decoded changes nothing
+    assert "times the memory budget" in loader(uniform, tiny).mode
 
 
-@pytest.mark.parametrize("budget", [1.5, 700 / 2**30], ids=["memory", "mapped"])
-def test_subset_is_packed_from_the_whole(uniform, options, budget):
-    rows = np.array([7, 2, 11, 3])
-    store = pack(Subset(uniform, rows, "some"), options(memory_budget_gib=budget))
-    assert store.is_mapped == (budget < 1)
-    whole = pack(uniform, options()).images
-    assert torch.equal(store.gather(torch.tensor([2, 0])), whole[[11, 7]])
+def test_set_of_too_many_images_is_streamed_undecoded(uniform, options, monkeypatch):
+    monkeypatch.setattr(Source, "load", None)
+    few = options(max_packed_images=11)
+    assert loader(uniform, few).mode == "streamed (12 images are too many to decode first)"
+
+
+def test_processes_of_a_machine_share_its_memory_budget(uniform, options):
+    fits = options(memory_budget_gib=12 * 3 * 8 * 8 / 2**30)
+    modes = [loader(uniform, fits, machine_share=share).mode for share in (1, 2, 50)]
+    assert modes == ["packed in memory", "memory-mapped", "memory-mapped"]
+
+
+def test_waiting_is_measured_for_streamed_images(mixed, options, monkeypatch):
+    train = loader(mixed, options())
+    before = train.waited
+    monkeypatch.setattr(
+        Source, "load", lambda self, row: time.sleep(0.005) or np.zeros((8, 8, 3), np.uint8)
+    )
+    list(train.epoch(0))
+    assert before == 0
+    assert train.waited > 12 * 0.005
+
+
+def test_packed_images_are_never_waited_for(uniform, options):
+    train = loader(uniform, options())
+    list(train.epoch(0))
+    assert train.waited == 0
+    assert train.remedy == ""
+
+
+def test_remedy_names_workers_cores_and_what_keeps_images_from_being_packed(
+    mixed, options, monkeypatch
+):
+    train = loader(mixed, options(workers=1))
+    monkeypatch.setattr(feeds, "core_count", lambda: 4)
+    assert "the workers are 1 and the cores 4: raise data.workers" in train.remedy
+    monkeypatch.setattr(feeds, "core_count", lambda: 1)
+    assert "resize the images to one size" in train.remedy
+    assert "raise data.workers" not in train.remedy
+
+
+def test_remedy_counts_the_workers_of_all_processes_of_the_machine(mixed, options, monkeypatch):
+    monkeypatch.setattr(feeds, "core_count", lambda: 4)
+    remedy = loader(mixed, options(workers=1), machine_share=4).remedy
+    assert "the workers are 4 and the cores 4: resize" in remedy
+
+
+def test_files_that_vanish_end_the_run_before_each_was_tried(
+    tmp_path, write_files, encode, options, monkeypatch
+):
+    files = {f"{row:02}.png": encode(row, (8, 8 + row)) for row in range(40)}
+    source = open_source(str(write_files(tmp_path / "gone", files)), part=None)
+    train, tried = loader(source, options(max_bad_fraction=0.1)), []
+    for file in files:
+        (tmp_path / "gone" / file).unlink()
+    load = Source.load
+    monkeypatch.setattr(Source, "load", lambda self, row: tried.append(row) or load(self, row))
+    with pytest.raises(DataError, match="unreadable"):
+        next(train.epoch(0))
+    assert len(tried) == 5
+
+
+def test_workers_report_unreadable_images_again_after_a_pass_broken_off(
+    tmp_path, write_files, encode, options
+):
+    images = {f"{row}.png": encode(row, (8, 8 + row)) for row in range(6)} | {"3.png": b""}
+    source = open_source(str(write_files(tmp_path / "bad", images)), part=None)
+    train = loader(source, options(max_bad_fraction=0.4, workers=1), batch_size=1)
+    next(train.epoch(0))  # the worker has met the bad row by now, unheard
+    assert len(list(train.epoch(1))) == 6
+    assert list(train.bad) == [3]
 
 
 def test_evaluation_leaves_images_of_the_right_size_alone(uniform, options):

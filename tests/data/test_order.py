@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sslcli.data.order import epoch_batches, epoch_order, holdout_keys
+from sslcli.data.order import Deal, epoch_order, holdout_keys
 
 
 def test_order_is_a_permutation():
@@ -29,25 +29,47 @@ def test_holdout_keys_do_not_follow_the_order():
     assert abs(np.corrcoef(keys, np.argsort(epoch_order(1000, 0, 0)))[0, 1]) < 0.1
 
 
+def deals(n, batch_size, world_size, drop_last=False):
+    return [Deal(n, batch_size, drop_last, rank, world_size) for rank in range(world_size)]
+
+
 @pytest.mark.parametrize("drop_last", [True, False])
-@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 12])
 def test_union_over_ranks_is_the_same_for_any_number(world_size, drop_last):
-    order = epoch_order(44, 0, 0)
-    alone = epoch_batches(order, 8, drop_last=drop_last)
-    ranks = [
-        epoch_batches(order, 8, drop_last=drop_last, rank=rank, world_size=world_size)
-        for rank in range(world_size)
-    ]
+    order = epoch_order(43, 0, 0)
+    alone = Deal(43, 12, drop_last).batches(order)
+    ranks = [deal.batches(order) for deal in deals(43, 12, world_size, drop_last)]
     for batch, *shares in zip(alone, *ranks, strict=True):
         assert sorted(batch) == sorted(np.concatenate(shares))
-        assert len({len(share) for share in shares}) == 1
+    assert len(np.concatenate(alone)) == (36 if drop_last else 43)
 
 
-def test_last_batch_is_cut_so_that_ranks_have_equally_many():
-    last = epoch_batches(np.arange(11), 8, drop_last=False, rank=1, world_size=2)[-1]
-    assert last.tolist() == [9]
+def test_first_ranks_have_one_row_more_of_an_uneven_last_batch():
+    last = [deal.batches(np.arange(11))[-1].tolist() for deal in deals(11, 8, 2)]
+    assert last == [[8, 10], [9]]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
+def test_average_of_weighted_means_is_the_mean_over_the_batch(world_size):
+    losses = np.random.default_rng(0).normal(size=31)
+    whole = Deal(31, 12, False).batches(np.arange(31))
+    dealt = deals(31, 12, world_size)
+    for number, rows in enumerate(whole):
+        own = [deal.batches(np.arange(31))[number] for deal in dealt]
+        means = [deal.weight(number) * losses[x].mean() for deal, x in zip(dealt, own, strict=True)]
+        assert np.mean(means) == pytest.approx(losses[rows].mean(), rel=1e-12)
+
+
+def test_weight_is_exactly_one_when_ranks_have_equally_many():
+    assert {deal.weight(i) for deal in deals(12 * 49, 49 * 3, 3) for i in range(4)} == {1.0}
+
+
+def test_batches_from_a_later_start_are_the_rest():
+    deal, order = Deal(43, 12, False, 1, 3), epoch_order(43, 0, 0)
+    rest = deal.batches(order, start=2)
+    assert [x.tolist() for x in rest] == [x.tolist() for x in deal.batches(order)[2:]]
 
 
 def test_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="divide"):
-        epoch_batches(np.arange(8), 3, drop_last=True, world_size=2)
+        Deal(8, 3, True, world_size=2)
