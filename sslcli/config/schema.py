@@ -2,22 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
 from sslcli.config.methods import MethodConfig
+from sslcli.config.optimizers import Optimizer, ScheduleConfig
+from sslcli.config.section import Count, Fraction, NonNegative, Positive, Section
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+# No image has a longer side than the square root of `images.MAX_PIXELS`, about 9,460.
+Side = Annotated[int, Field(ge=1, le=16_384)]
+# SimCLR's widest encoder has 256; the bounds keep the product of two sizes within 64 bits.
+Width = Annotated[int, Field(ge=1, le=4_096)]
 Triple = tuple[float, float, float]
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, and unknown names are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class AboutConfig(Section):
@@ -44,7 +40,7 @@ class EncoderConfig(Section):
     stem_padding: Literal[1, 2] = Field(
         default=1, description="Padding of the CIFAR stem; solo-learn's published numbers use 2."
     )
-    width: Count | None = Field(
+    width: Width | None = Field(
         default=None,
         description="Channels of the first stage; when unset 64, or 16 in the CIFAR family.",
     )
@@ -61,8 +57,8 @@ class DataConfig(Section):
     test: str | None = Field(default=None, description="Held-out data, when `source` has none.")
     root: str = Field(default="data", description="Folder of torchvision's data sets.")
     download: bool = False
-    image_size: Count
-    resize: Count | None = Field(
+    image_size: Side
+    resize: Side | None = Field(
         default=None,
         description="Shorter side before the centre crop to `image_size` in evaluation.",
     )
@@ -74,6 +70,9 @@ class DataConfig(Section):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     memory_budget_gib: Positive = Field(
         default=1.5, description="Images of one size are kept decoded in memory up to this size."
+    )
+    max_packed_images: Count = Field(
+        default=500_000, description="Larger sets are streamed, not decoded before the first step."
     )
     max_bad_fraction: Fraction = 0.01
 
@@ -116,7 +115,7 @@ class ViewConfig(Section):
     """`count` views of one recipe; `order` is the order of execution."""
 
     count: Count
-    size: Count
+    size: Side
     crop_scale: tuple[Fraction, Fraction]
     crop_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -146,78 +145,6 @@ class ViewConfig(Section):
         return self
 
 
-class OptimizerConfig(Section):
-    """What every optimiser shares.
-
-    The rate of a run is `base_lr`, times batch / 256 when `lr_scaling` is "linear", times
-    sqrt(batch / 256) when "sqrt"; the batch is the global one, accumulation and processes included.
-    """
-
-    base_lr: Positive
-    lr_scaling: Literal["linear", "sqrt", "none"]
-    weight_decay: NonNegative
-    weight_decay_end: NonNegative | None = Field(
-        default=None, description="Cosine from weight_decay to this value over the run."
-    )
-    exclude_from_decay: Literal["none", "norm", "bias-and-norm"] = "none"
-    clip_norm: Positive | None = None
-    clip_each: bool = Field(
-        default=False, description="Clip each parameter's norm rather than the global norm (DINO)."
-    )
-
-
-class SGDConfig(OptimizerConfig):
-    """Stochastic gradient descent with momentum."""
-
-    name: Literal["sgd"]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    nesterov: bool = False
-
-
-class AdamConfig(OptimizerConfig):
-    """Adam, or AdamW with decoupled weight decay."""
-
-    name: Literal["adam", "adamw"]
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
-        0.9,
-        0.999,
-    )
-    eps: Positive = 1e-8
-
-
-class LARSConfig(OptimizerConfig):
-    """Layer-wise adaptive rates (You et al. 2017); see `engine.optim.LARS` for the forms."""
-
-    name: Literal["lars"]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    trust: Positive
-    form: Literal["norm-of-sum", "sum-of-norms"] = "norm-of-sum"
-    lr_in_momentum: bool = Field(
-        default=False, description="Put the rate inside the momentum buffer, as SimCLR's code does."
-    )
-    clip_rate: bool = Field(
-        default=False, description="Let no adapted rate exceed the plain one (LARC's clip)."
-    )
-    exclude_from_trust: Literal["none", "norm", "bias-and-norm"] = "bias-and-norm"
-
-
-Optimizer = Annotated[SGDConfig | AdamConfig | LARSConfig, Field(discriminator="name")]
-
-
-class ScheduleConfig(Section):
-    """The learning rate as a function of the step: linear warm-up, then `name`."""
-
-    name: Literal["cosine", "step", "constant"]
-    warmup: Duration = Duration("0 epochs")
-    warmup_start: Fraction = Field(default=0.0, description="Factor of the rate at the first step.")
-    final: Fraction = Field(default=0.0, description="Factor of the rate a cosine ends at.")
-    milestones: tuple[Duration, ...] = ()
-    gamma: Fraction = 0.1
-    granularity: Literal["step", "epoch"] = Field(
-        default="step", description='"epoch" holds the rate still within an epoch.'
-    )
-
-
 class TrainConfig(Section):
     """How long, in what batches, with what arithmetic; what is logged and saved when."""
 
@@ -228,10 +155,16 @@ class TrainConfig(Section):
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     channels_last: bool = True
     compile: bool = False
+    sync_batch_norm: bool = Field(
+        default=True, description="Take BatchNorm's statistics over all processes."
+    )
     log_every: Duration = Duration("50 steps")
     checkpoint_every: Duration = Duration("1 epochs")
     keep: Count = Field(default=2, description="Resumable states kept.")
     on_collapse: Literal["warn", "stop"] = "warn"
+    explosion: Positive = Field(
+        default=10.0, description="Stop above the first loss by this many times max(1, |it|)."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "TrainConfig":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from sslcli.config.schema import AdamConfig, LARSConfig, OptimizerConfig, SGDConfig
+from sslcli.config.optimizers import AdamConfig, LARSConfig, OptimizerConfig, SGDConfig
 from sslcli.engine.lars import LARS
 from sslcli.methods.base import ParamGroup
 

@@ -4,7 +4,8 @@ import math
 
 from torch.optim import Optimizer
 
-from sslcli.config.schema import Config, OptimizerConfig, ScheduleConfig
+from sslcli.config.optimizers import OptimizerConfig, ScheduleConfig
+from sslcli.config.schema import Config
 
 
 def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epoch: int) -> float:

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sslcli.config.schema import AdamConfig, Config, LARSConfig, ScheduleConfig, SGDConfig
+from sslcli.config.optimizers import AdamConfig, LARSConfig, ScheduleConfig, SGDConfig
+from sslcli.config.schema import Config
 from sslcli.engine.lars import LARS
 from sslcli.engine.optim import build_optimizer, clip_gradients, excluded, scaled_lr
 from sslcli.engine.schedule import set_rates

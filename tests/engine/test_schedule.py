@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from sslcli.config.schema import ScheduleConfig, SGDConfig
+from sslcli.config.optimizers import ScheduleConfig, SGDConfig
 from sslcli.engine.schedule import cosine, ema_momentum, lr_factor, weight_decay
 
 DECAY = SGDConfig(name="sgd", momentum=0.9, base_lr=1.0, lr_scaling="none", weight_decay=0.04)

@@ -1,0 +1,80 @@
+"""Optimisers and the schedule of their rate, as fields."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sslcli.config.duration import Duration
+from sslcli.config.section import Fraction, NonNegative, Positive, Section
+
+
+class OptimizerConfig(Section):
+    """What every optimiser shares.
+
+    The rate of a run is `base_lr`, times batch / 256 when `lr_scaling` is "linear", times
+    sqrt(batch / 256) when "sqrt"; the batch is the global one, accumulation and processes included.
+    """
+
+    base_lr: Positive
+    lr_scaling: Literal["linear", "sqrt", "none"]
+    weight_decay: NonNegative
+    weight_decay_end: NonNegative | None = Field(
+        default=None, description="Cosine from weight_decay to this value over the run."
+    )
+    exclude_from_decay: Literal["none", "norm", "bias-and-norm"] = "none"
+    clip_norm: Positive | None = None
+    clip_each: bool = Field(
+        default=False, description="Clip each parameter's norm rather than the global norm (DINO)."
+    )
+
+
+class SGDConfig(OptimizerConfig):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool = False
+
+
+class AdamConfig(OptimizerConfig):
+    """Adam, or AdamW with decoupled weight decay."""
+
+    name: Literal["adam", "adamw"]
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.999,
+    )
+    eps: Positive = 1e-8
+
+
+class LARSConfig(OptimizerConfig):
+    """Layer-wise adaptive rates (You et al. 2017); see `engine.optim.LARS` for the forms."""
+
+    name: Literal["lars"]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    trust: Positive
+    form: Literal["norm-of-sum", "sum-of-norms"] = "norm-of-sum"
+    lr_in_momentum: bool = Field(
+        default=False, description="Put the rate inside the momentum buffer, as SimCLR's code does."
+    )
+    clip_rate: bool = Field(
+        default=False, description="Let no adapted rate exceed the plain one (LARC's clip)."
+    )
+    exclude_from_trust: Literal["none", "norm", "bias-and-norm"] = "bias-and-norm"
+
+
+Optimizer = Annotated[SGDConfig | AdamConfig | LARSConfig, Field(discriminator="name")]
+
+
+class ScheduleConfig(Section):
+    """The learning rate as a function of the step: linear warm-up, then `name`."""
+
+    name: Literal["cosine", "step", "constant"]
+    warmup: Duration = Duration("0 epochs")
+    warmup_start: Fraction = Field(default=0.0, description="Factor of the rate at the first step.")
+    final: Fraction = Field(default=0.0, description="Factor of the rate a cosine ends at.")
+    milestones: tuple[Duration, ...] = ()
+    gamma: Fraction = 0.1
+    granularity: Literal["step", "epoch"] = Field(
+        default="step", description='"epoch" holds the rate still within an epoch.'
+    )
