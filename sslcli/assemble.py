@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslcli.config.schema import Config
 from sslcli.data.loader import TrainLoader, eval_batches
@@ -14,11 +15,15 @@ from sslcli.data.sources import Source
 from sslcli.data.splits import Splits, Subset, open_splits
 from sslcli.data.views import Views
 from sslcli.engine.checkpoint import Checkpoint
+from sslcli.engine.collective import rank, world_size
+from sslcli.engine.environment import world
 from sslcli.engine.log import Probe
 from sslcli.engine.loop import Training
 from sslcli.engine.optim import build_optimizer
+from sslcli.engine.parallel import model_of, part_random_states
 from sslcli.engine.precision import Precision, grad_scaler
-from sslcli.errors import CheckpointError, ResourceError, UsageError
+from sslcli.engine.sync_norm import synchronize
+from sslcli.errors import CheckpointError, ConfigError, ResourceError, UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
 from sslcli.evaluate.knn import evaluate_knn
 from sslcli.methods.base import Method
@@ -95,6 +100,9 @@ def build_training(
         ConfigError: If the data cannot fill a batch.
     """
     train = config.train
+    if method.gathers and world_size() > 1 and not train.drop_last:
+        what = f"{config.method.name} compares samples over processes, and needs equally many"
+        raise ConfigError(what, "train.drop_last", "set it to true")
     views = Views(config.views, config.data.mean, config.data.std, config.seed)
     loader = TrainLoader(
         source,
@@ -104,11 +112,17 @@ def build_training(
         seed=config.seed,
         device=device,
         drop_last=train.drop_last,
+        rank=rank(),
+        world_size=world_size(),
+        machine_share=min(world().local_size, world_size()),
+        least=2 if any(isinstance(m, _BatchNorm) for m in method.modules()) else 1,
         progress=progress,
     )
+    if train.sync_batch_norm:
+        synchronize(method, device)
     training = Training(
         method=method,
-        model=cast(nn.Module, torch.compile(method)) if train.compile else method,
+        model=model_of(method, device, compiled=train.compile),
         optimizer=build_optimizer(method.param_groups(), config.optimizer, train.batch_size),
         scaler=grad_scaler(device, precision),
         loader=loader,
@@ -117,6 +131,7 @@ def build_training(
         precision=precision,
     )
     training.check()
+    part_random_states(config.seed)
     return training
 
 

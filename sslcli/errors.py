@@ -72,6 +72,10 @@ class ResourceError(SslError):
     exit_code = ExitCode.RESOURCES
 
 
+class PeerError(ResourceError):
+    """Another process of the training failed or left; its own fault, if it told one, says why."""
+
+
 class GateError(SslError):
     """A `--require` condition that the metrics do not meet."""
 

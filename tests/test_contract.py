@@ -101,7 +101,7 @@ class StopAfter(Stop):
         self.training, self.step = training, step
 
     def reason(self):
-        return "a test" if self.training.step >= self.step else ""
+        return "SIGTERM" if self.training.step >= self.step else ""
 
 
 @pytest.mark.parametrize("preset", TINY)

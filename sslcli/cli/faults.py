@@ -3,12 +3,25 @@
 import errno
 import re
 import traceback
+from collections.abc import Callable
 from difflib import get_close_matches
 
 import typer
 
-from sslcli.errors import ResourceError, SslError, UsageError
+from sslcli.engine.environment import World, world
+from sslcli.errors import (
+    CheckpointError,
+    ConfigError,
+    PeerError,
+    ResourceError,
+    SslError,
+    StoppedError,
+    UnhealthyError,
+    UsageError,
+)
 
+_AGREED = (StoppedError, UnhealthyError)  # all processes raise these together
+_OF_ALL = (UsageError, ConfigError, CheckpointError)  # and these, before they have met
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -25,6 +38,9 @@ def as_fault(error: Exception) -> SslError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = str(error.filename or "")
         return ResourceError(f"the disk is full: {error.strerror}", where, "free some space")
+    if type(error).__name__.startswith("Dist") or "gloo/" in str(error):
+        hint = "if it told no fault of its own, it was killed; go on with --resume"
+        return PeerError("another process of this training has gone", "", hint)
     from sslcli.cli.show import crash_log
 
     text = "".join(traceback.format_exception(error))
@@ -33,6 +49,46 @@ def as_fault(error: Exception) -> SslError:
         f"the whole story is in {crash_log(text)}",
         "please report it with that file",
     )
+
+
+def tell(fault: SslError, *, as_json: bool) -> int:
+    """Show a fault, unless another process of this training has told its own; return the exit code.
+
+    A process among several does not return: it ends here, for what its threads wait for may never
+    come.
+    """
+    from sslcli.cli.show import show_error
+
+    here = _world()
+    if here.size == 1:
+        show_error(fault, as_json=as_json)
+        return fault.exit_code
+    from sslcli.engine.launch import claim_fault, fault_told, leave, report_exit
+
+    is_first, code = _is_first(fault, here, claim_fault)
+    if is_first:
+        by = "" if isinstance(fault, _AGREED) else f"process {here.rank} of {here.size}"
+        show_error(fault, as_json=as_json, by=by)
+        report_exit(code)
+        fault_told()
+    leave(code)
+
+
+def _is_first(
+    fault: SslError, here: World, claim: Callable[[int, float], tuple[bool, int]]
+) -> tuple[bool, int]:
+    if here.rank and isinstance(fault, _AGREED):
+        return False, claim(fault.exit_code, 10.0)[1]
+    patience = 5.0 if isinstance(fault, PeerError) else 0.0
+    is_first, code = claim(fault.exit_code, patience)
+    return is_first and not (here.rank and isinstance(fault, _OF_ALL)), code
+
+
+def _world() -> World:
+    try:
+        return world()
+    except UsageError:  # this is the fault to tell
+        return World()
 
 
 def _usage_fault(error: typer.TyperException) -> UsageError:

@@ -84,6 +84,26 @@ DryRun = Annotated[
 Device = Annotated[
     str, Option("--device", help="auto, cpu, cuda or cuda:N.", rich_help_panel=DEVICE)
 ]
+Devices = Annotated[
+    int,
+    Option(
+        "--devices",
+        min=1,
+        metavar="N",
+        help="Processes on this machine, one a GPU.",
+        rich_help_panel=DEVICE,
+    ),
+]
+MaxRestarts = Annotated[
+    int,
+    Option(
+        "--max-restarts",
+        min=0,
+        metavar="N",
+        help="Restarts from the last state when a process of --devices is killed.",
+        rich_help_panel=DEVICE,
+    ),
+]
 Precision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32"] | None,
     Option(

@@ -74,6 +74,29 @@ def pretrain(
         ),
     ] = None,
     dry_run: options.DryRun = False,
+    peak_tflops: Annotated[
+        float | None,
+        Option(
+            "--peak-tflops",
+            min=1e-3,
+            metavar="X",
+            help="One device's peak, for the GPU-hours of --dry-run.",
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    utilisation: Annotated[
+        float | None,
+        Option(
+            "--utilisation",
+            min=1e-3,
+            max=1,
+            metavar="0.4",
+            help="Share of the peak that is reached, for --dry-run.",
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    devices: options.Devices = 1,
+    max_restarts: options.MaxRestarts = 3,
     device: options.Device = "auto",
     precision: options.Precision = None,
     compile_: Annotated[
@@ -91,15 +114,19 @@ def pretrain(
 
     ssl pretrain --method simsiam --data photos/ --out runs/photos
     """
+    from functools import partial
+
     from sslcli.cli.choose import choose_preset
+    from sslcli.cli.launching import launch, must_launch, taking_part
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, parse_duration, pretrain_run
+    from sslcli.cli.train import Place, parse_duration, pretrain_run, restarted
     from sslcli.config.presets import resolve, revise
     from sslcli.engine.stop import Stop
     from sslcli.errors import UsageError
 
-    show = Show("pretrain", as_json=json, quiet=quiet)
-    stop, place = Stop(parse_duration(max_time)), Place(out, resume, overwrite)
+    is_launcher = must_launch(devices) and not dry_run
+    show = Show("pretrain", as_json=json, quiet=quiet or is_launcher)
+    stop, place = Stop(parse_duration(max_time)), restarted(Place(out, resume, overwrite))
     options_given = {
         "data.source": data,
         "data.test": test,
@@ -112,7 +139,7 @@ def pretrain(
         "train.keep": keep,
     }
     named = {key: value for key, value in options_given.items() if value is not None}
-    if resume and not (method or preset or config):
+    if place.resume and not (method or preset or config):
         chosen = revise(place.stored(), named, set_ or [])
     else:
         name = choose_preset(method, preset, config, data, device, show.talk)
@@ -120,4 +147,18 @@ def pretrain(
     if chosen.method.name in SUPERVISED:
         hint = "use `ssl finetune` or `ssl linear-eval --protocol paper`, with --resume to go on"
         raise UsageError(f"a {chosen.method.name} run needs its checkpoint", "method.name", hint)
-    pretrain_run(chosen, place, stop, device, show, dry_run=dry_run)
+    if is_launcher:
+        launch(chosen.train, place.check(chosen), place, devices, device, max_restarts, show)
+    with taking_part(device, chosen.train) as where:
+        estimate = None
+        if dry_run:
+            from sslcli.cli.estimate import show_estimate
+
+            estimate = partial(
+                show_estimate,
+                show=show,
+                processes=devices,
+                peak_tflops=peak_tflops,
+                utilisation=utilisation,
+            )
+        pretrain_run(chosen, place, stop, where, show, estimate)

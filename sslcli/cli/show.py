@@ -9,14 +9,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from sslcli.engine.environment import world
 from sslcli.engine.files import to_json
-from sslcli.errors import SslError
+from sslcli.errors import SslError, UsageError
 
 JSON_SCHEMA = 1
 
 
 class Show:
-    """The two streams of one command.
+    """The two streams of one command; of several processes only the first one shows anything.
 
     Args:
         command: The command's name, for the JSON object.
@@ -25,7 +26,8 @@ class Show:
     """
 
     def __init__(self, command: str, *, as_json: bool = False, quiet: bool = False) -> None:
-        self.command, self.as_json, self.quiet = command, as_json, quiet
+        self.is_muted = _rank() > 0
+        self.command, self.as_json, self.quiet = command, as_json, quiet or self.is_muted
         self.err = console(stderr=True)
         self.out = console(stderr=False)
 
@@ -36,16 +38,18 @@ class Show:
 
     def warn(self, text: str) -> None:
         """Say one line on stderr even when quiet."""
+        if self.is_muted:
+            return
         self.err.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
     def data(self, text: str) -> None:
         """Print text on stdout, unless the JSON object will be all of it."""
-        if not self.as_json:
+        if not self.as_json and not self.is_muted:
             sys.stdout.write(f"{text}\n")
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table on stdout; tab-separated lines when stdout is no terminal."""
-        if self.as_json:
+        if self.as_json or self.is_muted:
             return
         if not self.out.is_terminal:
             for row in (columns, *rows):
@@ -60,8 +64,16 @@ class Show:
 
     def result(self, **fields: Any) -> None:
         """Print the JSON object, when that was asked for."""
-        if self.as_json:
+        if self.as_json and not self.is_muted:
             print_json({"schema": JSON_SCHEMA, "command": self.command, **fields})
+
+
+def _rank() -> int:
+    """Return this process's number; 0 where the launcher's variables make no sense."""
+    try:
+        return world().rank
+    except UsageError:
+        return 0  # whoever trains says what is wrong with them
 
 
 def console(*, stderr: bool) -> Console:
@@ -93,9 +105,17 @@ def print_json(content: Mapping[str, Any]) -> None:
     _printed_json = True
 
 
-def show_error(error: SslError, *, as_json: bool) -> None:
-    """Print every fault as error, where and hint on stderr, and as JSON on stdout if asked."""
+def show_error(error: SslError, *, as_json: bool, by: str = "") -> None:
+    """Print every fault as error, where and hint on stderr, and as JSON on stdout if asked.
+
+    Args:
+        error: What to show.
+        as_json: Print JSON too.
+        by: Which of several processes met it.
+    """
     err = console(stderr=True)
+    if by:
+        err.print(f"{by}:", highlight=False)
     for fault in error.faults():
         for label, text in (("error", fault.what), ("where", fault.where), ("hint", fault.hint)):
             if text:

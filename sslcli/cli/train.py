@@ -12,6 +12,10 @@ from sslcli.config.schema import Config
 from sslcli.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
     from sslcli.data.splits import Splits
     from sslcli.engine.loop import Training
     from sslcli.engine.stop import Stop
@@ -67,11 +71,13 @@ class Place:
         """Make the run directory, unless the run is resumed; write its config and return it."""
         from sslcli.config.presets import to_toml
         from sslcli.engine.files import write_atomically
-        from sslcli.engine.run import CONFIG, create_run
+        from sslcli.engine.run import CONFIG, create_run, lock_run
 
         try:
             run = self.check(config)
-            if not self.resume:
+            if self.resume:
+                lock_run(run)
+            else:
                 create_run(run, overwrite=self.overwrite)
         except UsageError:
             if self.out:
@@ -81,32 +87,62 @@ class Place:
         return run
 
 
-def pretrain_run(
-    config: Config, place: Place, stop: "Stop", device: str, show: Show, *, dry_run: bool
-) -> None:
-    """Train from a config and show what came of it; with `dry_run` show what it would cost."""
-    from sslcli import assemble
-    from sslcli.cli.estimate import show_estimate
-    from sslcli.cli.watch import Bar
-    from sslcli.engine.precision import resolve_precision, tune_device
+def restarted(place: Place) -> Place:
+    """Return the place to go on in when a launcher has started this training anew.
 
-    place.check(config)
-    where = assemble.pick_device(device)
+    Raises:
+        UsageError: If nobody can tell which run that was.
+    """
+    from sslcli.engine.environment import world
+    from sslcli.engine.run import CONFIG
+
+    if not world().restarts:
+        return place
+    if not place.out:
+        raise UsageError("a restarted training cannot find its run", "--out", "add --out RUN")
+    if (Path(place.out) / CONFIG).is_file():
+        return Place(place.out, resume=True)
+    return place
+
+
+def pretrain_run(
+    config: Config,
+    place: Place,
+    stop: "Stop",
+    where: "torch.device",
+    show: Show,
+    estimate: "Callable[[Training], None] | None" = None,
+) -> None:
+    """Train from a config and show what came of it; with `estimate` only show what it would cost.
+
+    With several processes each calls this, and the first one writes.
+    """
+    from sslcli import assemble
+    from sslcli.cli.watch import Bar
+    from sslcli.engine.collective import from_main, is_main, main_first, world_size
+    from sslcli.engine.environment import world
+    from sslcli.engine.precision import resolve_precision, tune_device
+    from sslcli.engine.state import has_state
+
+    if is_main():
+        place.check(config)
     tune_device(where)
     precision, why = resolve_precision(config.train.precision, where)
-    show.talk(f"device {where}, precision {precision} ({why}), seed {config.seed}")
+    processes = f"{world_size()} processes, " if world_size() > 1 else ""
+    show.talk(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
     method = assemble.build_method(config, where)
-    if not place.resume:
+    if not (place.resume and from_main(has_state(Path(str(place.out))))):
         assemble.load_start(method, config)
-    splits = assemble.open_unlabelled(config, lambda what: Bar(show, what))
+    with main_first(world().local_rank == 0):  # it writes the index that the others read
+        splits = assemble.open_unlabelled(config, lambda what: Bar(show, what))
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
     show.talk(f"images are {training.loader.mode}")
-    if dry_run:
-        show_estimate(training, show)
+    if estimate:
+        estimate(training)
         return
-    run = place.make(config)
+    run = Path(from_main(str(place.make(config)) if is_main() else ""))
     show.talk(f"run directory {run}")
     last = train_run(training, splits, run, place, stop, show)
     _finish(last, run, config, show)
@@ -120,22 +156,27 @@ def train_run(
     from sslcli.cli.watch import RunWatcher
     from sslcli.engine import trainer
     from sslcli.engine.checkpoint import load_checkpoint
+    from sslcli.engine.collective import from_main, is_main
     from sslcli.engine.log import Log, open_board
     from sslcli.engine.run import truncate_metrics
+    from sslcli.engine.state import has_state
 
     stop.again = _resume_line(run, place)
-    if place.resume:
+    if place.resume and not from_main(has_state(run)):
+        show.talk("this run had saved nothing yet: starting at step 0")
+    elif place.resume:
         for remark in trainer.resume(training, run):
             show.warn(remark)
         if training.step >= training.total_steps:
             show.talk(f"this run is complete: {training.step} of {training.total_steps} steps")
             return dict(load_checkpoint(run).facts["metrics"])
         show.talk(f"resuming after step {training.step} of {training.total_steps}")
+    if is_main():
         truncate_metrics(run / "metrics.jsonl", training.step)
     probe = assemble.online_knn(training.config, splits.train, training.device, training.precision)
     watcher = RunWatcher(show, training.total_steps, training.step, training.steps_per_epoch)
     with stop, watcher:
-        log = Log(run / "metrics.jsonl", watcher, open_board(run))
+        log = Log(run / "metrics.jsonl", watcher, open_board(run) if is_main() else None)
         return trainer.train(training, run, assemble.data_facts(splits), log, stop, probe)
 
 

@@ -2,20 +2,19 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from sslcli.engine.collective import from_all, is_main, mean
+from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
 from sslcli.engine.run import append_line
-from sslcli.errors import UnhealthyError
 from sslcli.methods.base import Method
 
-# A BatchNorm after the projection keeps embedding_std at 2 / sqrt(batch) when all samples but one
-# have become the same, so a rank of hardly more than a line counts as collapse too.
-COLLAPSED_STD, COLLAPSED_RANK = 0.05, 2.0
 Probe = Callable[[Method], dict[str, float]]
 
 
@@ -33,8 +32,22 @@ class Watcher(Protocol):
         """Show one line of text."""
 
 
+@dataclass
+class _Row:
+    """A row on its way from the device."""
+
+    plain: dict[str, Any]  # what the host knows
+    names: list[str]
+    values: Tensor  # [len(names)] float64, in host memory once `arrived`
+    arrived: torch.cuda.Event | None
+    chance: float | None
+
+
 class Log:
-    """Average the loss between rows and read from the device once a row.
+    """Average the loss between rows, and write each row when it has come from the device.
+
+    A row is a mean over all processes, and the first one writes it. Its numbers are copied while
+    the next step runs, so no step waits for them; on the CPU they are there at once.
 
     Args:
         file: metrics.jsonl, to which rows are appended.
@@ -47,59 +60,69 @@ class Log:
         self._sum: Tensor | None = None
         self._count = 0
         self._mark = time.perf_counter()
-        self._warned = False
-        self._named = 0
+        self._waited = 0.0
+        self._row: _Row | None = None
+        self._guards: Guards | None = None
+        self._named: dict[int, str] = {}
         self.last: dict[str, Any] = {}
 
     def add(self, training: Training, result: StepResult) -> None:
         """Take one step's loss without waiting for the device."""
+        self.settle()
         self._sum = result.loss if self._sum is None else self._sum + result.loss
         self._count += 1
         self._watcher.step(training.step)
 
     def row(self, training: Training, result: StepResult, probe: Probe | None = None) -> None:
-        """Write a row about the steps since the last one.
+        """Begin a row about the steps since the last one; `settle` writes it.
 
         Args:
             training: What is trained.
             result: The last step's.
-            probe: Measures the encoder for this row, such as by online kNN.
+            probe: Measures the encoder for this row on the first process, such as by online kNN.
+        """
+        assert self._sum is not None, "a row tells of at least one step"
+        tensors = {"loss": self._sum / self._count, **result.output.metrics}
+        if result.grad_norm is not None:
+            tensors["grad_norm"] = result.grad_norm
+        tensors["weights_finite"] = _finite(training.method)
+        tensors |= result.output.spread()
+        values = mean(torch.stack([value.detach().double() for value in tensors.values()]))
+        plain = {"step": training.step, "epoch": round(training.progress.epoch, 4)}
+        plain |= {"lr": learning_rate(training), **self._pace(training)}
+        plain["data_wait"] = self._exchange(training, plain["data_wait"])
+        self._guards = self._guards or self._guard(training)
+        host, arrived = _on_its_way(values)
+        self._row = _Row(plain, list(tensors), host, arrived, result.output.chance)
+        self._sum, self._count = None, 0
+        if probe:
+            self.pause()
+            self._row.plain |= probe(training.method) if is_main() else {}
+            self.go_on()
+
+    def settle(self) -> None:
+        """Write the row that was begun, if any, and judge the run by it.
 
         Raises:
-            UnhealthyError: If the loss or a weight is not finite, or embeddings collapsed and the
-                run is to stop for that.
+            UnhealthyError: See `guards.Guards`.
         """
-        values: dict[str, Any] = {
-            "step": training.step,
-            "epoch": round(training.progress.epoch, 4),
-            "loss": float(self._sum) / self._count if self._sum is not None else float("nan"),
-            "lr": learning_rate(training),
-            "images_per_second": self._rate(training),
-        }
-        if result.grad_norm is not None:
-            values["grad_norm"] = float(result.grad_norm)
-        values |= {name: float(value) for name, value in result.output.metrics.items()}
-        is_sound = _finite(values["loss"]) and _is_finite(training.method)
-        if is_sound:
-            values |= {name: float(value) for name, value in result.output.spread().items()}
-            values |= self._measure(probe, training) if probe else {}
-        self._sum, self._count = None, 0
-        self._name_unreadable(training)
-        self.write(values)
-        if not is_sound:
-            raise _unsound(values, training)
-        self._check_collapse(values, training)
-
-    def _name_unreadable(self, training: Training) -> None:
-        """Name each unreadable image once, when a worker has met it."""
-        reasons = list(training.loader.bad.values())
-        for reason in reasons[self._named :]:
-            self._watcher.note(f"warning: unreadable image, another stands in for it: {reason}")
-        self._named = len(reasons)
+        if not self._row or not self._guards:
+            return
+        row, self._row = self._row, None
+        if row.arrived:
+            row.arrived.synchronize()
+        values = dict(zip(row.names, row.values.tolist(), strict=True))
+        finite = values.pop("weights_finite") == 1
+        loss = values.pop("loss")
+        written = {"step": row.plain.pop("step"), "epoch": row.plain.pop("epoch"), "loss": loss}
+        self.write(written | row.plain | values)
+        self._guards.check(self.last | {"weights_finite": finite}, row.chance)
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Append a row that must have "step", and show it."""
         self.last |= values
+        if not is_main():
+            return
         append_line(self._file, values)
         self._watcher.metrics(values)
         if self._board:
@@ -114,50 +137,53 @@ class Log:
         """End what `pause` began."""
         self._mark += time.perf_counter() - self._paused
 
-    def _measure(self, probe: Probe, training: Training) -> dict[str, float]:
-        self.pause()
-        measured = probe(training.method)
-        self.go_on()
-        return measured
+    def _guard(self, training: Training) -> Guards:
+        train, loader = training.config.train, training.loader
+        return Guards(
+            train,
+            training.precision,
+            lambda: loader.remedy,
+            lambda text: self._watcher.note(f"warning: {text}"),
+        )
 
-    def _rate(self, training: Training) -> float:
-        now = time.perf_counter()
-        seconds, self._mark = now - self._mark, now
-        return round(self._count * training.config.train.batch_size / max(seconds, 1e-9), 1)
+    def _pace(self, training: Training) -> dict[str, float]:
+        """Return the rate since the last row, and the share of time spent waiting for images."""
+        now, waited = time.perf_counter(), training.loader.waited
+        seconds = max(now - self._mark, 1e-9)
+        waiting, self._mark, self._waited = waited - self._waited, now, waited
+        return {
+            "images_per_second": round(self._count * training.config.train.batch_size / seconds, 1),
+            "data_wait": round(min(1.0, waiting / seconds), 3),
+        }
 
-    def _check_collapse(self, values: Mapping[str, Any], training: Training) -> None:
-        std, effective = values.get("embedding_std"), values.get("effective_rank")
-        if std is None or effective is None:
-            return
-        if std >= COLLAPSED_STD and effective >= COLLAPSED_RANK:
-            return
-        monitors = f"embedding_std {std:.4f}, effective_rank {effective:.2f}"
-        what = f"the embeddings have collapsed to a point or a line ({monitors})"
-        hint = "check the stop-gradient, predictor, rate and weight decay, or use more steps"
-        if training.config.train.on_collapse == "stop":
-            raise UnhealthyError(f"{what} at step {training.step}", "train.on_collapse", hint)
-        if not self._warned:
-            self._watcher.note(f"warning: {what} at step {training.step}; {hint}")
-            self._warned = True
+    def _exchange(self, training: Training, waited: float) -> float:
+        """Name each image once that a process has found unreadable; return the longest wait."""
+        found = {row: why for row, why in training.loader.bad.items() if row not in self._named}
+        told = from_all((found, waited))
+        for met, _ in told:
+            for row, why in met.items():
+                if row not in self._named:
+                    self._named[row] = why
+                    text = f"warning: unreadable image, another stands in for it: {why}"
+                    self._watcher.note(text)
+        return max(wait for _, wait in told)
 
 
-def _is_finite(method: Method) -> bool:
-    """Return whether every weight is finite; a step may spoil them after a finite loss."""
+def _on_its_way(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Start copying values to host memory; return where they arrive, and when."""
+    if values.device.type != "cuda":
+        return values, None
+    host = torch.empty_like(values, device="cpu", pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+    return host, arrived
+
+
+def _finite(method: Method) -> Tensor:
+    """Return 1 if every weight is finite, else 0; a step may spoil them after a finite loss."""
     weights = [parameter.detach() for parameter in method.parameters()]
-    return bool(torch.stack(torch._foreach_norm(weights)).isfinite().all())
-
-
-def _unsound(values: Mapping[str, Any], training: Training) -> UnhealthyError:
-    hint = f"lower optimizer.base_lr (the rate was {values['lr']:.3g}) or warm up for longer"
-    if training.precision != "fp32":
-        hint += ", or try --precision fp32"
-    culprit = "weights" if _finite(values["loss"]) else f"loss ({values['loss']})"
-    what = f"the {culprit} ceased to be finite by step {training.step}"
-    return UnhealthyError(what, "", f"{hint}; a state that was saved before is intact")
-
-
-def _finite(value: Any) -> bool:
-    return not isinstance(value, float) or abs(value) < float("inf")
+    return torch.stack(torch._foreach_norm(weights)).isfinite().all()
 
 
 def open_board(run: Path) -> Any:

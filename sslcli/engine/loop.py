@@ -1,12 +1,14 @@
 """The training loop of every method: call it, backward, step, tell it the step is done."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sslcli.config.schema import Config
 from sslcli.data.batch import Batch
@@ -29,6 +31,14 @@ class Loader(Protocol):
     def mode(self) -> str:
         """How images get to the device, in words."""
 
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for images to be decoded."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do when that is too long."""
+
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
 
@@ -42,7 +52,7 @@ class Training:
 
     Attributes:
         method: The method itself, whose hooks the loop calls.
-        model: What `forward` goes through: the method, compiled or wrapped for many processes.
+        model: What `forward` goes through: the method, compiled and wrapped for many processes.
         optimizer: Made by `engine.optim.build_optimizer` from the method's groups.
         scaler: Scales the loss under fp16 and does nothing otherwise.
         loader: Batches of this process; `train.accumulate` of them make one step.
@@ -118,10 +128,12 @@ def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
     )
     optimizer.zero_grad(set_to_none=True)
     outputs = []
-    for batch in batches:
-        with autocast(training.device, training.precision):
-            output = training.model(batch, progress)
-        scaler.scale(output.loss / len(batches)).backward()
+    for index, batch in enumerate(batches, 1):
+        with _reducing(training.model, now=index == len(batches)):
+            with autocast(training.device, training.precision):
+                output = training.model(batch, progress)
+            loss = output.loss if batch.weight == 1 else output.loss * batch.weight
+            scaler.scale(loss / len(batches)).backward()
         outputs.append(output)
     scaler.unscale_(optimizer)
     method.before_step(progress)
@@ -133,6 +145,13 @@ def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
         method.after_step(training.progress, _joined(outputs))
     loss = torch.stack([output.loss.detach() for output in outputs]).mean()
     return StepResult(loss, outputs[-1], grad_norm)
+
+
+def _reducing(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
+    """Average gradients over processes in this backward, or leave that to a later one."""
+    return (
+        nullcontext() if now or not isinstance(model, DistributedDataParallel) else model.no_sync()
+    )
 
 
 def _joined(outputs: Sequence[Output]) -> dict[str, Tensor]:

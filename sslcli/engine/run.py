@@ -6,25 +6,31 @@ state/                  resumable states
 metrics.jsonl           one line each logging step
 results.jsonl           one line each evaluation
 figures/, tensorboard/
+.lock                   held by the process that trains here
 """
 
+import errno
+import fcntl
 import json
+import os
 import shutil
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sslcli.engine.files import storage_fault, to_json, write_atomically
-from sslcli.engine.state import has_state
 from sslcli.errors import CheckpointError, UsageError
 
 CONFIG = "config.toml"
+_LOCK = ".lock"
+_held: list[int] = []  # until this process ends
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
     """Raise UsageError unless a run may be made here: nothing is there, or a run to replace."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and _is_empty(folder)):
         return
     if not overwrite:
         hint = "choose another --out, go on with --resume, or replace it with --overwrite"
@@ -34,38 +40,83 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         raise UsageError("this is not a run directory", str(folder), hint)
 
 
+def _is_empty(folder: Path) -> bool:
+    """Tell whether nothing is here but what a run that was killed at once may leave."""
+    left = (path.name for path in folder.iterdir())
+    return all(name == _LOCK or (name[0] == "." and name.endswith(".tmp")) for name in left)
+
+
 def create_run(folder: Path, *, overwrite: bool) -> None:
-    """Make an empty run directory, in place of an older run if `overwrite` says so.
+    """Make an empty run directory that is this process's, in place of an older run if asked.
 
     Raises:
-        UsageError: See `check_free`.
+        UsageError: See `check_free` and `lock_run`.
         ResourceError: If the folder cannot be made.
     """
     check_free(folder, overwrite=overwrite)
     try:
-        if overwrite and folder.exists():
-            shutil.rmtree(folder)
-        # Only one of two processes can make this folder, and so claim the run.
-        (folder / "state").mkdir(parents=True)
-    except FileExistsError as error:
-        hint = "another process began a run here; choose another --out"
-        raise UsageError("this folder already holds something", str(folder), hint) from error
+        folder.mkdir(parents=True, exist_ok=True)
+        lock_run(folder)
+        check_free(folder, overwrite=overwrite)  # another process may have come first
+        for left in folder.iterdir():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            elif left.name != _LOCK:
+                left.unlink()
+        (folder / "state").mkdir()
     except OSError as error:
         raise storage_fault(error, folder) from error
 
 
-def resumable_run(folder: Path) -> Path:
-    """Return the run's config file.
+def lock_run(folder: Path, patience: float = 5.0) -> None:
+    """Keep other processes from training in this folder until this one ends, however it ends.
+
+    The system drops the lock with the process, so nothing is ever left to clean up; worker
+    processes do not inherit it.
+
+    Args:
+        folder: The run directory.
+        patience: Seconds to wait for a process that is just ending.
 
     Raises:
-        CheckpointError: If the folder is no run or has no state; never a silent fresh start.
+        UsageError: If another process holds the lock.
+        ResourceError: If the lock cannot be made.
     """
-    hint = "leave out --resume to start it"
+    deadline = time.monotonic() + patience
+    try:
+        file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        _held.append(file)  # closing any handle of the file would drop the lock
+        while not _try_lock(file):
+            if time.monotonic() > deadline:
+                hint = "wait until it has ended, stop it, or choose another --out"
+                holder = os.pread(file, 200, 0).decode() or "another process"
+                raise UsageError(f"{holder} is training in this folder", str(folder), hint)
+            time.sleep(0.1)
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+    except OSError as error:
+        raise storage_fault(error, folder / _LOCK) from error
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise
+    return True
+
+
+def resumable_run(folder: Path) -> Path:
+    """Return the config file of a run to go on with; it may have saved no state yet.
+
+    Raises:
+        CheckpointError: If the folder is no run; never a silent fresh start.
+    """
     if not (folder / CONFIG).is_file():
+        hint = "leave out --resume to start it"
         raise CheckpointError("there is no run to resume", str(folder), hint)
-    if not has_state(folder):
-        hint = "it stopped before its first save; start it again with --overwrite"
-        raise CheckpointError("this run has no state to resume from", str(folder), hint)
     return folder / CONFIG
 
 

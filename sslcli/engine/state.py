@@ -5,15 +5,18 @@ it is on the disk, so a run killed at any instant finds its last complete state 
 
     model.safetensors     the method; checkpoint.safetensors is a hard link to it
     optimizer.safetensors the optimiser's tensors
-    rank-0.safetensors    what differs per process: random state and the method's local state
+    rank-0.safetensors    what differs per process: random state and the method's local state;
+                          one file a process, each written by its own
     state.json            step, scalars and the checksum of each file above; written last
+
+Only the holder of the run's lock saves, so a temporary folder of an earlier time is a dead one's.
 """
 
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sslcli.engine.checkpoint import NAME, storable
+from sslcli.engine.collective import is_main, rank, together, world_size
 from sslcli.engine.files import flush, sha256, share, storage_fault, to_json, write_atomically
 from sslcli.errors import CheckpointError
 
@@ -37,6 +41,7 @@ class State:
     folder: Path
     step: int
     scalars: dict[str, Any]
+    processes: int = 1
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Return the tensors of one of the state's files."""
@@ -46,44 +51,76 @@ class State:
 def save_state(
     run: Path,
     step: int,
-    write_model: Any,
-    files: Mapping[str, Mapping[str, Tensor]],
+    write_model: Callable[[Path], None],
+    shared: Mapping[str, Mapping[str, Tensor]],
+    local: Mapping[str, Tensor],
     scalars: Mapping[str, Any],
     keep: int,
 ) -> None:
     """Write the state of `step`, point checkpoint.safetensors at its model, drop old states.
 
+    Every process calls it. The state is whole only when all have written their part; when one
+    cannot, all raise and nothing is left of it.
+
     Args:
-        run: The run directory.
+        run: The run directory, which all processes see.
         step: Optimiser steps done.
-        write_model: Called with the path to write the method's checkpoint to.
-        files: Tensors by file name, without the ending.
-        scalars: What JSON can hold: optimiser groups, scaler, loss history.
+        write_model: Called on the first process with the path to write the checkpoint to.
+        shared: Tensors that are the same on all processes, by file name without the ending.
+        local: This process's own tensors.
+        scalars: What JSON can hold: optimiser groups, scaler, metrics.
         keep: Number of states to keep, this one included.
+
+    Raises:
+        ResourceError: If the disk is full, read-only or gone; the states before are intact.
     """
     folder = run / "state" / f"step-{step:08d}"
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        write_model(partial / "model.safetensors")
-        for name, tensors in files.items():
-            save_file(storable(tensors), partial / f"{name}.safetensors")
-        sums = {file.name: sha256(file) for file in sorted(partial.iterdir())}
-        description = {"step": step, "sha256": sums, "scalars": dict(scalars)}
-        (partial / _DESCRIPTION).write_text(to_json(description), encoding="utf-8")
-        for file in partial.iterdir():
+    partial = folder.with_name(f".{folder.name}.tmp")
+
+    def fill() -> None:
+        written = [partial / f"rank-{rank()}.safetensors"]
+        save_file(storable(local), written[0])
+        if is_main():
+            for name, tensors in shared.items():
+                written.append(partial / f"{name}.safetensors")
+                save_file(storable(tensors), written[-1])
+            written.append(partial / "model.safetensors")
+            write_model(written[-1])
+        for file in written:
             share(file)
             flush(file)
+
+    def finish() -> None:
+        sums = {file.name: sha256(file) for file in sorted(partial.iterdir())}
+        described = {"step": step, "processes": world_size(), "sha256": sums, "scalars": scalars}
+        (partial / _DESCRIPTION).write_text(to_json(described), encoding="utf-8")
+        flush(partial / _DESCRIPTION)
         flush(partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         flush(folder.parent)
+
+    try:
+        together(lambda: _empty(partial) if is_main() else None)
+        together(fill)
+        together(lambda: finish() if is_main() else None)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise storage_fault(_os_error(error), folder) from error
-    point_checkpoint(run, folder)
-    for old in sorted(_folders(run))[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if is_main():
+            shutil.rmtree(partial, ignore_errors=True)
+    if is_main():
+        point_checkpoint(run, folder)
+        for old in sorted(_folders(run))[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    """Make an empty folder, and clear away what killed processes left beside it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(".step-*.tmp"):
+        shutil.rmtree(left)
+    folder.mkdir()
 
 
 def _os_error(error: OSError | SafetensorError) -> OSError:
@@ -118,7 +155,8 @@ def newest_state(run: Path) -> tuple[State, list[str]]:
         fault = _fault(folder)
         if not fault:
             described = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
-            return State(folder, described["step"], described["scalars"]), complaints
+            processes = int(described.get("processes", 1))
+            return State(folder, described["step"], described["scalars"], processes), complaints
         complaints.append(f"{folder.name} is damaged ({fault}); using the one before")
     what = complaints[0] if complaints else "there is no state to resume from"
     hint = "leave out --resume to start afresh, with --overwrite or another --out"

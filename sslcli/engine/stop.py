@@ -1,10 +1,15 @@
 """Stop at the end of a step: on a signal, or when the time is up."""
 
+import os
 import signal
 import time
 from types import FrameType, TracebackType
 
+from sslcli.engine.environment import has_ended
 from sslcli.errors import InterruptedRunError, StoppedError
+
+# What processes vote on, by number; when they differ, the greatest counts.
+REASONS = ("", "the time limit", "SIGUSR1", "SIGTERM", "Ctrl-C")
 
 
 class Stop:
@@ -40,23 +45,24 @@ class Stop:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if has_ended():  # another process failed, and this one may wait for it for ever
+            os._exit(128 + number)
         if number == signal.SIGINT and self._signal == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             raise KeyboardInterrupt
         self._signal = signal.Signals(number)
 
     def reason(self) -> str:
-        """Return why to stop now, or nothing."""
+        """Return why this process would stop now: one of `REASONS`."""
         if self._signal:
             return "Ctrl-C" if self._signal == signal.SIGINT else self._signal.name
         return "the time limit" if self._deadline and time.monotonic() >= self._deadline else ""
 
-    def error(self, step: int, run: str) -> StoppedError:
+    def error(self, reason: str, step: int, run: str) -> StoppedError:
         """Return the error that ends the command once the state is saved."""
-        interrupted = self._signal == signal.SIGINT
-        kind = InterruptedRunError if interrupted else StoppedError
+        kind = InterruptedRunError if reason == "Ctrl-C" else StoppedError
         return kind(
-            f"stopped by {self.reason()} after step {step}; the state is saved",
+            f"stopped by {reason} after step {step}; the state is saved",
             run,
             f"go on with: {self.again}",
         )

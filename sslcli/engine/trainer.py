@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sslcli.engine.checkpoint import save_checkpoint
-from sslcli.engine.collective import rank
+from sslcli.engine.collective import Ballot, from_main, is_main, rank, world_size
 from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import Training, steps, train_step
 from sslcli.engine.state import (
@@ -17,7 +17,7 @@ from sslcli.engine.state import (
     save_state,
     unpack_optimizer,
 )
-from sslcli.engine.stop import Stop
+from sslcli.engine.stop import REASONS, Stop
 
 
 def train(
@@ -48,26 +48,27 @@ def train(
     save_every = max(1, plan.checkpoint_every.steps(per_epoch, total))
     online = training.config.evaluation.online_every
     probe_every = max(1, online.steps(per_epoch, total)) if online and probe else 0
+    ballot = Ballot()
     for batches in steps(training):
         result = train_step(training, batches)
         log.add(training, result)
-        step, stopping = training.step, stop.reason()
+        step, stopping = training.step, REASONS[ballot(REASONS.index(stop.reason()))]
         saving = step % save_every == 0 or step == total or bool(stopping)
         probing = bool(probe_every) and (step % probe_every == 0 or step == total)
-        # A row before each save, so that no state is saved of a run that is no longer healthy.
         if step % log_every == 0 or saving or probing:
             log.row(training, result, probe if probing else None)
         if saving:
+            log.settle()  # so that no state is saved of a run that is no longer healthy
             log.pause()
             save(training, run, {**facts, "metrics": log.last})
             log.go_on()
         if stopping and step < total:
-            raise stop.error(step, str(run))
+            raise stop.error(stopping, step, str(run))
     return log.last
 
 
 def save(training: Training, run: Path, facts: Mapping[str, Any]) -> None:
-    """Save everything that `resume` needs."""
+    """Save everything that `resume` needs; every process calls it."""
     tensors, groups = pack_optimizer(training.optimizer)
     described = {**facts, "step": training.step, "epoch": training.progress.epoch}
     local = {f"random.{name}": value for name, value in random_state().items()}
@@ -78,29 +79,41 @@ def save(training: Training, run: Path, facts: Mapping[str, Any]) -> None:
         lambda path: save_checkpoint(
             path, training.method.state_dict(), training.config, described
         ),
-        {"optimizer": tensors, f"rank-{rank()}": local},
+        {"optimizer": tensors},
+        local,
         {"optimizer": groups, "scaler": training.scaler.state_dict(), "metrics": facts["metrics"]},
         training.config.train.keep,
     )
 
 
 def resume(training: Training, run: Path) -> list[str]:
-    """Put `training` where the newest whole state left it; return remarks about damaged ones.
+    """Put `training` where the newest whole state left it; return remarks for the user.
+
+    The number of processes may differ from the one that saved. The order of samples and their
+    views do not depend on it; a process beyond the saved ones begins its random state anew, and
+    takes the local state of one of them.
 
     Raises:
         CheckpointError: If no state is whole.
     """
-    state, remarks = newest_state(run)
-    point_checkpoint(run, state.folder)  # a killed process may have saved the one without the other
+    found = from_main(newest_state(run) if is_main() else None)
+    assert found, "the first process has found one"
+    state, remarks = found
+    if is_main():
+        # A killed process may have saved the one without the other.
+        point_checkpoint(run, state.folder)
     training.method.load_state_dict(state.tensors("model"))
     unpack_optimizer(training.optimizer, state.tensors("optimizer"), state.scalars["optimizer"])
     if state.scalars["scaler"]:
         training.scaler.load_state_dict(state.scalars["scaler"])
-    local = state.tensors(f"rank-{rank()}")
-    restore_random_state(_under("random.", local))
+    local = state.tensors(f"rank-{rank() % state.processes}")
+    if rank() < state.processes:
+        restore_random_state(_under("random.", local))
     for name, value in _under("local.", local).items():
         training.method.local_state()[name].copy_(value)
     training.step = state.step
+    if state.processes != world_size():
+        remarks.append(f"{state.processes} processes saved this state, {world_size()} go on")
     return remarks
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from sslcli.data.batch import Batch
+from sslcli.engine.collective import from_all, gather
 from sslcli.nn.spread import effective_rank, embedding_std
 
 
@@ -43,20 +44,25 @@ class Output:
         metrics: Detached scalars for the log; they stay on the device until logged.
         carry: What `after_step` needs of this forward: detached, float32.
         embeddings: Detached [B, D], from which the loop reports collapse when it logs.
+        chance: The loss of a guess among the candidates, ln of their number, in nats; None for a
+            loss without candidates. A loss that stays there is reported.
     """
 
     loss: Tensor
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
     carry: Mapping[str, Tensor] = field(default_factory=dict)
     embeddings: Tensor | None = None
+    chance: float | None = None
 
     def spread(self) -> dict[str, Tensor]:
-        """Return the collapse monitors of the embeddings, or nothing when there are none."""
+        """Return the collapse monitors of all processes' embeddings; nothing without embeddings."""
         if self.embeddings is None:
             return {}
+        shared = min(from_all(len(self.embeddings)))  # a last batch need not divide evenly
+        embeddings = gather(self.embeddings[:shared])
         return {
-            "embedding_std": embedding_std(self.embeddings),
-            "effective_rank": effective_rank(self.embeddings),
+            "embedding_std": embedding_std(embeddings),
+            "effective_rank": effective_rank(embeddings),
         }
 
 
@@ -82,6 +88,7 @@ class Method(nn.Module):
     """
 
     encoder: nn.Module
+    gathers = False  # whether the loss compares samples of different processes
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the loss of one batch; reads memory and never writes it."""

@@ -1,5 +1,7 @@
 """Supervised training on top of an encoder, in the same loop as every other method."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -65,4 +67,5 @@ def _classify(logits: torch.Tensor, batch: Batch) -> Output:
     assert batch.labels is not None, "the command checks that the data has labels"
     loss = functional.cross_entropy(logits.float(), batch.labels)
     correct = logits.detach().argmax(dim=1) == batch.labels
-    return Output(loss, {"train_top1": correct.float().mean()})
+    chance = math.log(logits.shape[1])
+    return Output(loss, {"train_top1": correct.float().mean()}, chance=chance)

@@ -23,13 +23,15 @@ def effective_rank(embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
 
     The embeddings are centred first; the value lies between 1 (a line, or a single point) and
     min(B, D). What float32 rounding alone can cause counts as nothing, so that a collapsed batch
-    reads 1.
+    reads 1. Embeddings that are not finite give NaN.
     """
-    values = embeddings.double()
+    is_finite = embeddings.isfinite().all()
+    values = embeddings.double().where(is_finite, 0.0)
     rounding = torch.finfo(torch.float32).eps * values.abs().amax()
     centred = values - values.mean(dim=0)
     gram = centred.T @ centred if centred.shape[1] < centred.shape[0] else centred @ centred.T
     singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
     singular = torch.where(singular > rounding * embeddings.numel() ** 0.5, singular, 0.0)
     share = singular / singular.sum().clamp(min=torch.finfo(torch.float64).tiny)
-    return torch.special.entr(share).sum().exp().float()
+    rank = torch.special.entr(share).sum().exp().float()
+    return rank.where(is_finite, torch.nan)

@@ -2,23 +2,82 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
-from sslcli.engine.run import append_line, create_run, resumable_run, truncate_metrics
+from sslcli.engine.run import (
+    append_line,
+    create_run,
+    lock_run,
+    resumable_run,
+    truncate_metrics,
+)
 from sslcli.errors import CheckpointError, UsageError
 
 
-def test_only_one_of_many_makes_a_run(tmp_path):
-    def make(_):
-        try:
-            create_run(tmp_path / "run", overwrite=False)
-        except UsageError:
-            return 0
-        return 1
+def hold(run, answer):
+    """Make a run and keep it until told to end."""
+    try:
+        create_run(run, overwrite=True)
+        answer.send("made")
+        answer.recv()
+    except UsageError as error:
+        answer.send(error.what)
 
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(make, range(8))) == 1
+
+@pytest.fixture
+def rival(tmp_path):
+    """Return a function that has another process make a run, and what it answered."""
+    started = []
+
+    def start(run):
+        ours, theirs = get_context("fork").Pipe()
+        process = get_context("fork").Process(target=hold, args=(run, theirs))
+        process.start()
+        theirs.close()
+        started.append((process, ours))
+        return process, ours
+
+    yield start
+    for process, pipe in started:
+        process.kill()
+        process.join()
+        pipe.close()
+
+
+def test_a_run_belongs_to_one_process_until_that_ends(tmp_path, rival):
+    holder, answer = rival(tmp_path / "run")
+    assert answer.recv() == "made"
+    (tmp_path / "run" / "config.toml").touch()
+    with pytest.raises(UsageError, match=f"process {holder.pid} on .* is training"):
+        lock_run(tmp_path / "run", patience=0.2)
+    holder.kill()
+    lock_run(tmp_path / "run", patience=5.0)
+
+
+def test_overwriting_spares_a_run_that_goes_on(tmp_path, rival):
+    _, answer = rival(tmp_path / "run")
+    answer.recv()
+    (tmp_path / "run" / "config.toml").touch()
+    _, other = rival(tmp_path / "run")
+    assert "is training" in other.recv()
+    assert (tmp_path / "run" / "config.toml").exists()
+
+
+def test_overwriting_leaves_nothing_of_the_old_run(tmp_path):
+    create_run(tmp_path / "run", overwrite=False)
+    for name in ("config.toml", "metrics.jsonl", "state/step-1"):
+        (tmp_path / "run" / name).touch()
+    create_run(tmp_path / "run", overwrite=True)
+    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == [".lock", "state"]
+
+
+def test_what_a_killed_start_leaves_counts_as_nothing(tmp_path):
+    for name in (".lock", ".config.toml.17.tmp"):
+        (tmp_path / name).touch()
+    create_run(tmp_path, overwrite=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "state"]
 
 
 def test_an_empty_folder_may_become_a_run(tmp_path):
@@ -43,8 +102,7 @@ def test_truncation_drops_later_and_broken_lines(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
-def test_a_run_without_a_state_cannot_be_resumed(tmp_path):
+def test_a_folder_without_a_config_is_no_run(tmp_path):
     create_run(tmp_path / "run", overwrite=False)
-    (tmp_path / "run" / "config.toml").touch()
-    with pytest.raises(CheckpointError, match="no state"):
+    with pytest.raises(CheckpointError, match="no run"):
         resumable_run(tmp_path / "run")

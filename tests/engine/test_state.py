@@ -30,7 +30,7 @@ def test_a_disk_that_fills_up_is_told_and_leaves_no_half_state(tmp_path):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     with pytest.raises(ResourceError, match="No space left") as caught:
-        save_state(tmp_path, 1, fill, {}, {}, keep=1)
+        save_state(tmp_path, 1, fill, {}, {}, {}, keep=1)
     assert "free some space" in caught.value.hint
     assert list((tmp_path / "state").iterdir()) == []
 
@@ -40,7 +40,7 @@ def test_old_states_go_and_everyone_may_read_the_rest(tmp_path):
         save_file({"a": torch.zeros(1)}, path)
 
     for step in (1, 2, 3):
-        save_state(tmp_path, step, write, {"optimizer": {"b": torch.ones(1)}}, {}, keep=2)
+        save_state(tmp_path, step, write, {"optimizer": {"b": torch.ones(1)}}, {}, {}, keep=2)
     kept = sorted((tmp_path / "state").iterdir())
     assert [folder.name for folder in kept] == ["step-00000002", "step-00000003"]
     for file in kept[0].iterdir():

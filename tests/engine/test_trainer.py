@@ -30,7 +30,7 @@ class StopAfter(Stop):
         self.training, self.step = training, step
 
     def reason(self):
-        return "a test" if self.training.step >= self.step else ""
+        return "SIGTERM" if self.training.step >= self.step else ""
 
 
 def weights(training):
@@ -141,14 +141,14 @@ def test_signals_are_noted_and_handlers_restored():
         assert stop.reason() == ""
         signal.raise_signal(signal.SIGTERM)
         assert stop.reason() == "SIGTERM"
-        assert stop.error(3, "runs/x").exit_code == 75
+        assert stop.error(stop.reason(), 3, "runs/x").exit_code == 75
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_ctrl_c_saves_and_a_second_one_ends_at_once():
     with Stop() as stop:
         signal.raise_signal(signal.SIGINT)
-        assert stop.error(3, "runs/x").exit_code == 130
+        assert stop.error(stop.reason(), 3, "runs/x").exit_code == 130
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 

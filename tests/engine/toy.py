@@ -34,6 +34,8 @@ class ToyLoader:
 
     bad: ClassVar[dict[int, str]] = {}
     mode = "made up"
+    waited = 0.0
+    remedy = "wait"
 
     def __len__(self):
         return 4

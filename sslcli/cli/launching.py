@@ -1,0 +1,89 @@
+"""Train in several processes: start them for `--devices`, or join those that others started."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sslcli.cli.show import Show
+from sslcli.cli.train import Place
+from sslcli.config.schema import TrainConfig
+from sslcli.engine.environment import world
+from sslcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+
+def must_launch(devices: int) -> bool:
+    """Return whether this process is to start the others, rather than train.
+
+    Raises:
+        UsageError: If another launcher has already started processes.
+    """
+    here = world()
+    if devices > 1 and here.launcher in ("torchrun", "slurm"):
+        what = f"{here.launcher} has already started {here.size} processes"
+        raise UsageError(what, "--devices", "leave it out")
+    return devices > 1 and here.launcher == "none"
+
+
+def check_batch(processes: int, batch: int, accumulate: int) -> None:
+    """Raise UsageError unless a batch divides among the processes and their parts."""
+    if batch % (accumulate * processes):
+        parts = f", {accumulate} parts each" if accumulate > 1 else ""
+        what = f"a batch of {batch} does not divide among {processes} processes{parts}"
+        raise UsageError(what, "train.batch_size", "choose a multiple")
+
+
+def launch(
+    train: TrainConfig,
+    run: "Path",
+    place: Place,
+    devices: int,
+    device: str,
+    restarts: int,
+    show: Show,
+) -> None:
+    """Run this command line again in several processes, and exit as they do.
+
+    Args:
+        train: The batch, which must divide among the processes.
+        run: The run directory.
+        place: Whether the command line names it.
+        devices: Number of processes.
+        device: What `--device` says.
+        restarts: How often to start again after a process was killed.
+        show: The command's streams.
+    """
+    check_batch(devices, train.batch_size, train.accumulate)
+    from sslcli import assemble
+    from sslcli.engine.launch import Launcher, check_devices
+    from sslcli.engine.run import CONFIG
+
+    check_devices(devices, assemble.pick_device(device))
+    words = [*sys.argv[1:], *([] if place.out else [f"--out={run}"])]
+
+    def again() -> list[str]:
+        if not (run / CONFIG).is_file():
+            return words
+        return [*(word for word in words if word != "--overwrite"), "--resume"]
+
+    sys.exit(Launcher(devices, restarts, show.warn).run(words, again))
+
+
+@contextmanager
+def taking_part(device: str, train: TrainConfig) -> "Iterator[torch.device]":
+    """Train together with the processes of this launcher within the context; give the device."""
+    here = world()
+    check_batch(here.size, train.batch_size, train.accumulate)
+    from sslcli import assemble
+    from sslcli.engine.launch import check_devices, joined, local_device
+
+    where = assemble.pick_device(device)
+    check_devices(here.local_size, where)
+    where = local_device(where, here)
+    with joined(here, where):
+        yield where

@@ -1,0 +1,32 @@
+"""What one process's model needs to train as one of many."""
+
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sslcli.engine.collective import rank, world_size
+
+
+def model_of(method: nn.Module, device: torch.device, *, compiled: bool) -> nn.Module:
+    """Return what forward goes through: compiled if asked, gradients averaged over processes.
+
+    Buffers are not broadcast each step: synchronised statistics are equal anyway, and of local ones
+    the first process's are saved, as the papers' code does.
+    """
+    model = cast(nn.Module, torch.compile(method)) if compiled else method
+    if world_size() == 1:
+        return model
+    return DistributedDataParallel(
+        model,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        forward_sync_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+def part_random_states(seed: int) -> None:
+    """Let each process draw its own noise from now on; the first one keeps the run's state."""
+    if rank():
+        torch.manual_seed(seed + (rank() << 32))

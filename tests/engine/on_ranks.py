@@ -1,0 +1,74 @@
+"""What the tests of several processes run in each of them."""
+
+import torch
+from torch import nn
+
+from sslcli.engine import collective
+from sslcli.engine.sync_norm import synchronize
+
+CPU = torch.device("cpu")
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def own(whole):
+    """Return this rank's share of a batch, as the loader deals it."""
+    return whole[collective.rank() :: collective.world_size()]
+
+
+def gathers():
+    local = own(noise(4, 3)).requires_grad_()
+    joined = collective.gather_with_gradient(local)
+    (joined * noise(4, 3, seed=1) * (1 + collective.rank())).sum().backward()
+    return collective.gather(local), joined.detach(), joined.requires_grad, local.grad
+
+
+def shuffles():
+    torch.manual_seed(collective.rank())
+    order = collective.permutation(2, CPU)
+    dealt = collective.deal(own(noise(4, 3)), order)
+    return order, dealt, collective.deal(dealt, order.argsort())
+
+
+def votes():
+    ballot = collective.Ballot()
+    mine = [[0, 0, 3, 0], [0, 2, 0, 0]][collective.rank()]
+    return [ballot(vote) for vote in mine]
+
+
+def messages():
+    number = collective.rank()
+    return collective.from_main(f"from {number}"), collective.from_all(number)
+
+
+def fails_on_the_second():
+    def work():
+        if collective.rank() == 1:
+            raise OSError(28, "full")
+
+    try:
+        collective.together(work)
+    except Exception as error:
+        return type(error).__name__
+    return ""
+
+
+def normalised(shape, affine, momentum, rows):
+    """Return output, gradients and statistics of a synchronised layer on this rank's rows."""
+    norm = nn.BatchNorm1d if len(shape) < 4 else nn.BatchNorm2d
+    layer = norm(shape[1], affine=affine, momentum=momentum)
+    if affine:
+        nn.init.uniform_(layer.weight, generator=torch.Generator().manual_seed(2))
+    layer = synchronize(layer.double(), CPU)
+    batch = noise(*shape) + 3
+    if rows is not None and collective.world_size() > 1:
+        batch = batch.split(rows)[collective.rank()]
+    elif collective.world_size() > 1:
+        batch = own(batch)
+    batch = batch.clone().requires_grad_()
+    output = layer(batch)
+    output.pow(3).sum().backward()
+    gradients = {name: value.grad for name, value in layer.named_parameters()}
+    return output.detach(), batch.grad, gradients, dict(layer.state_dict())

@@ -1,0 +1,42 @@
+"""Two processes with half a batch each train as one process with the whole batch does.
+
+A method that gathers is covered by adding its digits preset to `CASES`. Everything runs in float64,
+so that only the order of additions differs: losses agree to 1e-9, gradients and weights to 1e-7 of
+their largest entry.
+"""
+
+import pytest
+import torch
+from objectives import trained
+
+pytestmark = pytest.mark.ddp
+CASES = ["simsiam/digits", "NT-Xent", "SupCon"]
+STEPS = 3
+
+
+def assert_close(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        scale = max(value.abs().max().item(), 1e-3)
+        assert (found[name] - value).abs().max() <= 1e-7 * scale, name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_equal_one_with_both_halves(two, case):
+    losses, gradients, state = trained(case, STEPS)
+    for theirs, their_gradients, their_state in two(trained, case, STEPS):
+        assert theirs == pytest.approx(losses, abs=1e-9)
+        assert_close(their_gradients, gradients)
+        assert_close(their_state, state)
+
+
+def test_a_gather_without_gradient_is_told_apart(two):
+    _, gradients, _ = trained("own negatives", 1)
+    (_, theirs, _), _ = two(trained, "own negatives", 1)
+    worst = max(float((theirs[name] - value).abs().max()) for name, value in gradients.items())
+    assert worst > 1e-3
+
+
+def test_two_processes_agree_with_each_other(two):
+    (_, _, first), (_, _, second) = two(trained, "simsiam/digits", STEPS)
+    assert all(torch.equal(first[name], second[name]) for name in first)
