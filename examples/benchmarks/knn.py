@@ -100,11 +100,10 @@ def main() -> None:
         print(json.dumps({**vars(options), "threads": torch.get_num_threads(), "rows": rows}))
         return
     print(f"{options.test:,} queries, {options.train:,} neighbours, {options.dim} dims, k={K}")
+    print(f"{'side':<12}{'seconds':>9}{'ratio':>8}{'top1':>8}{'recall':>8}")
     for row in rows:
-        print(
-            f"{row['side']:<12} {row['seconds']:8.2f} s   {row['times_as_fast']:5.2f}x   "
-            f"top1 {row['top1']:.4f}   recall {row['recall']:.3f}"
-        )
+        speed = f"{row['seconds']:9.3f}{row['times_as_fast']:7.2f}x"
+        print(f"{row['side']:<12}{speed}{row['top1']:8.4f}{row['recall']:8.3f}")
 
 
 if __name__ == "__main__":

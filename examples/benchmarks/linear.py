@@ -75,11 +75,10 @@ def main() -> None:
         print(json.dumps({**vars(options), "threads": torch.get_num_threads(), "rows": rows}))
         return
     print(f"{options.train:,} features, {options.dim} dims, {len(REGULARISERS)} penalties")
+    print(f"{'side':<14}{'seconds':>9}{'ratio':>9}{'top1':>8}{'l2':>9}")
     for row in rows:
-        print(
-            f"{row['side']:<14} {row['seconds']:8.2f} s   {row['times_as_fast']:6.2f}x   "
-            f"top1 {row['top1']:.4f}   l2 {row['l2']:g}"
-        )
+        speed = f"{row['seconds']:9.2f}{row['times_as_fast']:8.2f}x"
+        print(f"{row['side']:<14}{speed}{row['top1']:8.4f}{row['l2']:9.2g}")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,10 @@ def ours(path: Path, budget: float, workers: int) -> tuple[str, Callable[[int], 
         open_source(str(path), part=None), data, Untouched(),
         batch_size=BATCH, seed=0, device="cpu", drop_last=False,
     )  # fmt: skip
-    return loader.mode, lambda epoch: sum(len(batch) for batch in loader.epoch(epoch))
+    mode = loader.mode.split(" (")[0]
+    return mode, lambda epoch: sum(
+        len(batch) for batch in loader.epoch(epoch)
+    )
 
 
 def torchvision(path: Path, workers: int) -> Callable[[int], int]:

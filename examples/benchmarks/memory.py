@@ -1,7 +1,7 @@
 """Measure the memory of a training: above the interpreter with torch, and from epoch to epoch.
 
 Trains SimSiam on random images of one size in this process and reads the resident set after each
-epoch, and its peak.
+epoch, and its peak. The ratio is to the interpreter with torch.
 
     python examples/benchmarks/memory.py [--images 50000] [--epochs 3] [--json]
 """
@@ -54,12 +54,14 @@ def main() -> None:
         after.append(resident() - before)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
     if options.json:
-        print(json.dumps({"before": before, "after_epochs": after, "peak": peak}))
+        facts = {"before": before, "after_epochs": after, "peak": peak}
+        print(json.dumps({**facts, "growth": after[-1] / after[0]}))
         return
-    print(f"python with torch     {before:8.0f} MiB")
+    print(f"{'MiB above python with torch':<30}{'':>8}{'ratio':>8}")
+    print(f"{'python with torch itself':<30}{before:8.0f}{1:8.2f}")
     for epoch, extra in enumerate(after, 1):
-        print(f"after epoch {epoch}       + {extra:8.0f} MiB")
-    print(f"peak                + {peak:8.0f} MiB")
+        print(f"{f'after epoch {epoch}':<30}{extra:8.0f}{extra / before:8.2f}")
+    print(f"{'at the peak':<30}{peak:8.0f}{peak / before:8.2f}")
 
 
 if __name__ == "__main__":

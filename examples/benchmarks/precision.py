@@ -57,8 +57,9 @@ def main() -> None:
         print(json.dumps({**vars(options), "images_per_second": rates, "ratio": ratio}))
         return
     print(f"{options.encoder}, {options.size} px, batch {options.batch}, forward and backward")
-    print(f"fp32 contiguous     {rates[0]:8.1f} images/s")
-    print(f"bf16 channels_last  {rates[1]:8.1f} images/s   {ratio:.2f} times as fast")
+    print(f"{'arithmetic':<20}{'images/s':>10}{'ratio':>8}")
+    print(f"{'fp32 contiguous':<20}{rates[0]:10.1f}{1:8.2f}")
+    print(f"{'bf16 channels_last':<20}{rates[1]:10.1f}{ratio:8.2f}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Measure how soon the command line answers: help, and a config's faults.
 
-python examples/benchmarks/startup.py [--rounds 9] [--json]
+The ratio is to Python starting and doing nothing.
+
+    python examples/benchmarks/startup.py [--rounds 9] [--json]
 """
 
 import argparse
@@ -42,15 +44,19 @@ def main() -> None:
     for _ in range(options.rounds + 1):
         for name, arguments in COMMANDS.items():
             times[name].append(seconds(arguments))
-    rows = {
-        name: {"median": statistics.median(taken[1:]), "lowest": min(taken[1:])}
-        for name, taken in times.items()
-    }
+    medians = {name: statistics.median(taken[1:]) for name, taken in times.items()}
+    bare = next(iter(medians.values()))
+    rows = [
+        {"command": name, "median": median, "lowest": min(times[name][1:]), "ratio": median / bare}
+        for name, median in medians.items()
+    ]
     if options.json:
-        print(json.dumps(rows))
+        print(json.dumps({"rounds": options.rounds, "rows": rows}))
         return
-    for name, row in rows.items():
-        print(f"{name:<26} {row['median']:6.3f} s   (lowest {row['lowest']:.3f})")
+    print(f"{'command':<26}{'median':>9}{'lowest':>9}{'ratio':>8}")
+    for row in rows:
+        times_taken = f"{row['median']:8.3f}s{row['lowest']:8.3f}s"
+        print(f"{row['command']:<26}{times_taken}{row['ratio']:8.1f}")
 
 
 if __name__ == "__main__":

@@ -114,10 +114,10 @@ def main() -> None:
         print(json.dumps({"threads": torch.get_num_threads(), "rows": rows}))
         return
     print(f"whole loop / bare forward and backward, {torch.get_num_threads()} threads")
+    print(f"{'preset':<24}{'batch':>6}{'images/s':>10}{'ratio':>8}{'lowest':>8}{'highest':>9}")
     for row in rows:
-        rate = f"{row['images_per_second']:8.0f} images/s"
-        spread = f"{row['ratio']:.3f} ({row['lowest']:.3f} to {row['highest']:.3f})"
-        print(f"{row['preset']:<24} batch {row['batch']:<5} {rate}   {spread}")
+        shape = f"{row['preset']:<24}{row['batch']:6}{row['images_per_second']:10.0f}"
+        print(f"{shape}{row['ratio']:8.3f}{row['lowest']:8.3f}{row['highest']:9.3f}")
 
 
 if __name__ == "__main__":

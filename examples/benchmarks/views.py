@@ -127,7 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     results = measure(options.threads, options.rounds)
     if options.json:
-        print(json.dumps({"threads": options.threads, "views_per_second": results}))
+        print(json.dumps({"threads": options.threads, "rows": results}))
         return
     print(f"{'views per second':18}{'Pillow':>10}{'ours':>10}{'ratio':>8}")
     for row in results:

@@ -1,0 +1,80 @@
+"""Every benchmark explains itself, and prints one JSON object with ratios."""
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
+TINY = {
+    "checkpoint": "--preset simsiam/digits --epoch-of simsiam/digits --steps 1 --rounds 1",
+    "knn": "--train 500 --test 50 --dim 8 --rounds 1",
+    "loader": "--images 60 --rounds 1 --workers 0",
+    "precision": "--encoder resnet8 --batch 2 --size 8 --rounds 1",
+    "step": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
+}
+SLOW = {"linear", "startup", "views"}  # their smallest case takes longer than a quick test may
+ALONE = {"memory"}  # reads the memory of its whole process
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Return a function that runs a benchmark in this process and returns what it printed."""
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setenv("SSL_CACHE", str(tmp_path))
+    monkeypatch.delenv("SSL_DATA", raising=False)
+
+    def benchmark(name, *words):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    return benchmark
+
+
+def ratios(value):
+    """Return every number under a name that says ratio, growth or times, wherever it is."""
+    if isinstance(value, list):
+        return [found for each in value for found in ratios(each)]
+    if not isinstance(value, dict):
+        return []
+    own = [v for k, v in value.items() if k.startswith(("ratio", "growth", "times_as_fast"))]
+    return own + [found for each in value.values() for found in ratios(each)]
+
+
+def check(printed):
+    (line,) = printed.splitlines()
+    found = ratios(json.loads(line))
+    assert found
+    assert all(ratio > 0 for ratio in found)
+
+
+def test_each_benchmark_is_listed_here():
+    assert {file.stem for file in FOLDER.glob("*.py")} == TINY.keys() | SLOW | ALONE
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_a_tiny_run_prints_one_json_object_with_ratios(run, name):
+    check(run(name, *TINY[name].split(), "--json"))
+
+
+def test_a_tiny_run_without_json_prints_a_table(run):
+    title, header, row = run("knn", *TINY["knn"].split()).splitlines()[:3]
+    assert "queries" in title
+    assert len(header.split()) == len(row.split()) - 1  # "torch topk" is two words
+
+
+def test_the_memory_of_a_training_is_measured_in_a_process_of_its_own():
+    command = [sys.executable, str(FOLDER / "memory.py"), "--images=512", "--epochs=1", "--json"]
+    check(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_a_longer_benchmark_says_what_it_takes(run, name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(name, "--help")
+    assert ended.value.code == 0
+    assert "--json" in capsys.readouterr().out
