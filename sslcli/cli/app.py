@@ -10,7 +10,9 @@ import typer
 
 from sslcli import __version__
 from sslcli.cli import (
+    bench,
     data,
+    doctor,
     embed,
     export,
     finetune,
@@ -32,6 +34,8 @@ app.command("export")(export.export)
 app.add_typer(presets.app, name="presets")
 app.command("methods")(methods.methods)
 app.add_typer(data.app, name="data")
+app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
 
 
 def _version(value: bool) -> bool:
@@ -92,12 +96,11 @@ def _run(arguments: list[str]) -> int:
 
 
 def _show_fault(error: Exception, *, as_json: bool) -> int:
-    from sslcli.cli.faults import as_fault
-    from sslcli.cli.show import show_error
+    from sslcli.cli.faults import as_fault, tell
 
     if "--debug" in sys.argv[1:]:
         traceback.print_exc()
     fault = as_fault(error)
-    if fault.what:  # a group of commands without one has shown its help, and has none
-        show_error(fault, as_json=as_json)
-    return fault.exit_code
+    if not fault.what:  # a group of commands without one has shown its help, and has none
+        return fault.exit_code
+    return tell(fault, as_json=as_json)

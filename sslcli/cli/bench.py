@@ -1,0 +1,100 @@
+"""`ssl bench`: where the time of a training step goes on this machine."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from sslcli.cli import options
+
+if TYPE_CHECKING:
+    from sslcli.config.schema import Config
+
+
+def bench(
+    method: Annotated[
+        str | None,
+        Option(
+            "--method",
+            help="A paper; picks the preset for the data.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        Option(
+            "--preset",
+            help="method/setting, see `ssl presets list`, or a .toml file.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        Option(
+            "--config",
+            metavar="FILE",
+            help="A .toml laid over the preset, such as a run's config.toml.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    set_: options.Set = None,
+    data: options.Data = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    steps: Annotated[
+        int | None,
+        Option(
+            "--steps",
+            min=3,
+            help="Steps timed of each phase.",
+            show_default="as many as 8 seconds hold, 3 to 30",
+            rich_help_panel=options.RUN,
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Time the phases of a training step, one by one and in the loop, and name the bottleneck.
+
+    Nothing is kept of what is trained. Times are medians; every image of a step counts once,
+    however many views it has.
+
+    ssl bench --method simsiam --data photos/
+    """
+    from sslcli.cli.choose import choose_preset
+    from sslcli.cli.show import Show
+    from sslcli.cli.timing import time_and_show
+    from sslcli.config.presets import resolve
+
+    show = Show("bench", as_json=json, quiet=quiet)
+    options_given = {
+        "data.source": data,
+        "data.root": data_root,
+        "data.download": download or None,
+        "train.precision": precision,
+    }
+    named = {key: value for key, value in options_given.items() if value is not None}
+    name = choose_preset(method, preset, config, data, device, show.talk)
+    time_and_show(_endless(resolve(name, config, named, set_ or []).config), device, steps, show)
+
+
+def _endless(config: "Config") -> "Config":
+    """Return the config with a duration that no timing comes to the end of.
+
+    Raises:
+        UsageError: If it needs a checkpoint, or this is one of several processes.
+    """
+    from sslcli.cli.pretrain import SUPERVISED
+    from sslcli.config.duration import Duration
+    from sslcli.engine.environment import world
+    from sslcli.errors import UsageError
+
+    if config.method.name in SUPERVISED:
+        hint = "time the method that made the checkpoint"
+        raise UsageError(f"a {config.method.name} run needs a checkpoint", "method.name", hint)
+    if (size := world().size) > 1:
+        hint = "start it without torchrun or srun"
+        raise UsageError(f"bench times one process, and this is one of {size}", "RANK", hint)
+    train = config.train.model_copy(update={"duration": Duration("1000000 epochs")})
+    return config.model_copy(update={"train": train})
