@@ -5,12 +5,16 @@ A new method is covered as soon as it has a preset.
 
 import copy
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.func import functional_call
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 
 from sslcli import assemble
 from sslcli.config.presets import list_presets, resolve
@@ -19,10 +23,10 @@ from sslcli.data.splits import Subset, open_splits
 from sslcli.data.views import Views
 from sslcli.engine.log import Log
 from sslcli.engine.loop import train_step
+from sslcli.engine.optim import build_optimizer
 from sslcli.engine.stop import Stop
 from sslcli.engine.trainer import resume, train
 from sslcli.errors import StoppedError
-from sslcli.methods.base import Progress
 
 CPU = torch.device("cpu")
 TINY = [name for name in list_presets() if name.endswith("/digits")]
@@ -137,7 +141,7 @@ def test_same_seed_same_curve(preset):
 
 
 @contextmanager
-def cuda_autocast():
+def cuda_autocast(*_):
     """Switch on what torch.autocast refuses to where there is no CUDA."""
     torch.set_autocast_dtype("cuda", torch.bfloat16)
     torch.set_autocast_enabled("cuda", True)
@@ -148,19 +152,97 @@ def cuda_autocast():
         torch.clear_autocast_cache()
 
 
-@pytest.mark.parametrize("preset", TINY)
-def test_views_and_forward_on_cuda_mix_no_devices_and_read_nothing_back(preset):
-    """FakeTensorMode refuses .item(), boolean indexing and tensors of two devices."""
-    training = tiny_training(preset)
-    config = training.config
+def step_on_cuda(preset, monkeypatch, change=lambda method: method):
+    """Make views and a whole training step on CUDA tensors without content, and a log's row.
+
+    FakeTensorMode refuses whatever reads back to the host (.item(), boolean indexing, a branch on a
+    tensor) and tensors of two devices in one operation. Only autograd's own backward is left out,
+    which asks for a real CUDA device: gradients are made up.
+    """
+
+    def backward(loss):
+        for parameter in method.parameters():
+            parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    monkeypatch.setattr("sslcli.engine.loop.autocast", cuda_autocast)
+    real = tiny_training(preset)
+    config, cuda = real.config, torch.device("cuda")
+    method = change(copy.deepcopy(real.method))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        images = torch.empty(8, 3, 8, 8, dtype=torch.uint8, device="cuda")
-        rows = torch.arange(8, device="cuda")
+        for module in method.modules():
+            for store in (module._parameters, module._buffers):
+                for name, tensor in store.items():
+                    if tensor is not None:
+                        fake = mode.from_tensor(tensor.detach()).to(cuda)
+                        is_parameter = isinstance(tensor, torch.nn.Parameter)
+                        store[name] = (
+                            torch.nn.Parameter(fake, tensor.requires_grad) if is_parameter else fake
+                        )
+        optimizer = build_optimizer(method.param_groups(), config.optimizer, 8)
+        for group in optimizer.param_groups:
+            group |= {"capturable": True} if "capturable" in group else {}
+        training = replace(
+            real, method=method, model=method, optimizer=optimizer, device=cuda, precision="bf16"
+        )
+        images = torch.empty(8, 3, 8, 8, dtype=torch.uint8, device=cuda)
+        rows = torch.arange(8, device=cuda)
         views = Views(config.views, config.data.mean, config.data.std, 0)(images, rows, 0)
-        named = (*training.method.named_parameters(), *training.method.named_buffers())
-        state = {n: mode.from_tensor(t.detach()).to("cuda") for n, t in named}
-        with cuda_autocast():
-            batch = Batch(views, rows, torch.zeros_like(rows))
-            output = functional_call(training.method, state, (batch, Progress(0, 10, 5)))
-        assert output.loss.device.type == "cuda"
-        assert output.loss.dtype == torch.float32
+        result = train_step(training, [Batch(views, rows, torch.zeros_like(rows))])
+        monitors = [*result.output.metrics.values(), *result.output.spread().values()]
+        assert {tensor.device.type for tensor in (result.loss, *monitors)} == {"cuda"}
+        assert result.loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("preset", TINY)
+def test_a_step_on_cuda_mixes_no_devices_and_reads_nothing_back(preset, monkeypatch):
+    step_on_cuda(preset, monkeypatch)
+
+
+def reads_back(method):
+    method.after_step = lambda progress, carry: method.projector[0].weight.sum().item()
+    return method
+
+
+def branches(method):
+    def before_step(progress):
+        if method.projector[0].weight.grad.isfinite().all():
+            return
+
+    method.before_step = before_step
+    return method
+
+
+def picks_by_mask(method):
+    forward = method.forward
+
+    def picking(batch, progress):
+        return forward(replace(batch, rows=batch.rows[batch.rows > 3]), progress)
+
+    method.forward = picking
+    return method
+
+
+def mixes_devices(method):
+    forward = method.forward
+
+    def mixing(batch, progress):
+        output = forward(batch, progress)
+        return replace(output, loss=output.loss + torch.ones(1))
+
+    method.forward = mixing
+    return method
+
+
+@pytest.mark.parametrize(
+    ("fault", "found", "told"),
+    [
+        (reads_back, DataDependentOutputException, "_local_scalar_dense"),
+        (branches, DataDependentOutputException, "_local_scalar_dense"),
+        (picks_by_mask, DynamicOutputShapeException, "nonzero"),
+        (mixes_devices, RuntimeError, "at least two devices"),
+    ],
+)
+def test_the_check_on_cuda_finds(fault, found, told, monkeypatch):
+    with pytest.raises(found, match=told):
+        step_on_cuda("simsiam/digits", monkeypatch, fault)

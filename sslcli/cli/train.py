@@ -124,6 +124,7 @@ def pretrain_run(
     from sslcli.engine.precision import resolve_precision, tune_device
     from sslcli.engine.state import has_state
 
+    place = from_main(place)  # launchers may count restarts differently on each machine
     if is_main():
         place.check(config)
     tune_device(where)

@@ -2,8 +2,11 @@
 
 import torch
 from torch import nn
+from toy import Silent, toy_training
 
 from sslcli.engine import collective
+from sslcli.engine.log import Log
+from sslcli.engine.loop import train_step
 from sslcli.engine.sync_norm import synchronize
 
 CPU = torch.device("cpu")
@@ -72,3 +75,17 @@ def normalised(shape, affine, momentum, rows):
     output.pow(3).sum().backward()
     gradients = {name: value.grad for name, value in layer.named_parameters()}
     return output.detach(), batch.grad, gradients, dict(layer.state_dict())
+
+
+def logs(folder):
+    """Log one step on this rank's own batch; return its loss."""
+    training, watcher = toy_training(), Silent()
+    log = Log(folder / "metrics.jsonl", watcher)
+    batch = list(training.loader.epoch(0))[collective.rank()]
+    result = train_step(training, [batch])
+    log.add(training, result)
+    log.row(training, result)
+    log.settle()
+    assert log.last["step"] == 1
+    assert len(watcher.rows) == (1 if collective.is_main() else 0)
+    return result.loss.item()

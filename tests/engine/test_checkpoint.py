@@ -1,10 +1,12 @@
 """Checkpoints: no pickles, strict metadata, tensors as they were."""
 
 import json
+import os
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from toy import toy_config
 
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint, storable
@@ -49,5 +51,32 @@ def test_pickles_are_never_opened(tmp_path, ending):
 def test_a_file_that_is_no_checkpoint_is_damaged(tmp_path):
     file = tmp_path / "checkpoint.safetensors"
     file.write_bytes(b"PK\x03\x04")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda described: described["config"]["encoder"].update(width=-1), "config.encoder.width"),
+        (lambda described: described["config"].pop("method"), "config.method"),
+        (lambda described: described.pop("facts"), "'facts'"),
+        (lambda described: described.update(schema=[]), "TypeError"),
+    ],
+)
+def test_an_altered_description_names_what_is_wrong(tmp_path, change, what):
+    file = tmp_path / "checkpoint.safetensors"
+    described = {"schema": 1, "config": toy_config().model_dump(mode="json"), "facts": {}}
+    change(described)
+    save_file({"a": torch.ones(1)}, file, metadata={"sslcli": json.dumps(described)})
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(file)
+    assert what in caught.value.what
+
+
+def test_a_file_of_holes_is_no_checkpoint(tmp_path):
+    file = tmp_path / "checkpoint.safetensors"
+    file.touch()
+    os.truncate(file, 2**40)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_checkpoint(file)
