@@ -29,7 +29,7 @@ from sslcli.evaluate.knn import evaluate_knn
 from sslcli.methods.base import Method
 from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.weights import load_encoder_weights
+from sslcli.nn.weights import check_weights, load_encoder_weights
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 ONLINE_BANK, ONLINE_QUERIES = 8_000, 2_000
@@ -154,13 +154,12 @@ def load_encoder(checkpoint: Checkpoint, device: torch.device) -> nn.Module:
     Raises:
         CheckpointError: If its tensors do not fit the config it carries.
     """
-    config = checkpoint.config
+    config, weights = checkpoint.config, checkpoint.tensors("encoder.")
+    with torch.device("meta"):  # an altered config may describe a network larger than the memory
+        described = build_encoder(config.encoder, config.data.image_size)
+    check_weights(described, weights, str(checkpoint.path))
     encoder = build_encoder(config.encoder, config.data.image_size)
-    try:
-        encoder.load_state_dict(checkpoint.tensors("encoder."))
-    except RuntimeError as error:
-        what = f"the weights do not fit the config: {str(error).splitlines()[0]}"
-        raise CheckpointError(what, str(checkpoint.path), "the file was altered") from error
+    encoder.load_state_dict(weights)
     return place(encoder, config, device).eval()
 
 

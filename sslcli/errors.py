@@ -18,6 +18,15 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+_LONGEST = 500
+
+
+def _printable(text: str) -> str:
+    """Escape what would steer a terminal and cut what nobody reads: files hold any name."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)[: _LONGEST + 1])
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 class SslError(Exception):
     """Report a fault that the user can act on.
 
@@ -34,7 +43,7 @@ class SslError(Exception):
         self, what: str, where: str = "", hint: str = "", others: Sequence["SslError"] = ()
     ) -> None:
         super().__init__(what)
-        self.what, self.where, self.hint = what, where, hint
+        self.what, self.where, self.hint = map(_printable, (what, where, hint))
         self.others = tuple(others)
 
     def faults(self) -> Sequence["SslError"]:

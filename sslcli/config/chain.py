@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,9 @@ from sslcli.config.explain import nearest
 from sslcli.errors import ConfigError
 
 # The longest preset has some hundred lines; a file beyond this was named by mistake.
-_MAX_BYTES = 1 << 20
+_MAX_BYTES = 1 << 16
+# Reading a key of n parts takes n ** 2 steps; the deepest of ours has six.
+_MAX_DOTS = 200
 
 
 class Layer(NamedTuple):
@@ -57,11 +60,19 @@ def find(reference: str, where: str, folder: Path | None = None) -> Path:
         ConfigError: If no preset has this name.
     """
     if reference.endswith(".toml"):
-        return (folder or Path()) / Path(reference).expanduser()
+        return (folder or Path()) / _expanded(reference, where)
     names = catalogue()
     if reference not in names:
         raise _unknown(reference, sorted(n for n in names if not is_shared(n)), where)
     return names[reference]
+
+
+def _expanded(reference: str, where: str) -> Path:
+    """Return a path with the home folder that "~" or "~name" stands for."""
+    try:
+        return Path(reference).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"nobody's home folder is known for {reference}", where) from error
 
 
 def is_shared(name: str) -> bool:
@@ -105,6 +116,16 @@ def load_chain(path: Path, where: str) -> list[Layer]:
         if not isinstance(parent, str):
             raise ConfigError("extends must be the name of a preset, or a path", where)
         path = find(parent, where, path.parent)
+        if _may_never_end(path):
+            raise ConfigError(f"{path} is no file", where, "extend a preset by its name")
+
+
+def _may_never_end(path: Path) -> bool:
+    """Say whether something is there that is no file: reading a pipe could wait for ever."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False  # reading says what is wrong
 
 
 def read_toml(path: Path, where: str) -> dict[str, Any]:
@@ -121,6 +142,9 @@ def read_toml(path: Path, where: str) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {reason.lower()}", where) from error
     if len(content) > _MAX_BYTES:
         raise ConfigError(f"{path} is too large to be a config", where, "name a .toml file")
+    if any(line.count(b".") > _MAX_DOTS for line in content.splitlines()):
+        what = f"a key is nested too deeply, or a line has more than {_MAX_DOTS} dots"
+        raise ConfigError(what, str(path), "tables are nested 6 deep at most")
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

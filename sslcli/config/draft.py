@@ -8,6 +8,7 @@ from sslcli.config.overrides import REMOVED, Assignment
 from sslcli.errors import ConfigError
 
 _DEPTH = 16
+_VALUES = 5_000  # a preset has about a hundred
 
 
 class Draft:
@@ -77,7 +78,8 @@ class Draft:
         key = path[-1]
         if key == "name":
             self._shed(node, value, {"name"}, path[:-1])
-        self._forget(path)
+        if isinstance(node, list) or key in node:
+            self._forget(path)
         self._origins[path] = origin
         if isinstance(value, dict):
             node[key] = {}
@@ -140,9 +142,13 @@ def _has_table(values: list) -> bool:
 
 
 def _check(value: Any, origin: str, depth: int = 0) -> None:
-    """Refuse what would exhaust those who walk or print it: deep nesting, giant integers."""
+    """Refuse what would exhaust those who walk or print it: deep nesting, crowds, giants."""
     level = [value]
+    count = 0
     while level:
+        count += len(level)
+        if count > _VALUES:
+            raise ConfigError(f"there are more than {_VALUES:,} values", origin)
         if depth > _DEPTH:
             raise ConfigError(f"tables are nested more than {_DEPTH} deep", origin)
         if any(isinstance(node, int) and abs(node) >= 2**63 for node in level):

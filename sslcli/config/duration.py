@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+_LONGEST = 1e12  # steps or epochs; more than any run can have, and exact as a float
 _PATTERN = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(epochs?|steps?|%)\s*$")
 
 
@@ -18,8 +19,12 @@ class Duration(str):
         """Parse `text`, raising ValueError when it is no duration."""
         match = _PATTERN.match(text)
         if not match:
-            raise ValueError(f'{text!r} is no duration; write "10 epochs", "500 steps" or "5%"')
+            raise ValueError(
+                f'{text[:40]!r} is no duration; write "10 epochs", "500 steps" or "5%"'
+            )
         amount, unit = match.groups()
+        if float(amount) > _LONGEST:
+            raise ValueError(f"{text[:40]!r} is longer than any run can be")
         if unit.startswith("step") and float(amount) % 1:
             raise ValueError(f"{text!r} is not a whole number of steps")
         return super().__new__(cls, f"{amount}%" if unit == "%" else f"{amount} {unit}")

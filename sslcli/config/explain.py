@@ -22,6 +22,7 @@ from sslcli.errors import ConfigError, SslError
 
 OriginOf = Callable[[FieldPath], str]
 _SHOWN = 60
+_FAULTS = 50  # nobody reads more at once
 
 
 def together(faults: Sequence[SslError]) -> ConfigError:
@@ -37,7 +38,7 @@ def nearest(name: str, valid: Iterable[str], count: int = 1) -> list[str]:
 
 
 def explain(error: ValidationError, tree: dict[str, Any], origin_of: OriginOf) -> list[SslError]:
-    """Return a fault for every field that is wrong.
+    """Return a fault for every field that is wrong, up to some fifty.
 
     Args:
         error: What pydantic found.
@@ -45,7 +46,7 @@ def explain(error: ValidationError, tree: dict[str, Any], origin_of: OriginOf) -
         origin_of: Returns the file or option that a path came from.
     """
     faults: dict[FieldPath, SslError] = {}
-    found = error.errors(include_url=False)
+    found = error.errors(include_url=False)[: 2 * _FAULTS]
     for item in found:
         place = locate(item["loc"])
         if item["type"].startswith("union_tag"):
@@ -58,7 +59,7 @@ def explain(error: ValidationError, tree: dict[str, Any], origin_of: OriginOf) -
         culprit = (*place.path[:-1], "name") if value is None else place.path
         where = _where(origin_of(culprit), dotted(place.path))
         faults[place.path] = ConfigError(what, where, hint)
-    return list(faults.values())
+    return list(faults.values())[:_FAULTS]
 
 
 def _has_deeper(item: Any, found: Iterable[Any]) -> bool:

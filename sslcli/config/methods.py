@@ -4,6 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# DINO's head has the most, 65,536; the bound keeps a weight matrix within 64 bits of memory.
+Features = Annotated[int, Field(ge=2, le=2**20)]
+
 
 class MethodSection(BaseModel):
     """Base of every method's section; `min_views` is what `forward` unpacks at least."""
@@ -19,8 +22,8 @@ class SimSiamConfig(MethodSection):
 
     name: Literal["simsiam"]
     projector_layers: Literal[2, 3]
-    dim: Annotated[int, Field(ge=2)]
-    predictor_hidden: Annotated[int, Field(ge=2)]
+    dim: Features
+    predictor_hidden: Features
     stop_gradient: bool = True
     predictor: Literal["trained", "fixed", "none"] = "trained"
     constant_predictor_lr: bool = True
@@ -39,14 +42,14 @@ class LinearProbeConfig(MethodSection):
     """A linear classifier on a frozen encoder in evaluation mode."""
 
     name: Literal["linear-probe"]
-    num_classes: Annotated[int, Field(ge=2)]
+    num_classes: Features
 
 
 class FinetuneConfig(MethodSection):
     """A linear classifier and its encoder, trained together."""
 
     name: Literal["finetune"]
-    num_classes: Annotated[int, Field(ge=2)]
+    num_classes: Features
 
 
 MethodConfig = Annotated[

@@ -50,12 +50,7 @@ class Folder(Source):
 
     def read(self, row: int) -> bytes:
         """Return the bytes of one file."""
-        try:
-            with open(self.describe(row), "rb", buffering=0) as file:
-                return file.read()
-        except OSError as error:
-            what = f"the image cannot be read: {error.strerror}"
-            raise DataError(what, self.describe(row), "check the file and its rights") from error
+        return images.read_file(self.describe(row), "check the file and its rights")
 
     def describe(self, row: int) -> str:
         """Return the path of one file."""
@@ -84,9 +79,16 @@ def only_archives(root: Path) -> list[Path]:
     """Return the `.tar` files of a folder that holds neither sub-folders nor images, sorted."""
     with os.scandir(root) as entries:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
-    if any(entry.is_dir() or entry.name.lower().endswith(images.SUFFIXES) for entry in visible):
+    if any(_is_folder(entry) or entry.name.lower().endswith(images.SUFFIXES) for entry in visible):
         return []
     return sorted(Path(entry.path) for entry in visible if entry.name.lower().endswith(".tar"))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _field_or_missing(path: str | Path, field: Callable[[os.stat_result], int]) -> int:
@@ -140,7 +142,7 @@ def _walk(root: Path) -> Iterator[tuple[str, int, list[bytes], int]]:
         if (status.st_dev, status.st_ino) in seen:
             continue  # a link back to a folder above it
         seen.add((status.st_dev, status.st_ino))
-        inner = {entry.name for entry in visible if entry.is_dir()}
+        inner = {entry.name for entry in visible if _is_folder(entry)}
         waiting += [f"{path}/{name}" if path else name for name in sorted(inner, reverse=True)]
         plain = [entry.name for entry in visible if entry.name not in inner]
         files = sorted(os.fsencode(n) for n in plain if n.lower().endswith(images.SUFFIXES))

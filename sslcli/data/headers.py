@@ -14,6 +14,8 @@ from sslcli.errors import DataError
 
 _BLOCK = 512
 _LONGEST = 2**20  # bytes of an extended header; real ones have a few hundred
+_LONGEST_PATH = 4096  # bytes, as Linux has it; the index gives every name the longest one's room
+_LARGEST = 2**62  # bytes; an offset behind it still fits in 64 bits
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
 _KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"5": "folder", b"1": "link", b"2": "link"}
 
@@ -49,13 +51,16 @@ class Headers:
         position, records = 0, dict[bytes, bytes]()
         while header := self._header(position):
             kind, size = header[156:157], _number(header[124:136])
+            if b"size" in records and kind not in b"xLgK":
+                size = _decimal(records[b"size"])
+            if not 0 <= size < _LARGEST:
+                raise self._damaged(f"gives a size that is none at byte {position}")
             position += _BLOCK
             if kind == b"x":
                 records |= _records(self._extension(position, size))
             elif kind == b"L":
                 records[b"path"] = self._extension(position, size).rstrip(b"\0")
             elif kind not in b"gK":  # global records and long link names say nothing needed here
-                size = int(records.get(b"size", size))
                 yield self._member(header, kind, records, position, size)
                 records = {}
             position += -(-size // _BLOCK) * _BLOCK
@@ -82,6 +87,8 @@ class Headers:
         self, header: bytes, kind: bytes, records: dict[bytes, bytes], offset: int, size: int
     ) -> Member:
         path = records.get(b"path") or _path(header)
+        if len(path) > _LONGEST_PATH:
+            raise self._damaged(f"holds a name of {len(path):,} bytes")
         if offset + size > self.length:
             raise self._damaged(f"is cut short within the member {os.fsdecode(path)}")
         if kind == b"S" or any(key.startswith(b"GNU.sparse") for key in records):
@@ -112,11 +119,16 @@ def _is_sound(header: bytes) -> bool:
 
 
 def _number(field: bytes) -> int:
-    """Read octal text, or the base-256 form that GNU tar has for large numbers."""
+    """Read octal text, or the base-256 form that GNU tar has; -1 when it is neither."""
     if field[0] & 0x80:
         return int.from_bytes(field[1:], "big")
-    digits = field.split(b"\0", 1)[0].strip()
-    return int(digits, 8) if digits.isdigit() else 0
+    digits = field.split(b"\0", 1)[0].strip() or b"0"
+    return -1 if digits.translate(None, b"01234567") else int(digits, 8)
+
+
+def _decimal(digits: bytes) -> int:
+    """Read a PAX number; -1 when it is none, or has more digits than any file's size."""
+    return int(digits) if digits.isdigit() and len(digits) < 20 else -1
 
 
 def _path(header: bytes) -> bytes:
@@ -129,9 +141,9 @@ def _path(header: bytes) -> bytes:
 def _records(content: bytes) -> dict[bytes, bytes]:
     """Parse PAX records, each "LENGTH KEY=VALUE" and a newline, LENGTH counting all of it."""
     records, start = {}, 0
-    while b" " in content[start:]:
-        length = content[start : content.index(b" ", start)]
-        end = start + max(int(length) if length.isdigit() else 0, len(length) + 1)
+    while (space := content.find(b" ", start)) >= 0:
+        length = content[start:space]
+        end = start + max(_decimal(length), len(length) + 1)
         key, _, value = content[start + len(length) + 1 : end - 1].partition(b"=")
         records[key], start = value, end
     return records

@@ -91,7 +91,7 @@ def empty_folders(folders: Names, folder: np.ndarray) -> list[Remark]:
 def number(names: Names) -> tuple[np.ndarray, tuple[str, ...]]:
     """Turn class names into labels, [N] int64, and the sorted names; integers sort by value."""
     unique = set(names)
-    by_value = all(re.fullmatch(r"\d+", name) for name in unique)
+    by_value = all(re.fullmatch(r"\d{1,18}", name) for name in unique)
     class_names = tuple(sorted(unique, key=int if by_value else None))
     label = {name: i for i, name in enumerate(class_names)}
     return np.array([label[name] for name in names], dtype=np.int64), class_names

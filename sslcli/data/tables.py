@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcli.data import labels
+from sslcli.data import images, labels
 from sslcli.data.base import Remark, Sentences, Source, digest
 from sslcli.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _SEPARATORS = ("\t", ",", ";", "|")
+_MAX_BYTES = 2**29  # of text; some kilobytes of gzip may unpack to any size
 _TEXT_COLUMNS = ("sentence", "text")
 
 
@@ -40,11 +41,7 @@ class Table(Source):
 
     def read(self, row: int) -> bytes:
         """Return the bytes of one file."""
-        try:
-            return (self.folder / self.files[row]).read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-            what = f"the image cannot be read: {getattr(error, 'strerror', error)}"
-            raise DataError(what, self.describe(row), f"correct the table {self.name}") from error
+        return images.read_file(self.describe(row), f"correct the table {self.name}")
 
     def describe(self, row: int) -> str:
         """Return the path of one file."""
@@ -52,13 +49,13 @@ class Table(Source):
 
     def stamp(self) -> str:
         """Return a digest of the files' sizes and change times."""
-        found = [path.stat() for path in self._paths() if path.is_file()]
+        found = [path.stat() for path in self._paths() if _is_file(path)]
         return digest(np.array([(s.st_size, s.st_mtime_ns) for s in found], dtype=np.int64))
 
     def remarks(self) -> list[Remark]:
         """Return missing files, files named twice, and empty titles."""
         found = []
-        if missing := [path for path in self._paths() if not path.is_file()]:
+        if missing := [path for path in self._paths() if not _is_file(path)]:
             what = f"{len(missing)} of {len(self)} files of the table are missing"
             hint = f"paths are relative to {self.folder}"
             found.append(Remark("error", what, str(missing[0]), hint))
@@ -96,10 +93,21 @@ def open_table(name: str, path: Path) -> Source:
     raise DataError(what, str(path), hint)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
+
+
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            hint = "split the table"
+            raise DataError(f"the table has more than {_MAX_BYTES:,} bytes", str(path), hint)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         what = f"the file is no text in UTF-8 (byte {error.start})"
         raise DataError(what, str(path), "convert it: iconv -t UTF-8") from error

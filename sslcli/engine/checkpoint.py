@@ -51,7 +51,7 @@ class Checkpoint:
             with safe_open(self.path, framework="pt") as file:
                 names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
                 return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError, MemoryError) as error:
             raise _damaged(self.path, error) from error
 
 
@@ -84,7 +84,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
         raise _damaged(file, error) from error
     return _describe(file, metadata)
 
@@ -102,10 +102,17 @@ def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
             file, Config.model_validate(described["config"]), dict(described["facts"])
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        kind = "config" if isinstance(error, ValidationError) else "description"
-        what = f"the checkpoint's {kind} cannot be read: {str(error).splitlines()[0]}"
+        what = f"the checkpoint's description cannot be read: {_reason(error)}"
         hint = "the file was altered, or written by another version of sslcli"
         raise CheckpointError(what, str(file), hint) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the first thing wrong with a description, in a line."""
+    if not isinstance(error, ValidationError):
+        return f"{type(error).__name__}: {error}"
+    first = error.errors(include_url=False)[0]
+    return f"config.{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -45,7 +45,12 @@ class State:
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Return the tensors of one of the state's files."""
-        return load_file(self.folder / f"{name}.safetensors")
+        file = self.folder / f"{name}.safetensors"
+        try:
+            return load_file(file)
+        except (SafetensorError, OSError, ValueError, MemoryError) as error:
+            hint = f"remove {self.folder} to go on from the state before"
+            raise CheckpointError(f"the state cannot be read: {error}", str(file), hint) from error
 
 
 def save_state(
@@ -177,11 +182,16 @@ def _fault(folder: Path) -> str:
     try:
         described = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
         for name, expected in described["sha256"].items():
+            if Path(name).name != name or not (folder / name).is_file():
+                return f"{name} is not one of its files"
             if sha256(folder / name) != expected:
                 return f"{name} does not match its checksum"
-        if not isinstance(described["step"], int) or not isinstance(described["scalars"], dict):
+        numbers = described["step"], described.get("processes", 1)
+        if not all(isinstance(n, int) for n in numbers) or not isinstance(
+            described["scalars"], dict
+        ):
             return f"{_DESCRIPTION} lacks its fields"
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         return str(error) or type(error).__name__
     return ""
 

@@ -50,13 +50,14 @@ def encoder_names() -> tuple[str, ...]:
 def cifar_depth(name: str) -> int | None:
     """Return the depth 6n + 2 of a CIFAR-family name, or None when it is none.
 
-    The two depths that ImageNet's networks share (50 and 152) are ImageNet's.
+    The deepest is the paper's 1202. Two depths, 50 and 152, are those of ImageNet's networks, and
+    mean these.
     """
     match = re.fullmatch(r"resnet([1-9]\d{0,3})", name)
     if not match or name in RESNETS:
         return None
     depth = int(match[1])
-    return depth if depth >= 8 and depth % 6 == 2 else None
+    return depth if 8 <= depth <= 1202 and depth % 6 == 2 else None
 
 
 def map_sizes(config: EncoderConfig, image_size: int) -> list[int]:

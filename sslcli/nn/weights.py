@@ -41,11 +41,28 @@ def load_encoder_weights(encoder: nn.Module, path: Path | str) -> LoadReport:
     ignored = [name for name in stored if not name.startswith(prefix)]
     classifier = [name for name in found if name not in own and name.startswith(_CLASSIFIERS)]
     weights = {name: tensor for name, tensor in found.items() if name not in classifier}
-    if faults := list(_misfits(own, weights)):
-        what = f"these weights do not fit the encoder: {'; '.join(faults)}"
-        raise CheckpointError(what, str(path), _hint(own, weights))
+    check_weights(encoder, weights, str(path))
     encoder.load_state_dict(weights)
     return LoadReport(tuple(weights), (*ignored, *(prefix + name for name in classifier)))
+
+
+def check_weights(encoder: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+    """Make sure that `encoder.load_state_dict(weights)` will do, and that they are finite.
+
+    The encoder may be on the meta device: what a damaged file asks for may exceed the memory.
+
+    Args:
+        encoder: Whose state dict is compared.
+        weights: By their names in that state dict.
+        where: The file, for the error.
+
+    Raises:
+        CheckpointError: If a name, a shape or a type differs, or a value is not finite.
+    """
+    own = encoder.state_dict()
+    if faults := list(_misfits(own, weights)):
+        what = f"these weights do not fit the encoder: {'; '.join(faults)}"
+        raise CheckpointError(what, where, _hint(own, weights))
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -57,7 +74,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             is_pickle = file.read(2) in (b"PK", b"\x80\x02")  # torch.save's two formats
         if not is_pickle:
             return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
         what = f"this is no readable .safetensors file: {error}"
         raise CheckpointError(what, str(path), "copy or download it again") from error
     raise CheckpointError(
@@ -69,10 +86,10 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _misfits(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
-    shapes, found_shapes = _shapes(own), _shapes(found)
+    shapes = _shapes(own)
     if missing := [name for name in shapes if name not in found]:
         yield f"{len(missing)} of {len(shapes)} missing ({_first(missing)})"
-    if unexpected := [name for name in found_shapes if name not in own]:
+    if unexpected := [name for name in found if name not in own]:
         yield f"{len(unexpected)} unexpected ({_first(unexpected)})"
     shared = [name for name in own if name in found]
     if other := [name for name in shared if own[name].shape != found[name].shape]:

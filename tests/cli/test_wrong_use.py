@@ -84,7 +84,11 @@ def _header(**described):
         ("torn.safetensors", {"sslcli": "{torn"}, "description cannot be read"),
         ("list.safetensors", {"sslcli": "[1]"}, "description cannot be read"),
         ("deep.safetensors", {"sslcli": "[" * 9999}, "description cannot be read"),
-        ("config.safetensors", _header(schema=1, config={}, facts={}), "config cannot be read"),
+        (
+            "config.safetensors",
+            _header(schema=1, config={}, facts={}),
+            "config.method: Field required",
+        ),
         ("new.safetensors", _header(schema=99), "newer sslcli"),
         ("pickle.pt", None, "pickled"),
     ],

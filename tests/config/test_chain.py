@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,16 @@ def test_byte_order_mark_is_no_fault(folder: Path):
     file = folder / "mine.toml"
     file.write_bytes(b"\xef\xbb\xbfseed = 4\r\n")
     assert read_toml(file, "--config") == {"seed": 4}
+
+
+def test_parents_that_could_be_read_for_ever_are_refused(folder: Path, tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "device.toml").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        (tmp_path / "mine.toml").write_text(f'extends = "{name}.toml"\n')
+        assert f"{name}.toml is no file" in fault(tmp_path / "mine.toml").what
+
+
+def test_home_folder_of_nobody_is_refused(folder: Path, tmp_path: Path):
+    (tmp_path / "mine.toml").write_text('extends = "~nobody-here/x.toml"\n')
+    assert "~nobody-here" in fault(tmp_path / "mine.toml").what

@@ -111,3 +111,10 @@ def test_a_table_given_whole_replaces(folder: Path):
 )
 def test_paths_that_lead_nowhere_are_refused(folder: Path, override: str, what: str):
     assert any(found.startswith(what) for found in faults(override))
+
+
+def test_crowds_of_values_are_refused(folder: Path, tmp_path: Path):
+    file = tmp_path / "crowd.toml"
+    file.write_text("".join(f"a{i} = 1\n" for i in range(6_000)))
+    (what,) = faults(file=file)
+    assert what == "there are more than 5,000 values"

@@ -97,3 +97,26 @@ def test_long_values_are_cut(folder: Path):
 def test_nearest_ignores_case():
     assert nearest("CIFAR10", ["cifar10", "digits"]) == ["cifar10"]
     assert nearest("zzz", ["cifar10"]) == []
+
+
+def test_no_more_faults_than_a_person_reads(folder: Path, tmp_path: Path):
+    file = tmp_path / "crowd.toml"
+    file.write_text("".join(f"a{i} = 1\n" for i in range(900)))
+    with pytest.raises(ConfigError) as caught:
+        resolve(TINY, file)
+    assert len(caught.value.faults()) == 50
+
+
+@pytest.mark.parametrize("amount", ["9" * 5_000, "10000000000000"])
+def test_durations_beyond_any_run_are_refused_briefly(folder: Path, amount: str):
+    (fault,) = faults(f"train.duration={amount} epochs")
+    assert "longer than any run" in fault.what
+    assert len(fault.what) < 120
+
+
+@pytest.mark.parametrize(
+    "override", ["encoder.width=1000000", "data.image_size=99999", "method.dim=99999999"]
+)
+def test_sizes_beyond_any_network_are_refused(folder: Path, override: str):
+    (fault,) = faults(override)
+    assert f"{override.split('=')[0]} must be an integer from" in fault.what

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sslcli.data.check import check
+from sslcli.data.headers import _records
 from sslcli.data.sources import open_source
 from sslcli.errors import DataError
 
@@ -144,3 +145,34 @@ def test_size_beyond_the_octal_field_is_understood(tmp_path):
     (tmp_path / "x.tar").write_bytes(header)
     with pytest.raises(DataError, match=r"cut short within the member 0\.png"):
         opened(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("size", ["1e3", "-5", "9" * 30, ""])
+def test_a_pax_size_that_is_none_is_refused(tmp_path, size):
+    member = tarfile.TarInfo("0.png")
+    member.pax_headers = {"size": size}
+    (tmp_path / "x.tar").write_bytes(member.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    with pytest.raises(DataError, match=r"size that is none|cut short"):
+        opened(tmp_path / "x.tar")
+
+
+@pytest.mark.parametrize("field", [b"9", b"-0000000001", b"\xff" * 12])
+def test_a_size_field_that_is_no_number_is_refused(tmp_path, field):
+    header = bytearray(tarfile.TarInfo("0.png").tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = field.ljust(12, b"\0")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "x.tar").write_bytes(header + bytes(1024))
+    with pytest.raises(DataError, match="size that is none"):
+        opened(tmp_path / "x.tar")
+
+
+def test_names_too_long_for_any_system_are_refused(tmp_path, write_tar):
+    path = write_tar(tmp_path / "x.tar", {"n" * 5_000 + ".png": 0})
+    with pytest.raises(DataError, match=r"a name of 5,004 bytes"):
+        opened(path)
+
+
+def test_many_pax_records_are_parsed_in_one_pass():
+    count = 150_000  # a megabyte; copying the rest for each would take minutes
+    assert _records(b"6 a=1\n" * count + b"9 size=7\n") == {b"a": b"1", b"size": b"7"}

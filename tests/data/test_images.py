@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslcli.data.images import MAX_PIXELS, decode, mode
+from sslcli.data.images import MAX_PIXELS, decode, mode, read_file
 from sslcli.errors import DataError
 
 
@@ -140,3 +141,39 @@ def test_decompression_bomb_is_refused_unopened(side):
 
 def test_mode_is_as_stored():
     assert mode(saved(Image.new("L", (2, 2)))) == "L"
+
+
+def test_formats_whose_reader_runs_a_program_are_no_images():
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n%%EOF\n"
+    with pytest.raises(DataError, match="no known image format"):
+        decode(eps, "here.png")
+
+
+def test_every_16_bit_value_is_rounded_to_the_nearest():
+    values = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    decoded = decode(saved(Image.fromarray(values)))
+    assert np.array_equal(decoded[..., 0], np.round(values / 257))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "circle", "giant", "missing", "a\0b"])
+def test_what_is_no_file_or_has_no_end_is_not_read(tmp_path, kind):
+    path = tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind in ("device", "circle"):
+        path.symlink_to("/dev/zero" if kind == "device" else "circle")
+    elif kind == "giant":
+        path.touch()
+        os.truncate(path, 2**36)
+    with pytest.raises(DataError, match=r"cannot be read: .+") as caught:
+        read_file(str(path), "look")
+    assert (caught.value.where, caught.value.hint) == (str(path), "look")
+
+
+def test_running_out_of_memory_is_said(monkeypatch):
+    def exhausted(data):
+        raise MemoryError
+
+    monkeypatch.setattr("sslcli.data.images._opened", exhausted)
+    with pytest.raises(DataError, match="MemoryError"):
+        decode(b"x")

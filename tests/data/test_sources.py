@@ -252,3 +252,28 @@ def test_mnist_files_under_root_are_read(tmp_path):
     assert len(test) == 2
     assert test.load(1).shape == (28, 28, 3)
     assert test.labels.tolist() == [0, 1]
+
+
+def test_a_link_to_itself_is_an_unreadable_image(tmp_path, write_files):
+    root = write_files(tmp_path / "set", {"a.png": 0})
+    (root / "b.png").symlink_to("b.png")
+    source = whole(root)
+    assert len(source) == 2
+    with pytest.raises(DataError, match="cannot be read"):
+        source.load(1)
+
+
+def test_a_table_with_impossible_names_says_so(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text(f"filepath,label\n{'x' * 5_000}.png,1\n/dev/zero,2\n")
+    source = whole(table)
+    assert source.remarks()[0].what == "2 of 2 files of the table are missing"
+    for row in range(2):
+        with pytest.raises(DataError, match="cannot be read"):
+            source.load(row)
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("sslcli.data.tables._MAX_BYTES", 1_000)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(bytes(100_000)))
+    assert "more than 1,000 bytes" in fault(tmp_path / "t.csv.gz").what

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import CheckpointError
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.weights import load_encoder_weights
+from sslcli.nn.weights import check_weights, load_encoder_weights
 
 
 def tiny(**settings):
@@ -124,3 +124,17 @@ def test_a_truncated_file_is_refused(tmp_path):
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     assert "does not exist" in refused(tiny(), tmp_path / "none.safetensors").what
     assert "folder" in refused(tiny(), tmp_path).what
+
+
+def test_unexpected_batch_counters_are_refused(tmp_path):
+    weights = {**tiny().state_dict(), "other.num_batches_tracked": torch.tensor(1)}
+    fault = refused(tiny(), saved(tmp_path / "w.safetensors", weights))
+    assert "1 unexpected (other.num_batches_tracked)" in fault.what
+
+
+def test_weights_are_compared_with_an_encoder_that_takes_no_memory():
+    with torch.device("meta"):
+        large = build_encoder(EncoderConfig(name="resnet152", width=4096), 32)
+    with pytest.raises(CheckpointError, match="of another shape") as caught:
+        check_weights(large, {"conv1.weight": torch.ones(1)}, "here")
+    assert caught.value.where == "here"
