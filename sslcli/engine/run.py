@@ -63,7 +63,6 @@ def create_run(folder: Path, *, overwrite: bool) -> None:
                 shutil.rmtree(left)
             elif left.name != _LOCK:
                 left.unlink()
-        (folder / "state").mkdir()
     except OSError as error:
         raise storage_fault(error, folder) from error
 

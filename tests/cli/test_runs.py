@@ -48,7 +48,9 @@ def test_two_processes_never_share_a_folder(tmp_path, monkeypatch):
     def slow(config):
         folder = found(config)
         if rivals:
-            create_run(rivals.pop(), overwrite=False)
+            rival = rivals.pop()
+            create_run(rival, overwrite=False)
+            (rival / "config.toml").touch()
         return folder
 
     monkeypatch.setattr(train, "_free_folder", slow)

@@ -49,7 +49,6 @@ def rival(tmp_path):
 def test_a_run_belongs_to_one_process_until_that_ends(tmp_path, rival):
     holder, answer = rival(tmp_path / "run")
     assert answer.recv() == "made"
-    (tmp_path / "run" / "config.toml").touch()
     with pytest.raises(UsageError, match=f"process {holder.pid} on .* is training"):
         lock_run(tmp_path / "run", patience=0.2)
     holder.kill()
@@ -67,21 +66,23 @@ def test_overwriting_spares_a_run_that_goes_on(tmp_path, rival):
 
 def test_overwriting_leaves_nothing_of_the_old_run(tmp_path):
     create_run(tmp_path / "run", overwrite=False)
+    (tmp_path / "run" / "state").mkdir()
     for name in ("config.toml", "metrics.jsonl", "state/step-1"):
         (tmp_path / "run" / name).touch()
     create_run(tmp_path / "run", overwrite=True)
-    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == [".lock", "state"]
+    assert [path.name for path in (tmp_path / "run").rglob("*")] == [".lock"]
 
 
 def test_what_a_killed_start_leaves_counts_as_nothing(tmp_path):
     for name in (".lock", ".config.toml.17.tmp"):
         (tmp_path / name).touch()
     create_run(tmp_path, overwrite=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "state"]
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_an_empty_folder_may_become_a_run(tmp_path):
     create_run(tmp_path, overwrite=False)
+    (tmp_path / "config.toml").touch()
     with pytest.raises(UsageError):
         create_run(tmp_path, overwrite=False)
 
