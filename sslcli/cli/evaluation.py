@@ -94,6 +94,7 @@ class Evaluation:
         """Print the numbers, append them to results.jsonl, then hold them to the requirements."""
         from sslcli.config.presets import config_hash
         from sslcli.engine.checkpoint import versions
+        from sslcli.engine.collective import is_main
         from sslcli.engine.run import append_line, timestamp
         from sslcli.evaluate.requirement import enforce
 
@@ -118,7 +119,8 @@ class Evaluation:
                 self.show.talk(f"{name}: {value}")
         line = {"time": timestamp(), "command": self.show.command, **record}
         try:
-            append_line(self.checkpoint.run / "results.jsonl", line)
+            if is_main():
+                append_line(self.checkpoint.run / "results.jsonl", line)
         except ResourceError as fault:  # such as a checkpoint on a read-only disk
             self.show.warn(f"{fault.where}: {fault.what}")
         self.show.result(**record)

@@ -1,5 +1,6 @@
 """`ssl finetune`: train encoder and classifier together, with all or few labels."""
 
+from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -41,6 +42,8 @@ def finetune(
     overwrite: options.Overwrite = False,
     max_time: options.MaxTime = None,
     dry_run: options.DryRun = False,
+    devices: options.Devices = 1,
+    max_restarts: options.MaxRestarts = 3,
     device: options.Device = "auto",
     precision: options.Precision = None,
     require: options.Require = None,
@@ -55,25 +58,30 @@ def finetune(
     ssl finetune runs/simsiam-digits --label-fraction 0.1
     """
     from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, over_seeds, seeded
+    from sslcli.cli.launching import beside, launch, must_launch, taking_part
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, parse_duration
+    from sslcli.cli.train import Place, parse_duration, restarted
     from sslcli.engine.stop import Stop
 
     show = Show("finetune", as_json=json, quiet=quiet)
     stop = Stop(parse_duration(max_time))
+    place = restarted(Place(out or str(beside(ckpt, "finetune")), resume, overwrite))
+    if must_launch(devices) and not dry_run:
+        launch(Path(str(place.out)), place, devices, device, max_restarts, show)
     choice = DataChoice(data, test, data_root, download)
     named = {"evaluation.finetune.label_fraction": label_fraction}
-    evaluation = open_evaluation(
-        ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
-        require=require or [], metrics=seeded(METRICS, seeds), named=named,
-    )  # fmt: skip
-    from sslcli.cli.estimate import show_estimate
-    from sslcli.cli.supervised import Supervised
+    with taking_part(device) as where:
+        evaluation = open_evaluation(
+            ckpt, choice, show, set_=set_ or [], seed=seed, device=str(where), precision=precision,
+            require=require or [], metrics=seeded(METRICS, seeds), named=named,
+        )  # fmt: skip
+        from sslcli.cli.estimate import show_estimate
+        from sslcli.cli.supervised import Supervised
 
-    place = Place(out or str(evaluation.checkpoint.run / "finetune"), resume, overwrite)
-    run = Supervised(evaluation, "finetune", place, stop, series=bool(seeds))
-    if dry_run:
-        show_estimate(run.training(*run.recipe(evaluation.config.seed)), show)
-        return
-    metrics, more = over_seeds(seeds, evaluation.config.seed, run)
-    evaluation.publish(metrics, **more)
+        run = Supervised(evaluation, "finetune", place, stop, series=bool(seeds))
+        if dry_run:
+            recipe = run.recipe(evaluation.config.seed)
+            show_estimate(run.training(*recipe), show, processes=devices)
+            return
+        metrics, more = over_seeds(seeds, evaluation.config.seed, run)
+        evaluation.publish(metrics, **more)

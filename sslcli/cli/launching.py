@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from sslcli.cli.show import Show
 from sslcli.cli.train import Place
@@ -30,27 +30,26 @@ def must_launch(devices: int) -> bool:
     return devices > 1 and here.launcher == "none"
 
 
-def check_batch(processes: int, batch: int, accumulate: int) -> None:
-    """Raise UsageError unless a batch divides among the processes and their parts."""
-    if batch % (accumulate * processes):
-        parts = f", {accumulate} parts each" if accumulate > 1 else ""
-        what = f"a batch of {batch} does not divide among {processes} processes{parts}"
+def check_batch(train: TrainConfig, devices: int) -> None:
+    """Raise UsageError unless a batch divides among the processes and their parts.
+
+    Args:
+        train: The batch.
+        devices: Processes to start, unless another launcher has started some.
+    """
+    processes = max(devices, world().size)
+    if train.batch_size % (train.accumulate * processes):
+        parts = f", {train.accumulate} parts each" if train.accumulate > 1 else ""
+        what = f"a batch of {train.batch_size} does not divide among {processes} processes{parts}"
         raise UsageError(what, "train.batch_size", "choose a multiple")
 
 
 def launch(
-    train: TrainConfig,
-    run: "Path",
-    place: Place,
-    devices: int,
-    device: str,
-    restarts: int,
-    show: Show,
-) -> None:
+    run: "Path", place: Place, devices: int, device: str, restarts: int, show: Show
+) -> NoReturn:
     """Run this command line again in several processes, and exit as they do.
 
     Args:
-        train: The batch, which must divide among the processes.
         run: The run directory.
         place: Whether the command line names it.
         devices: Number of processes.
@@ -58,7 +57,6 @@ def launch(
         restarts: How often to start again after a process was killed.
         show: The command's streams.
     """
-    check_batch(devices, train.batch_size, train.accumulate)
     from sslcli import assemble
     from sslcli.engine.launch import Launcher, check_devices
     from sslcli.engine.run import CONFIG
@@ -75,15 +73,21 @@ def launch(
 
 
 @contextmanager
-def taking_part(device: str, train: TrainConfig) -> "Iterator[torch.device]":
+def taking_part(device: str) -> "Iterator[torch.device]":
     """Train together with the processes of this launcher within the context; give the device."""
-    here = world()
-    check_batch(here.size, train.batch_size, train.accumulate)
     from sslcli import assemble
     from sslcli.engine.launch import check_devices, joined, local_device
 
-    where = assemble.pick_device(device)
+    here, where = world(), assemble.pick_device(device)
     check_devices(here.local_size, where)
     where = local_device(where, here)
     with joined(here, where):
         yield where
+
+
+def beside(ckpt: str, name: str) -> "Path":
+    """Return the folder of this name beside a checkpoint, or in a run directory."""
+    from pathlib import Path
+
+    path = Path(ckpt)
+    return (path if path.is_dir() else path.parent) / name

@@ -1,5 +1,6 @@
 """`ssl linear-eval`: a linear classifier on a frozen encoder."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from typer import Option
@@ -41,6 +42,8 @@ def linear_eval(
     resume: options.Resume = False,
     max_time: options.MaxTime = None,
     dry_run: options.DryRun = False,
+    devices: options.Devices = 1,
+    max_restarts: options.MaxRestarts = 3,
     device: options.Device = "auto",
     precision: options.Precision = None,
     require: options.Require = None,
@@ -50,42 +53,48 @@ def linear_eval(
     """Train a linear classifier on the frozen encoder and test it.
 
     With features, L-BFGS chooses its penalty on a tenth of the training images; the test images
-    are looked at once. --resume and --max-time are for --protocol paper.
+    are looked at once. --resume, --max-time and --devices are for --protocol paper.
 
     ssl linear-eval runs/simsiam-digits --seeds 0-2
     """
     from sslcli.cli import evaluation as evaluating
+    from sslcli.cli.launching import beside, launch, must_launch, taking_part
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, parse_duration
+    from sslcli.cli.train import Place, parse_duration, restarted
     from sslcli.engine.stop import Stop
     from sslcli.errors import UsageError
 
     show = Show("linear-eval", as_json=json, quiet=quiet)
     stop = Stop(parse_duration(max_time))
-    if protocol == "features" and (resume or max_time):
-        where = "--resume" if resume else "--max-time"
-        raise UsageError("this is for --protocol paper", where, "add it, or leave this out")
+    training_only = {"--resume": resume, "--max-time": max_time, "--devices": devices > 1}
+    if protocol == "features" and (given := [name for name, on in training_only.items() if on]):
+        hint = "add it, or leave this out"
+        raise UsageError("this is for --protocol paper", ", ".join(given), hint)
+    place = restarted(Place(str(beside(ckpt, "linear-probe")), resume, overwrite=not resume))
+    if must_launch(devices) and not dry_run:
+        launch(Path(str(place.out)), place, devices, device, max_restarts, show)
     choice = evaluating.DataChoice(data, test, data_root, download)
     known = evaluating.seeded((*evaluating.METRICS, *EXTRA[protocol]), seeds)
-    evaluation = evaluating.open_evaluation(
-        ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
-        require=require or [], metrics=(*known, *(("top1_untrained",) if baseline else ())),
-    )  # fmt: skip
-    from sslcli.cli.estimate import show_estimate
-    from sslcli.cli.measure import FeatureProbe
-    from sslcli.cli.supervised import Supervised
+    with taking_part(device) as where:
+        evaluation = evaluating.open_evaluation(
+            ckpt, choice, show, set_=set_ or [], seed=seed, device=str(where), precision=precision,
+            require=require or [], metrics=(*known, *(("top1_untrained",) if baseline else ())),
+        )  # fmt: skip
+        from sslcli.cli.estimate import show_estimate
+        from sslcli.cli.measure import FeatureProbe
+        from sslcli.cli.supervised import Supervised
 
-    place = Place(str(evaluation.checkpoint.run / "linear-probe"), resume, overwrite=not resume)
-    paper = Supervised(evaluation, "linear-probe", place, stop, series=bool(seeds))
-    if dry_run and protocol == "paper":
-        show_estimate(paper.training(*paper.recipe(evaluation.config.seed)), show)
-        return
-    if dry_run:
-        evaluation.plan()
-        return
-    run = paper if protocol == "paper" else FeatureProbe(evaluation, solver)
-    metrics, more = evaluating.over_seeds(seeds, evaluation.config.seed, run)
-    if baseline:
-        fresh = FeatureProbe(evaluating.untrained(evaluation), solver)(evaluation.config.seed)
-        metrics["top1_untrained"] = fresh["top1"]
-    evaluation.publish(metrics, **more)
+        paper = Supervised(evaluation, "linear-probe", place, stop, series=bool(seeds))
+        if dry_run and protocol == "paper":
+            recipe = paper.recipe(evaluation.config.seed)
+            show_estimate(paper.training(*recipe), show, processes=devices)
+            return
+        if dry_run:
+            evaluation.plan()
+            return
+        run = paper if protocol == "paper" else FeatureProbe(evaluation, solver)
+        metrics, more = evaluating.over_seeds(seeds, evaluation.config.seed, run)
+        if baseline:
+            fresh = FeatureProbe(evaluating.untrained(evaluation), solver)(evaluation.config.seed)
+            metrics["top1_untrained"] = fresh["top1"]
+        evaluation.publish(metrics, **more)

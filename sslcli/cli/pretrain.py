@@ -117,7 +117,7 @@ def pretrain(
     from functools import partial
 
     from sslcli.cli.choose import choose_preset
-    from sslcli.cli.launching import launch, must_launch, taking_part
+    from sslcli.cli.launching import check_batch, launch, must_launch, taking_part
     from sslcli.cli.show import Show
     from sslcli.cli.train import Place, parse_duration, pretrain_run, restarted
     from sslcli.config.presets import resolve, revise
@@ -147,9 +147,10 @@ def pretrain(
     if chosen.method.name in SUPERVISED:
         hint = "use `ssl finetune` or `ssl linear-eval --protocol paper`, with --resume to go on"
         raise UsageError(f"a {chosen.method.name} run needs its checkpoint", "method.name", hint)
+    check_batch(chosen.train, devices)
     if is_launcher:
-        launch(chosen.train, place.check(chosen), place, devices, device, max_restarts, show)
-    with taking_part(device, chosen.train) as where:
+        launch(place.check(chosen), place, devices, device, max_restarts, show)
+    with taking_part(device) as where:
         estimate = None
         if dry_run:
             from sslcli.cli.estimate import show_estimate

@@ -15,6 +15,7 @@ from sslcli.cli.watch import Bar
 from sslcli.config.schema import Config, ProtocolConfig
 from sslcli.data.sources import Source
 from sslcli.data.splits import Subset
+from sslcli.engine.collective import from_main, is_main, world_size
 from sslcli.engine.loop import Training
 from sslcli.engine.state import has_state
 from sslcli.engine.stop import Stop
@@ -47,12 +48,12 @@ class Supervised:
         """Train, then return the accuracy on the test part."""
         place, checkpoint = self._place(seed), self.evaluation.checkpoint.path.resolve()
         config, source = self.recipe(seed)
-        if place.check(config).resolve() in checkpoint.parents:
+        if is_main() and place.check(config).resolve() in checkpoint.parents:
             hint = "choose another --out"
             raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
         training = self.training(config, source)
         show, splits = self.evaluation.show, self.evaluation.splits
-        run = place.make(config)
+        run = Path(from_main(str(place.make(config)) if is_main() else ""))
         train_run(training, splits, run, place, self.stop, show)
         return self._test(training, run)
 
@@ -61,7 +62,8 @@ class Supervised:
         place = self.place
         if seed != self.evaluation.config.seed:
             place = replace(place, out=f"{place.out}-seed{seed}")
-        if place.resume and self.series and not has_state(Path(str(place.out))):
+        has_begun = from_main(has_state(Path(str(place.out))))
+        if place.resume and self.series and not has_begun:
             return replace(place, resume=False, overwrite=True)
         return place
 
@@ -134,7 +136,7 @@ def supervised_config(config: Config, kind: Kind, source: Source, seed: int) -> 
     }
     plain["train"] |= {
         "duration": recipe["duration"],
-        "batch_size": min(recipe["batch_size"], len(source)),
+        "batch_size": min(recipe["batch_size"], len(source) // world_size() * world_size()),
         "accumulate": 1,
     }
     plain["evaluation"]["online_every"] = None
