@@ -97,6 +97,16 @@ def test_two_processes_say_everything_once(unbroken):
     assert {"rank-0.safetensors", "rank-1.safetensors"} <= names
 
 
+def test_a_fine_tuning_of_two_is_measured_once(unbroken):
+    run, _ = unbroken
+    short = ["--set", "evaluation.finetune.duration='1 epochs'"]
+    done = ssl("finetune", str(run), *short, *TWO, "--json", "--out", "tuned")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metrics"]["n"] == 355
+    assert len((run / "results.jsonl").read_text().splitlines()) == 1
+    assert len(list(Path("tuned").glob("state/*/rank-1.safetensors"))) > 0
+
+
 def test_a_killed_process_starts_again_from_the_last_state(unbroken, start):
     process = start(*TRAIN, *SAVE_OFTEN, *epochs(4), *TWO, "--out", "run")
     wait_for_state("run", process)
