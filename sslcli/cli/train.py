@@ -159,6 +159,7 @@ def train_run(
     from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.engine.collective import from_main, is_main
     from sslcli.engine.log import Log, open_board
+    from sslcli.engine.rollback import train_with_rollbacks
     from sslcli.engine.run import truncate_metrics
     from sslcli.engine.state import has_state
 
@@ -178,7 +179,7 @@ def train_run(
     watcher = RunWatcher(show, training.total_steps, training.step, training.steps_per_epoch)
     with stop, watcher:
         log = Log(run / "metrics.jsonl", watcher, open_board(run) if is_main() else None)
-        return trainer.train(training, run, assemble.data_facts(splits), log, stop, probe)
+        return train_with_rollbacks(training, run, assemble.data_facts(splits), log, stop, probe)
 
 
 def _resume_line(run: Path, place: Place) -> str:

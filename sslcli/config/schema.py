@@ -165,6 +165,9 @@ class TrainConfig(Section):
     explosion: Positive = Field(
         default=10.0, description="Stop above the first loss by this many times max(1, |it|)."
     )
+    rollbacks: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Returns to a state before, with other noise, of an unhealthy run."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "TrainConfig":

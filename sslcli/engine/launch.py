@@ -65,6 +65,8 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
         _die_with_parent()
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, core_count() // world.local_size))
     store, *_ = next(rendezvous("env://", world.rank, world.size, timeout=_PATIENCE))
     _store[:] = [PrefixStore("sslcli", store)]
     distributed.init_process_group(
@@ -171,7 +173,6 @@ class Launcher:
         """Return the exit code, and what happened if it is worth another try."""
         with tempfile.NamedTemporaryFile(prefix="sslcli-exit-") as file:
             os.environ[EXIT_FILE] = file.name
-            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, core_count() // self._processes)))
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
             try:
                 elastic_launch(self._config(), sys.executable)("-m", "sslcli", *words)

@@ -12,7 +12,7 @@ from torch import Tensor
 from sslcli.engine.collective import from_all, is_main, mean
 from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
-from sslcli.engine.run import append_line
+from sslcli.engine.run import append_line, truncate_metrics
 from sslcli.methods.base import Method
 
 Probe = Callable[[Method], dict[str, float]]
@@ -53,6 +53,10 @@ class Log:
         file: metrics.jsonl, to which rows are appended.
         watcher: Who is told.
         board: A TensorBoard writer, or None.
+
+    Attributes:
+        last: The newest value of every metric.
+        extra: Goes into every row from now on.
     """
 
     def __init__(self, file: Path, watcher: Watcher, board: Any = None) -> None:
@@ -65,6 +69,15 @@ class Log:
         self._guards: Guards | None = None
         self._named: dict[int, str] = {}
         self.last: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {}
+
+    def start_again(self, step: int, note: str) -> None:
+        """Forget what came after a step that the run has gone back to, and say why."""
+        self._sum, self._count, self._row, self._guards = None, 0, None, None
+        self.last = {}
+        if is_main():
+            truncate_metrics(self._file, step)
+        self._watcher.note(f"warning: {note}")
 
     def add(self, training: Training, result: StepResult) -> None:
         """Take one step's loss without waiting for the device."""
@@ -115,7 +128,7 @@ class Log:
         finite = values.pop("weights_finite") == 1
         loss = values.pop("loss")
         written = {"step": row.plain.pop("step"), "epoch": row.plain.pop("epoch"), "loss": loss}
-        self.write(written | row.plain | values)
+        self.write(written | row.plain | values | self.extra)
         self._guards.check(self.last | {"weights_finite": finite}, row.chance)
 
     def write(self, values: Mapping[str, Any]) -> None:

@@ -116,7 +116,7 @@ def save_state(
             shutil.rmtree(partial, ignore_errors=True)
     if is_main():
         point_checkpoint(run, folder)
-        for old in sorted(_folders(run))[:-keep]:
+        for old in saved_states(run)[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -156,7 +156,7 @@ def newest_state(run: Path) -> tuple[State, list[str]]:
         CheckpointError: If no state is whole.
     """
     complaints: list[str] = []
-    for folder in sorted(_folders(run), reverse=True):
+    for folder in reversed(saved_states(run)):
         fault = _fault(folder)
         if not fault:
             described = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
@@ -170,11 +170,12 @@ def newest_state(run: Path) -> tuple[State, list[str]]:
 
 def has_state(run: Path) -> bool:
     """Return whether the run has saved anything to resume from."""
-    return any(_folders(run))
+    return bool(saved_states(run))
 
 
-def _folders(run: Path) -> list[Path]:
-    return list((run / "state").glob("step-*"))
+def saved_states(run: Path) -> list[Path]:
+    """Return the folders of a run's states, the oldest first."""
+    return sorted((run / "state").glob("step-*"))
 
 
 def _fault(folder: Path) -> str:
