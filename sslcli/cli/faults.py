@@ -3,7 +3,6 @@
 import errno
 import re
 import traceback
-from collections.abc import Callable
 from difflib import get_close_matches
 
 import typer
@@ -20,8 +19,8 @@ from sslcli.errors import (
     UsageError,
 )
 
-_AGREED = (StoppedError, UnhealthyError)  # all processes raise these together
-_OF_ALL = (UsageError, ConfigError, CheckpointError)  # and these, before they have met
+# What all processes raise together, so that the first one tells it.
+_SHARED = (StoppedError, UnhealthyError, UsageError, ConfigError, CheckpointError)
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -65,23 +64,15 @@ def tell(fault: SslError, *, as_json: bool) -> int:
         return fault.exit_code
     from sslcli.engine.launch import claim_fault, fault_told, leave, report_exit
 
-    is_first, code = _is_first(fault, here, claim_fault)
+    is_shared = here.rank > 0 and isinstance(fault, _SHARED)
+    patience = 10.0 if is_shared else 5.0 if isinstance(fault, PeerError) else 0.0
+    is_first, code = claim_fault(fault.exit_code, patience)
     if is_first:
-        by = "" if isinstance(fault, _AGREED) else f"process {here.rank} of {here.size}"
+        by = "" if isinstance(fault, _SHARED) else f"process {here.rank} of {here.size}"
         show_error(fault, as_json=as_json, by=by)
         report_exit(code)
         fault_told()
     leave(code)
-
-
-def _is_first(
-    fault: SslError, here: World, claim: Callable[[int, float], tuple[bool, int]]
-) -> tuple[bool, int]:
-    if here.rank and isinstance(fault, _AGREED):
-        return False, claim(fault.exit_code, 10.0)[1]
-    patience = 5.0 if isinstance(fault, PeerError) else 0.0
-    is_first, code = claim(fault.exit_code, patience)
-    return is_first and not (here.rank and isinstance(fault, _OF_ALL)), code
 
 
 def _world() -> World:

@@ -93,14 +93,16 @@ def claim_fault(code: int, patience: float = 0.0) -> tuple[bool, int]:
     """Return whether this is the first fault of the training, and the first one's exit code.
 
     The process with the first fault tells it and calls `fault_told`; until then the others wait
-    here, for the launcher ends all processes as soon as one has left.
+    here, for the launcher ends all processes as soon as one has left. Before processes have joined
+    they cannot ask each other, and the first process speaks for all.
 
     Args:
         code: Exit code of this process's fault.
-        patience: Seconds to leave to others, for a fault that only follows from theirs.
+        patience: Seconds to leave to others: to a fault that this one only follows from, or to the
+            first process when all meet the same.
     """
     if not _store:
-        return True, code
+        return not patience, code
     own, store = f"{collective.rank()} {code}", _store[0]
     try:
         deadline = time.monotonic() + patience

@@ -213,6 +213,14 @@ def test_wrong_use_is_told_once_before_anything_starts(words, code, text):
     assert not Path("run").exists()
 
 
+def test_a_fault_that_all_meet_is_told_once():
+    done = ssl(*TRAIN, "--set", "train.batch_size=2000", *TWO, "--out", "run")
+    assert done.returncode == 2
+    assert done.stderr.count("error:") == 1
+    assert "too few for one batch of 2000" in done.stderr
+    assert "process" not in done.stderr.partition("error:")[2]
+
+
 def test_torchrun_is_recognised():
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     words = [*torchrun, "-m", "sslcli", *TRAIN, *epochs(1), "--out", "run"]
