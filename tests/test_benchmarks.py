@@ -17,7 +17,10 @@ TINY = {
     "step": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
 }
 SLOW = {"linear", "startup", "views"}  # their smallest case takes longer than a quick test may
-ALONE = {"memory"}  # reads the memory of its whole process
+ALONE = {  # these measure whole processes
+    "memory": "--images=512 --epochs=1",
+    "processes": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
+}
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def check(printed):
 
 
 def test_each_benchmark_is_listed_here():
-    assert {file.stem for file in FOLDER.glob("*.py")} == TINY.keys() | SLOW | ALONE
+    assert {file.stem for file in FOLDER.glob("*.py")} == TINY.keys() | SLOW | ALONE.keys()
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
@@ -67,8 +70,9 @@ def test_a_tiny_run_without_json_prints_a_table(run):
     assert len(header.split()) == len(row.split()) - 1  # "torch topk" is two words
 
 
-def test_the_memory_of_a_training_is_measured_in_a_process_of_its_own():
-    command = [sys.executable, str(FOLDER / "memory.py"), "--images=512", "--epochs=1", "--json"]
+@pytest.mark.parametrize("name", sorted(ALONE))
+def test_whole_processes_are_measured_in_processes_of_their_own(name):
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *ALONE[name].split(), "--json"]
     check(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
