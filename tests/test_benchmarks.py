@@ -16,7 +16,8 @@ TINY = {
     "precision": "--encoder resnet8 --batch 2 --size 8 --rounds 1",
     "step": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
 }
-SLOW = {"linear", "startup", "views"}  # their smallest case takes longer than a quick test may
+# Their smallest case takes longer than a quick test may.
+SLOW = {"linear", "ood", "startup", "views"}
 ALONE = {  # these measure whole processes
     "memory": "--images=512 --epochs=1",
     "processes": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",

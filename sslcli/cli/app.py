@@ -11,6 +11,7 @@ import typer
 from sslcli import __version__
 from sslcli.cli import (
     bench,
+    calibrate,
     data,
     doctor,
     embed,
@@ -19,6 +20,7 @@ from sslcli.cli import (
     knn_eval,
     linear_eval,
     methods,
+    ood_detect,
     presets,
     pretrain,
 )
@@ -29,6 +31,8 @@ app.command("pretrain")(pretrain.pretrain)
 app.command("finetune")(finetune.finetune)
 app.command("linear-eval")(linear_eval.linear_eval)
 app.command("knn-eval")(knn_eval.knn_eval)
+app.command("calibrate")(calibrate.calibrate)
+app.command("ood-detect")(ood_detect.ood_detect)
 app.command("embed")(embed.embed)
 app.command("export")(export.export)
 app.add_typer(presets.app, name="presets")

@@ -1,0 +1,199 @@
+"""Detect outside images: open data and network, fit scores, measure each outside set, publish."""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sslcli import assemble
+from sslcli.cli.evaluation import DataChoice, Evaluation
+from sslcli.cli.outside import open_outside
+from sslcli.cli.show import Show
+from sslcli.cli.watch import Bar
+from sslcli.config.presets import config_hash, revise
+from sslcli.data.far import PSEUDO_OUTLIERS, FarSource
+from sslcli.data.sources import Source
+from sslcli.data.splits import Subset
+from sslcli.engine.checkpoint import load_checkpoint
+from sslcli.engine.precision import resolve_precision
+from sslcli.errors import DataError
+from sslcli.evaluate.classifier import class_names, linear_classifier
+from sslcli.evaluate.ood.bootstrap import Bootstrap
+from sslcli.evaluate.ood.detect import fit_scores, measure, validation_rows
+from sslcli.evaluate.ood.metrics import METRICS
+from sslcli.evaluate.ood.scores import SCORES, Score, named_score
+from sslcli.evaluate.ood.seen import Known, Seen
+from sslcli.evaluate.requirement import Requirement
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; see `ssl ood-detect --help`."""
+
+    ckpt: str
+    choice: DataChoice
+    ood: Sequence[str]
+    scores: Sequence[str]
+    tune: bool
+    set_: Sequence[str]
+    seed: int | None
+    device: str
+    precision: str | None
+    require: Sequence[str]
+    dry_run: bool
+
+
+def detect(request: Request, show: Show) -> None:
+    """Run the whole command."""
+    from sslcli.cli.detection_report import Report
+
+    scores = [named_score(name) for name in dict.fromkeys(request.scores)] or list(SCORES)
+    evaluation = _open(request, show)
+    outside = open_outside(evaluation, request.ood)
+    required = _requirements(request.require, scores, list(outside))
+    if request.dry_run:
+        _plan(evaluation, outside, scores)
+        return
+    network = Network(evaluation)
+    known, pseudo = network.known(tune=request.tune)
+    fitted, left_out = fit_scores(scores, known, pseudo, named=bool(request.scores))
+    for why in dict.fromkeys(left_out.values()):
+        names = ", ".join(name for name, reason in left_out.items() if reason == why)
+        show.talk(f"left out: {names}: {why}")
+    inside = network.see(evaluation.splits.test)
+    if network.classifier and inside.labels is not None and not network.knows_classes:
+        show.warn("the classifier was trained on other classes than the inside data has")
+    own = {each.score.name: each.run(inside) for each in fitted}
+    report = Report(evaluation, known, fitted, left_out, required, network.accuracy(inside))
+    for name, source in outside.items():
+        seen = network.see(source)
+        values = {each.score.name: (own[each.score.name], each.run(seen)) for each in fitted}
+        bootstrap = Bootstrap(len(inside.features), len(seen.features), evaluation.config.seed)
+        report.add(name, values, measure(values, name, bootstrap))
+    report.publish()
+
+
+def _open(request: Request, show: Show) -> Evaluation:
+    """Open checkpoint and inside data, which need no labels."""
+    checkpoint = load_checkpoint(request.ckpt)
+    given = {"seed": request.seed, "train.precision": request.precision}
+    fields = request.choice.named() | {k: v for k, v in given.items() if v is not None}
+    if request.choice.data and not request.choice.test:
+        fields["data.test"] = None
+    config = revise(checkpoint.config, fields, request.set_)
+    device = assemble.pick_device(request.device)
+    precision, _ = resolve_precision(config.train.precision, device)
+    encoder = assemble.load_encoder(checkpoint, device)
+    splits = assemble.open_data(config, lambda what: Bar(show, what))
+    if not len(splits.test):
+        raise DataError("there is no held-out image", splits.train.name, "give some with --test")
+    counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
+    show.talk(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
+    show.talk(f"inside: {splits.train.name}, {counts}; {splits.note}")
+    show.talk(f"device {device}, precision {precision}, seed {config.seed}")
+    started = time.perf_counter()
+    return Evaluation(checkpoint, config, splits, encoder, device, precision, show, (), started)
+
+
+def _requirements(
+    texts: Sequence[str], scores: Sequence[Score], outside: Sequence[str]
+) -> list[Requirement]:
+    """Read the gates, once it is known which metrics there can be."""
+    pairs = [f"{metric}/{score.name}" for metric in METRICS for score in scores]
+    names = [*pairs, *(f"{pair}/{name}" for pair in pairs for name in outside), "top1"]
+    return [Requirement.parse(text, names) for text in texts]
+
+
+def _plan(evaluation: Evaluation, outside: dict[str, Source], scores: Sequence[Score]) -> None:
+    splits = evaluation.splits
+    images = {"train": len(splits.train), "test": len(splits.test)}
+    images |= {name: len(source) for name, source in outside.items()}
+    evaluation.show.table("", ("part", "images to encode"), list(images.items()))
+    evaluation.show.result(
+        dry_run=True,
+        images=images,
+        scores=[score.name for score in scores],
+        config_hash=config_hash(evaluation.config),
+    )
+
+
+class Network:
+    """A checkpoint's encoder and, where it has one, its linear classifier.
+
+    Args:
+        evaluation: Checkpoint, data and encoder.
+    """
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation = evaluation
+        self.classifier = linear_classifier(evaluation.checkpoint)
+
+    @cached_property
+    def whole(self) -> nn.Module:
+        """Images to logits, or to features without a classifier, on the evaluation's device."""
+        encoder = self.evaluation.encoder
+        if self.classifier is None:
+            return encoder
+        return nn.Sequential(encoder, copy.deepcopy(self.classifier).to(self.evaluation.device))
+
+    def see(self, source: Source) -> Seen:
+        """Return what the network makes of a data set, from the cache when it has it."""
+        return self._see(source)[0]
+
+    def _see(self, source: Source) -> tuple[Seen, np.ndarray]:
+        found = self.evaluation.bare_features(source)
+        labels = None if source.labels is None else assemble.labels_of(source, found)
+        bare = Seen(found.features, None, labels, lambda module: self._run(module, source))
+        seen = bare.with_features(found.features, self.classifier) if self.classifier else bare
+        return seen, found.rows.numpy()
+
+    def known(self, *, tune: bool) -> tuple[Known, Seen | None]:
+        """Return what scores are fitted on, and the pseudo-outliers when they are to be tuned."""
+        config, train = self.evaluation.config, self.evaluation.splits.train
+        seen, rows = self._see(train)
+        held = validation_rows(len(train), config.seed)
+        kept = np.setdiff1d(np.arange(len(train)), held)
+        rest, part = (Subset(train, each, f"{len(each)} of {train.name}") for each in (kept, held))
+        is_held = torch.from_numpy(np.isin(rows, held))
+        if bool(is_held.all()) or not bool(is_held.any()):
+            hint = "scores are fitted on nine tenths and tuned on the rest; give more with --data"
+            raise DataError("there are too few training images", train.name, hint)
+        known = Known(
+            train=seen.pick(~is_held, lambda module: self._run(module, rest)),
+            validation=seen.pick(is_held, lambda module: self._run(module, part)),
+            network=self.whole,
+            classifier=self.classifier,
+            std=config.data.std,
+        )
+        if not tune:
+            return known, None
+        return known, self.see(FarSource(PSEUDO_OUTLIERS, part, config.data, config.seed))
+
+    def _run(self, module: nn.Module, source: Source) -> Tensor:
+        evaluation = self.evaluation
+        found = assemble.features_of(
+            module,
+            source,
+            evaluation.config,
+            evaluation.device,
+            evaluation.precision,
+            cache=evaluation.checkpoint.run / "features",
+            bar=lambda what: Bar(evaluation.show, what),
+        )
+        return found.features
+
+    @property
+    def knows_classes(self) -> bool:
+        """Whether the classifier was trained on the classes of the inside data."""
+        return class_names(self.evaluation.checkpoint) == self.evaluation.splits.test.class_names
+
+    def accuracy(self, seen: Seen) -> float | None:
+        """Return the classifier's top-1 on labelled images of its classes, else None."""
+        if seen.logits is None or seen.labels is None or not self.knows_classes:
+            return None
+        return float((seen.logits.argmax(dim=1) == seen.labels).double().mean())

@@ -1,0 +1,78 @@
+"""`ssl ood-detect`: tell the data of an encoder from other data."""
+
+from typing import Annotated
+
+from typer import Option
+
+from sslcli.cli import options
+
+
+def ood_detect(
+    ckpt: options.Checkpoint,
+    data: options.Data = None,
+    test: options.Test = None,
+    ood: Annotated[
+        list[str] | None,
+        Option(
+            "--ood",
+            metavar="D",
+            help="Outside data: any --data, or uniform-noise, gaussian-noise, constant, "
+            "blurred-noise, interpolation, permuted-pixels. Repeatable.",
+            show_default="those six",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        Option(
+            "--score",
+            metavar="NAME",
+            help="msp, maxlogit, energy, entropy, odin, mahalanobis, relative-mahalanobis, knn, "
+            "vim, react, ash, gen. Repeatable.",
+            show_default="all that apply",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    tune: Annotated[
+        bool,
+        Option(
+            "--tune/--no-tune",
+            help="Choose settings on held-out training images and their jigsaws, or keep the "
+            "published ones.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = True,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    dry_run: options.DryRun = False,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    require: options.Require = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score how far images are from the training data, and measure how well that parts two sets.
+
+    Every score rises towards the inside, the test part of --data. Scores are fitted on training
+    images and never on test images. Metrics are named METRIC/SCORE/SET, and METRIC/SCORE is their
+    mean over sets; METRIC is auroc, aupr_in, aupr_out, fpr95_in or fpr95_out.
+
+    ssl ood-detect runs/simsiam-digits/finetune --ood photos/ --require 'auroc/knn/photos>=0.9'
+    """
+    from sslcli.cli.evaluation import DataChoice
+    from sslcli.cli.show import Show
+    from sslcli.evaluate.requirement import Requirement
+
+    show = Show("ood-detect", as_json=json, quiet=quiet)
+    for text in require or []:
+        Requirement.parse(text)
+    from sslcli.cli.detection import Request, detect
+
+    choice = DataChoice(data, test, data_root, download)
+    request = Request(
+        ckpt, choice, ood or [], score or [], tune=tune, set_=set_ or [], seed=seed, device=device,
+        precision=precision, require=require or [], dry_run=dry_run,
+    )  # fmt: skip
+    detect(request, show)

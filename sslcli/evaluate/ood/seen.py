@@ -1,0 +1,58 @@
+"""What scores are given: how the network sees a set of images, and what they may be fitted on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One set of images as the network sees them, in evaluation mode.
+
+    Attributes:
+        features: Penultimate features, [N, D] float32.
+        logits: What the classifier makes of them, [N, C] float32; None without a classifier.
+        labels: Class of each image, [N] int64; None without labels.
+        run: Runs a module that takes normalised images [B, 3, S, S] over the same images, and
+            returns its rows [N, ...]; for scores that change the input.
+    """
+
+    features: Float[Tensor, "n dim"]
+    logits: Float[Tensor, "n classes"] | None
+    labels: Int[Tensor, " n"] | None
+    run: Callable[[nn.Module], Tensor]
+
+    def with_features(self, features: Float[Tensor, "n dim"], classifier: nn.Linear) -> "Seen":
+        """Return the set with other features, and the logits that the classifier makes of them."""
+        logits = functional.linear(features, classifier.weight, classifier.bias)
+        return replace(self, features=features, logits=logits)
+
+    def pick(self, chosen: Bool[Tensor, " n"], run: Callable[[nn.Module], Tensor]) -> "Seen":
+        """Return the chosen rows; `run` goes over their images."""
+        logits, labels = (
+            None if each is None else each[chosen] for each in (self.logits, self.labels)
+        )
+        return Seen(self.features[chosen], logits, labels, run)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What may be fitted on: training data and the network, and no image of a test set.
+
+    Attributes:
+        train: Training images, without those of `validation`.
+        validation: Training images held out from all fitting.
+        network: Maps normalised images [B, 3, S, S] to logits [B, C], or to features [B, D] when
+            there is no classifier; on its device, in evaluation mode.
+        classifier: The last layer, on the CPU; None for a bare encoder.
+        std: Deviation that each channel was divided by, in units of [0, 1].
+    """
+
+    train: Seen
+    validation: Seen
+    network: nn.Module
+    classifier: nn.Linear | None
+    std: tuple[float, float, float]
