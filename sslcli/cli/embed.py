@@ -35,6 +35,8 @@ def embed(
 ) -> None:
     """Write the encoder's features of every image, with rows, labels and class names.
 
+    A checkpoint with a classifier adds its probabilities, calibrated if a calibrator is stored.
+
     ssl embed runs/photos --data photos/ --out photos.npz
     """
     from sslcli.cli.embedding import write_embeddings

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
 from sslcli import assemble
 from sslcli.cli.evaluation import DataChoice
@@ -12,10 +13,12 @@ from sslcli.cli.show import Show
 from sslcli.cli.watch import Bar
 from sslcli.config.presets import revise
 from sslcli.data.sources import open_source
-from sslcli.engine.checkpoint import load_checkpoint
+from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.engine.files import write_atomically
 from sslcli.engine.precision import resolve_precision
 from sslcli.errors import UsageError
+from sslcli.evaluate.classifier import class_names, linear_classifier
+from sslcli.evaluate.stored_calibrator import probabilities_of, stored_calibrator
 
 WRITERS = (".npz", ".parquet")
 
@@ -64,12 +67,26 @@ def write_embeddings(
     if source.labels is not None:
         columns["labels"] = source.labels[columns["rows"]]
         columns["class_names"] = np.array(source.class_names)
+    columns |= _predictions(checkpoint, found.features, show)
     columns["files"] = np.array([source.describe(int(row)) for row in columns["rows"]])
     write = _write_npz if path.suffix == ".npz" else _write_parquet
     write_atomically(path, lambda temporary: write(temporary, columns))
     rows = [(name, "x".join(map(str, column.shape))) for name, column in columns.items()]
     show.table("", ("array", "shape"), rows)
     show.result(path=str(path), data=source.name, arrays=dict(rows))
+
+
+def _predictions(checkpoint: Checkpoint, features: Tensor, show: Show) -> dict[str, np.ndarray]:
+    """Return what the checkpoint's classifier says of the features; nothing if it has none."""
+    if linear_classifier(checkpoint) is None:
+        return {}
+    stored = stored_calibrator(checkpoint)
+    by = f"calibrated by {stored.calibrator.method}" if stored else "not calibrated"
+    show.talk(f"probabilities of the checkpoint's classifier are {by}")
+    return {
+        "probabilities": probabilities_of(checkpoint, features).float().numpy(),
+        "classifier_classes": np.array(class_names(checkpoint)),
+    }
 
 
 def _check(path: Path, overwrite: bool) -> None:
@@ -100,6 +117,10 @@ def _write_parquet(path: Path, columns: dict[str, np.ndarray]) -> None:
         "file": columns["files"].tolist(),
         "feature": list(columns["features"]),
     }
+    if "probabilities" in columns:
+        predicted = columns["probabilities"].argmax(axis=1)
+        table["probabilities"] = list(columns["probabilities"])
+        table["predicted_class"] = columns["classifier_classes"][predicted].tolist()
     if names is not None:
         table["label"] = columns["labels"]
         table["class_name"] = names[columns["labels"]].tolist()

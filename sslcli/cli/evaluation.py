@@ -90,8 +90,22 @@ class Evaluation:
         self.show.table("", ("part", "images to encode"), list(images.items()))
         self.show.result(dry_run=True, images=images, config_hash=config_hash(self.config))
 
-    def publish(self, metrics: Mapping[str, Any], **more: Any) -> None:
-        """Print the numbers, append them to results.jsonl, then hold them to the requirements."""
+    def publish(
+        self,
+        metrics: Mapping[str, Any],
+        *,
+        columns: Sequence[str] = ("metric", "value"),
+        rows: Sequence[Sequence[Any]] = (),
+        **more: Any,
+    ) -> None:
+        """Print the numbers, append them to results.jsonl, then hold them to the requirements.
+
+        Args:
+            metrics: By name; what is no number is said on stderr.
+            columns: Heads of the table.
+            rows: Rows of the table, when one metric a line is not the best one.
+            more: Further fields of the record.
+        """
         from sslcli.config.presets import config_hash
         from sslcli.engine.checkpoint import versions
         from sslcli.engine.collective import is_main
@@ -113,7 +127,7 @@ class Evaluation:
             **more,
         }  # fmt: skip
         numbers = {k: v for k, v in shown.items() if isinstance(v, int | float)}
-        self.show.table("", ("metric", "value"), list(numbers.items()))
+        self.show.table("", columns, rows or list(numbers.items()))
         for name, value in shown.items():
             if name not in numbers:
                 self.show.talk(f"{name}: {value}")

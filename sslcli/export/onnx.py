@@ -24,7 +24,7 @@ def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
         (torch.zeros(2, 3, meta.image_size, meta.image_size),),
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         input_names=["images"],
-        output_names=["features"],
+        output_names=[meta.output],
         dynamo=True,
         external_data=False,
         verbose=False,
@@ -41,7 +41,7 @@ def load(path: Path, meta: ExportMeta) -> Features:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     def features(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
+        return torch.from_numpy(session.run([meta.output], {"images": images.numpy()})[0])
 
     return features
 
@@ -51,5 +51,5 @@ def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
     return (
         "import onnxruntime",
         f"session = onnxruntime.InferenceSession({str(path)!r})",
-        'features = session.run(["features"], {"images": images})[0]',
+        f'{meta.output} = session.run(["{meta.output}"], {{"images": images}})[0]',
     )

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -18,25 +19,39 @@ class ExportMeta:
         image_size: Side of the images it was trained for.
         mean: Mean of the red, green and blue channels, for images in [0, 1].
         std: Deviation of the same.
+        classes: Names of the classes, when a classifier is exported with the encoder.
+        calibrator: Name of what its logits were calibrated by; empty when by nothing.
     """
 
     encoder: EncoderConfig
     image_size: int
     mean: Triple
     std: Triple
+    classes: tuple[str, ...] = ()
+    calibrator: str = ""
+
+    @property
+    def output(self) -> str:
+        """What the network gives."""
+        return "logits" if self.classes else "features"
 
     def strings(self, encoder: nn.Module) -> dict[str, str]:
         """Return the metadata that goes into the file, each value as JSON but the name."""
-        assert isinstance(encoder.feature_dim, int)
         values = {
             "encoder": self.encoder.model_dump(exclude={"weights"}),
-            "feature_dim": encoder.feature_dim,
+            **self._described_output(encoder),
             "image_size": self.image_size,
             "mean": self.mean,
             "std": self.std,
         }
         plain = {name: json.dumps(value) for name, value in values.items()}
         return {"architecture": self.encoder.name, **plain}
+
+    def _described_output(self, encoder: nn.Module) -> dict[str, Any]:
+        if self.classes:
+            return {"classes": self.classes, "calibrator": self.calibrator or None}
+        assert isinstance(encoder.feature_dim, int)
+        return {"feature_dim": encoder.feature_dim}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""`ssl calibrate`: how true a classifier's probabilities are, before and after calibration."""
+
+from typing import Annotated, Literal
+
+from typer import Option
+
+from sslcli.cli import options
+
+
+def calibrate(
+    ckpt: options.Checkpoint,
+    data: options.Data = None,
+    test: options.Test = None,
+    method: Annotated[
+        Literal["temperature", "vector", "isotonic", "stored", "none"],
+        Option(
+            "--method",
+            help="What to fit; stored applies what --store kept, none only measures.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = "temperature",
+    fit_data: Annotated[
+        str | None,
+        Option(
+            "--fit-data",
+            metavar="D",
+            help="Labelled data to fit on, all of it unseen in training.",
+            show_default="a share of the held-out images",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    fit_share: Annotated[
+        float | None,
+        Option(
+            "--fit-share",
+            min=0.01,
+            max=0.99,
+            help="Share of each class's held-out images to fit on; the others are reported on.",
+            show_default="0.5",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    bins: Annotated[
+        int,
+        Option(
+            "--bins",
+            min=1,
+            max=1000,
+            help="Bins of every calibration error.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = 15,
+    store: Annotated[
+        bool,
+        Option(
+            "--store",
+            help="Keep the calibrator in the checkpoint, for other commands to apply.",
+            rich_help_panel=options.RUN,
+        ),
+    ] = False,
+    overwrite: options.Overwrite = False,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    seeds: options.Seeds = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    dry_run: options.DryRun = False,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    require: options.Require = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure a classifier's calibration, fit a calibrator, and measure again on other images.
+
+    CKPT is a run of ssl finetune or ssl linear-eval --protocol paper. The calibrator is fitted on
+    half of the held-out images and reported on the other half; the seed decides which.
+
+    ssl calibrate runs/simsiam-digits/finetune --store --require 'ece<=0.05'
+    """
+    from sslcli.cli.calibrating import Calibrating
+    from sslcli.cli.evaluation import DataChoice, open_evaluation
+    from sslcli.cli.fitting import Fitting, known_metrics
+    from sslcli.cli.show import Show
+    from sslcli.engine.checkpoint import load_checkpoint
+
+    show = Show("calibrate", as_json=json, quiet=quiet)
+    fitting = Fitting(method, fit_data, fit_share, bins, store, overwrite, seeds)
+    fitting.check(load_checkpoint(ckpt))
+    # --seed goes to the fitting alone: which images are held out is the checkpoint's affair.
+    evaluation = open_evaluation(
+        ckpt, DataChoice(data, test, data_root, download), show, set_=set_ or [], device=device,
+        precision=precision, require=require or [], metrics=known_metrics(fitting),
+    )  # fmt: skip
+    calibrating = Calibrating(evaluation, fitting)
+    chosen = evaluation.config.seed if seed is None else seed
+    if dry_run:
+        calibrating.plan(chosen)
+        return
+    calibrating.run(chosen)
