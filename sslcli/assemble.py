@@ -23,7 +23,7 @@ from sslcli.engine.optim import build_optimizer
 from sslcli.engine.parallel import model_of, part_random_states
 from sslcli.engine.precision import Precision, grad_scaler
 from sslcli.engine.sync_norm import synchronize
-from sslcli.errors import CheckpointError, ConfigError, ResourceError, UsageError
+from sslcli.errors import ConfigError, ResourceError, UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
 from sslcli.evaluate.knn import evaluate_knn
 from sslcli.methods.base import Method

@@ -159,7 +159,7 @@ class Launcher:
         """
         words, restarts = first, 0
         previous = signal.signal(signal.SIGINT, self._interrupt)
-        logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # workers tell it better
+        _silence("torch.distributed")  # workers tell it better
         try:
             while True:
                 code, death = self._once(words)
@@ -206,6 +206,13 @@ class Launcher:
             os._exit(ExitCode.INTERRUPTED)
         self._interrupted = True
         raise SignalException("Ctrl-C", sigval=signal.SIGINT)
+
+
+def _silence(package: str) -> None:
+    """Keep a package's loggers, which torch sets up one by one, from printing."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(package):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _told(file: str, otherwise: int) -> int:
