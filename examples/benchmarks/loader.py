@@ -86,9 +86,7 @@ def ours(path: Path, budget: float, workers: int) -> tuple[str, Callable[[int], 
         batch_size=BATCH, seed=0, device="cpu", drop_last=False,
     )  # fmt: skip
     mode = loader.mode.split(" (")[0]
-    return mode, lambda epoch: sum(
-        len(batch) for batch in loader.epoch(epoch)
-    )
+    return mode, lambda epoch: sum(len(batch) for batch in loader.epoch(epoch))
 
 
 def torchvision(path: Path, workers: int) -> Callable[[int], int]:
