@@ -77,7 +77,7 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
         timeout=_PATIENCE,
         device_id=device if device.type == "cuda" else None,
     )
-    collective.open_host_group()
+    collective.open_host_group(device, world.local_size)
     yield
     distributed.destroy_process_group()
     _store.clear()
