@@ -103,6 +103,7 @@ def build_training(
     if method.gathers and world_size() > 1 and not train.drop_last:
         what = f"{config.method.name} compares samples over processes, and needs equally many"
         raise ConfigError(what, "train.drop_last", "set it to true")
+    _check_classes(config, source)
     views = Views(config.views, config.data.mean, config.data.std, config.seed)
     loader = TrainLoader(
         source,
@@ -133,6 +134,14 @@ def build_training(
     training.check()
     part_random_states(config.seed)
     return training
+
+
+def _check_classes(config: Config, source: Source) -> None:
+    """Raise ConfigError when a method with classes is given data with others."""
+    wanted, there = getattr(config.method, "num_classes", None), len(source.class_names)
+    if wanted and wanted != there:
+        what = f"{config.method.name} is to learn {wanted} classes, and {source.name} has {there}"
+        raise ConfigError(what, "method.num_classes", f"set it to {there}, or use other data")
 
 
 def data_facts(splits: Splits) -> dict[str, Any]:

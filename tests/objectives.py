@@ -47,6 +47,8 @@ class OwnNegatives(NTXent):
     gather = staticmethod(lambda own: torch.cat([gather(own)[: -len(own)], own]))
 
 
+# Noise that each process draws for itself would be the only difference.
+NOISELESS = {"hdge/digits": {"method.data_noise": 0.0}}
 CLASSES = {"NT-Xent": NTXent, "SupCon": SupCon, "own negatives": OwnNegatives}
 
 
@@ -58,7 +60,7 @@ def trained(case, steps):
         steps: Optimiser steps of 32 images over all processes.
     """
     preset = "simsiam/digits" if case in CLASSES else case
-    fields = {"train.batch_size": 32, "train.precision": "fp32"}
+    fields = {"train.batch_size": 32, "train.precision": "fp32", **NOISELESS.get(case, {})}
     config = resolve(preset, None, fields).config
     method = assemble.build_method(config)
     if case in CLASSES:

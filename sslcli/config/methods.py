@@ -2,17 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-# DINO's head has the most, 65,536; the bound keeps a weight matrix within 64 bits of memory.
-Features = Annotated[int, Field(ge=2, le=2**20)]
-
-
-class MethodSection(BaseModel):
-    """Base of every method's section; `min_views` is what `forward` unpacks at least."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    min_views: ClassVar[int] = 1
+from sslcli.config.energy import HDGEConfig, IGEBMConfig, JEMConfig, SupervisedConfig
+from sslcli.config.method_section import Features, MethodSection
 
 
 class SimSiamConfig(MethodSection):
@@ -53,10 +46,25 @@ class FinetuneConfig(MethodSection):
 
 
 MethodConfig = Annotated[
-    SimSiamConfig | LinearProbeConfig | FinetuneConfig, Field(discriminator="name")
+    SimSiamConfig
+    | SupervisedConfig
+    | JEMConfig
+    | HDGEConfig
+    | IGEBMConfig
+    | LinearProbeConfig
+    | FinetuneConfig,
+    Field(discriminator="name"),
 ]
 
 METHODS: dict[str, type[MethodSection]] = {
     section.model_fields["name"].annotation.__args__[0]: section  # type: ignore[union-attr]
-    for section in (SimSiamConfig, LinearProbeConfig, FinetuneConfig)
+    for section in (
+        SimSiamConfig,
+        SupervisedConfig,
+        JEMConfig,
+        HDGEConfig,
+        IGEBMConfig,
+        LinearProbeConfig,
+        FinetuneConfig,
+    )
 }

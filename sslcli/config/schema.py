@@ -29,7 +29,8 @@ class EncoderConfig(Section):
     """The network that is kept.
 
     `name` is a torchvision ResNet ("resnet18"), a member of the CIFAR family of He et al. 2016,
-    section 4.2 ("resnet20", depth 6n + 2), or any timm model as "timm:NAME".
+    section 4.2 ("resnet20", depth 6n + 2), a wide ResNet as "wrn-DEPTH-WIDENING" ("wrn-28-10"), one
+    of IGEBM's networks ("igebm-small", "igebm-large"), or any timm model as "timm:NAME".
     """
 
     name: str
@@ -45,6 +46,17 @@ class EncoderConfig(Section):
         description="Channels of the first stage; when unset 64, or 16 in the CIFAR family.",
     )
     zero_init_residual: bool = False
+    norm: Literal["batch", "none"] = Field(default="batch", description="Of wide ResNets.")
+    activation: Literal["relu", "leaky-relu", "silu"] = Field(
+        default="relu",
+        description="Of wide ResNets and IGEBM's networks; leaky-relu has slope 0.2.",
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Within each block of wide ResNets and IGEBM's networks."
+    )
+    conv_bias: bool = Field(
+        default=True, description="Off in IGEBM's networks when each class has its own bias."
+    )
     weights: str | None = Field(
         default=None, description="A .safetensors to start from, loaded strictly."
     )

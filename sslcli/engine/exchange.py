@@ -47,9 +47,9 @@ class Exchange:
             with open(path, "r+b") as shared:
                 memory = np.frombuffer(mmap.mmap(shared.fileno(), 8 * numbers), np.int64)
             wait()  # the file's name may go once all have it open
-        heads, self._places = memory[: 2 * size * _LINE], memory[2 * size * _LINE :]
+        heads, places = memory[: 2 * size * _LINE], memory[2 * size * _LINE :]
         self._counts, self._pids = heads.reshape(2, size, _LINE)[:, :, 0]
-        self._places = self._places.view(np.float64).reshape(2, size, CAPACITY)
+        self._places = places.view(np.float64).reshape(2, size, CAPACITY)
         self._pids[rank] = os.getpid()
         wait()
 

@@ -6,6 +6,10 @@ from sslcli.methods.base import Method
 
 METHODS = {
     "simsiam": "sslcli.methods.simsiam:SimSiam",
+    "supervised": "sslcli.methods.supervised:Supervised",
+    "jem": "sslcli.methods.jem:JEM",
+    "hdge": "sslcli.methods.hdge:HDGE",
+    "igebm": "sslcli.methods.igebm:IGEBM",
     "linear-probe": "sslcli.methods.supervised:LinearProbe",
     "finetune": "sslcli.methods.supervised:Finetune",
 }

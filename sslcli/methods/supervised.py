@@ -6,9 +6,31 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sslcli.config.energy import SupervisedConfig
 from sslcli.config.methods import FinetuneConfig, LinearProbeConfig
 from sslcli.data.batch import Batch
 from sslcli.methods.base import Method, Output, Progress, feature_dim
+from sslcli.methods.classifier import Classifier, labels_of, noisy
+
+
+class Supervised(Classifier):
+    """Train the encoder and a linear classifier from scratch by cross-entropy.
+
+    The baseline of the energy-based methods: the same views and network, no density.
+
+    Args:
+        config: The number of classes, and noise on the images.
+        encoder: Maps images to [B, encoder.feature_dim].
+    """
+
+    def __init__(self, config: SupervisedConfig, encoder: nn.Module) -> None:
+        super().__init__(encoder, config.num_classes)
+        self.config = config
+
+    def forward(self, batch: Batch, progress: Progress) -> Output:
+        """Return the cross-entropy in nats."""
+        labels_of(batch, self.config.num_classes)
+        return _classify(self.logits(noisy(batch.views[0], self.config.data_noise)), batch)
 
 
 class LinearProbe(Method):

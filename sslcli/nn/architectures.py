@@ -39,12 +39,19 @@ RESNETS = {
     "resnext101_32x8d": Architecture((3, 4, 23, 3), groups=32, base_width=8),
     "resnext101_64x4d": Architecture((3, 4, 23, 3), groups=64, base_width=4),
 }
+# Du & Mordatch 2019 (arXiv:1903.08689): blocks in each stage, and each stage's share of the width.
+IGEBM = {
+    "igebm-small": ((2, 1), (2, 2), (2, 2)),
+    "igebm-large": ((3, 1), (3, 2), (3, 4)),
+}
+_STEM = ("stem", "stem_stride", "stem_padding")  # fields that one kind of network alone has
+_BLOCK = ("norm", "activation", "dropout", "conv_bias")
 _CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110))
 
 
 def encoder_names() -> tuple[str, ...]:
-    """Return the names worth listing; the CIFAR family has more depths, and timm more models."""
-    return (*RESNETS, *_CIFAR_FAMILY, "timm:NAME")
+    """Return the names worth listing; families have more members, and timm more models."""
+    return (*RESNETS, *_CIFAR_FAMILY, "wrn-28-10", "wrn-40-2", *IGEBM, "timm:NAME")
 
 
 def cifar_depth(name: str) -> int | None:
@@ -58,6 +65,15 @@ def cifar_depth(name: str) -> int | None:
         return None
     depth = int(match[1])
     return depth if 8 <= depth <= 1202 and depth % 6 == 2 else None
+
+
+def wide_size(name: str) -> tuple[int, int] | None:
+    """Return depth 6n + 4 and widening of a wide ResNet's name, or None when it is none."""
+    match = re.fullmatch(r"wrn-([1-9]\d{0,2})-([1-9]\d?)", name)
+    if not match:
+        return None
+    depth, widening = int(match[1]), int(match[2])
+    return (depth, widening) if depth >= 10 and depth % 6 == 4 else None
 
 
 def map_sizes(config: EncoderConfig, image_size: int) -> list[int]:
@@ -85,12 +101,17 @@ def check_encoder(config: EncoderConfig, image_size: int) -> None:
 
 def _faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
     if config.name.startswith("timm:"):
-        yield from _unused(config, ("stem", "stem_stride", "stem_padding", "width"))
-        if config.zero_init_residual:
-            yield _unused_field(config, "zero_init_residual")
+        yield from _unused(config, (*_STEM, "width", "zero_init_residual", *_BLOCK))
+    elif wide_size(config.name):
+        yield from _unused(config, (*_STEM, "width", "zero_init_residual", "conv_bias"))
+        yield from _least_size(config, image_size, 4)
+    elif config.name in IGEBM:
+        yield from _unused(config, (*_STEM, "zero_init_residual", "norm"))
+        yield from _least_size(config, image_size, 8)
     elif config.name not in RESNETS and cifar_depth(config.name) is None:
         yield _unknown(config.name)
     else:
+        yield from _unused(config, _BLOCK)
         if config.name in RESNETS and config.stem == "imagenet":
             yield from _unused(config, ("stem_stride", "stem_padding"))
         yield from _width_faults(config)
@@ -111,9 +132,17 @@ def _unused(config: EncoderConfig, fields: tuple[str, ...]) -> Iterator[ConfigEr
 
 
 def _unused_field(config: EncoderConfig, field: str) -> ConfigError:
-    has = "a timm model" if config.name.startswith("timm:") else "the ImageNet stem"
-    hint = "leave it out" if "timm" in has else 'leave it out, or set encoder.stem = "cifar"'
+    is_stem = config.name in RESNETS and field in _STEM
+    kind = "a timm model" if config.name.startswith("timm:") else "this network"
+    has = "the ImageNet stem" if is_stem else kind
+    hint = 'leave it out, or set encoder.stem = "cifar"' if is_stem else "leave it out"
     return ConfigError(f"{has} ({config.name}) has no {field}", f"encoder.{field}", hint)
+
+
+def _least_size(config: EncoderConfig, image_size: int, least: int) -> Iterator[ConfigError]:
+    if image_size < least:
+        what = f"{image_size}-pixel images are too small for {config.name}: its maps vanish"
+        yield ConfigError(what, "data.image_size", f"use images of at least {least} pixels")
 
 
 def _width_faults(config: EncoderConfig) -> Iterator[ConfigError]:

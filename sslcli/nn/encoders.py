@@ -8,9 +8,11 @@ from torch import nn
 
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import RESNETS, check_encoder, cifar_depth
+from sslcli.nn.architectures import IGEBM, RESNETS, check_encoder, cifar_depth, wide_size
 from sslcli.nn.cifar_resnet import CifarResNet
+from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.resnet import ResNet, cifar_stem, imagenet_stem
+from sslcli.nn.wide_resnet import WideResNet
 
 
 def build_encoder(config: EncoderConfig, image_size: int) -> nn.Module:
@@ -31,6 +33,18 @@ def build_encoder(config: EncoderConfig, image_size: int) -> nn.Module:
         return _timm(config.name.removeprefix("timm:"), image_size)
     if config.name in RESNETS:
         return _resnet(config)
+    if config.name in IGEBM:
+        return EnergyResNet(
+            IGEBM[config.name],
+            width=config.width or 128,
+            activation=config.activation,
+            dropout=config.dropout,
+            conv_bias=config.conv_bias,
+        )
+    if size := wide_size(config.name):
+        return WideResNet(
+            *size, norm=config.norm, activation=config.activation, dropout=config.dropout
+        )
     depth = cifar_depth(config.name)
     assert depth is not None
     return CifarResNet(

@@ -1,0 +1,15 @@
+"""The base of every method's section, and the ranges that methods share."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# DINO's head has the most, 65,536; the bound keeps a weight matrix within 64 bits of memory.
+Features = Annotated[int, Field(ge=2, le=2**20)]
+
+
+class MethodSection(BaseModel):
+    """Base of every method's section; `min_views` is what `forward` unpacks at least."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    min_views: ClassVar[int] = 1

@@ -1,0 +1,70 @@
+"""What classifiers that are read as densities share: noise, labels, a linear layer's logits."""
+
+import torch
+from torch import Tensor, nn
+
+from sslcli.config.energy import SamplerConfig
+from sslcli.data.batch import Batch
+from sslcli.errors import ConfigError
+from sslcli.losses.energy import joint_log_density, log_density
+from sslcli.methods.base import Method, feature_dim
+from sslcli.perturb.sgld import Langevin
+
+
+class Classifier(Method):
+    """An encoder with a linear classifier, whose logits are also log-densities (JEM, section 4).
+
+    Args:
+        encoder: Maps images to [B, encoder.feature_dim].
+        num_classes: Logits.
+    """
+
+    def __init__(self, encoder: nn.Module, num_classes: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classifier = nn.Linear(feature_dim(encoder), num_classes)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Map normalised images [B, 3, H, W] to logits [B, C], float32 at least."""
+        return full(self.classifier(self.encoder(images)))
+
+    def log_density(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return log p(x), or log p(x, y), up to a constant, [B]."""
+        logits = self.logits(images)
+        return log_density(logits) if labels is None else joint_log_density(logits, labels)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """Leave half precision behind, whatever autocast made of a network's output."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def labels_of(batch: Batch, num_classes: int) -> Tensor:
+    """Return the batch's labels, [B] int64.
+
+    Raises:
+        ConfigError: If the data has none.
+    """
+    if batch.labels is None:
+        hint = "use a folder with one sub-folder a class, or a method that needs no labels"
+        raise ConfigError(
+            f"this method learns {num_classes} classes, and the data has no labels",
+            "data.source",
+            hint,
+        )
+    return batch.labels
+
+
+def noisy(images: Tensor, deviation: float) -> Tensor:
+    """Add Gaussian noise to normalised images (JEM, appendix A)."""
+    return images + deviation * torch.randn_like(images) if deviation else images
+
+
+def train_top1(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the share of a batch that is classified rightly, a scalar without gradient."""
+    return (logits.detach().argmax(dim=1) == labels).float().mean()
+
+
+def langevin(config: SamplerConfig) -> Langevin:
+    """Return the sampler that a config describes."""
+    return Langevin(**config.model_dump())

@@ -1,0 +1,153 @@
+"""IGEBM: an energy-based model of images, with or without classes, trained by short chains.
+
+Du & Mordatch 2019, arXiv:1903.08689. Traps: the network's output is the energy, low on data;
+noise goes in before the gradient; the buffer keeps the label that a chain was run for, or a
+recycled chain would go on under another class; spectral norms advance once a step, not once a call.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sslcli.config.energy import IGEBMConfig
+from sslcli.data.batch import Batch
+from sslcli.errors import ConfigError
+from sslcli.losses.energy import contrastive_divergence, energy_penalty
+from sslcli.memory.replay import ReplayBuffer
+from sslcli.methods.base import Method, Output, Progress, feature_dim
+from sslcli.methods.classifier import full, labels_of, langevin
+from sslcli.methods.jem import density_metrics
+from sslcli.methods.sampling import check_size
+from sslcli.nn.energy_resnet import ClassAffine, EnergyResNet
+from sslcli.nn.gradient_clamp import GradientClamp
+from sslcli.nn.modes import evaluating
+from sslcli.nn.spectral import advance_spectral_norms, dividing_once
+from sslcli.perturb.sgld import Chain, sgld
+
+LEVELS = 256
+
+
+class IGEBM(Method):
+    """Lower the energy of data and raise that of samples (algorithm 1).
+
+    Args:
+        config: Sampler, buffer and regularisation.
+        encoder: Maps images to [B, encoder.feature_dim]; an `EnergyResNet` if there are classes.
+
+    Raises:
+        ConfigError: If classes are asked of another encoder.
+    """
+
+    def __init__(self, config: IGEBMConfig, encoder: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        self.head = nn.Linear(feature_dim(encoder), 1)
+        self.affine: ClassAffine | None = None
+        if config.num_classes is not None:
+            if not isinstance(encoder, EnergyResNet):
+                what = "an energy with classes needs a network with a gain and bias a class"
+                raise ConfigError(what, "encoder.name", "use igebm-small or igebm-large")
+            self.affine = ClassAffine(config.num_classes, encoder.block_widths)
+        size = config.replay.image_size
+        self.replay = ReplayBuffer(config.replay.size, (3, size, size))
+        self.settings = langevin(config.sampler)
+        self.clamp: GradientClamp | None = None
+        if config.gradient_clamp:
+            self.clamp = GradientClamp(
+                list(self.parameters()), **config.gradient_clamp.model_dump()
+            )
+
+    def log_density(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return minus the energy, [B]; of the likeliest class where labels are left out.
+
+        Args:
+            images: In [0, 1], [B, 3, H, W].
+            labels: Classes [B]; not used by a model without classes.
+        """
+        if self.affine is None:
+            features = self.encoder(images)
+        elif labels is None:
+            return self.logits(images).amax(dim=1)
+        else:
+            features = self.encoder(images, self.affine(labels))
+        return -full(self.head(features)).squeeze(1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return minus the energy of each image in each class, [B, C]; needs classes."""
+        assert self.config.num_classes is not None, "a model without classes has no logits"
+        classes = torch.arange(self.config.num_classes, device=images.device)
+        pairs = images.repeat_interleave(len(classes), dim=0)  # [B * C, 3, H, W]
+        return self.log_density(pairs, classes.repeat(len(images))).view(len(images), -1)
+
+    def forward(self, batch: Batch, progress: Progress) -> Output:
+        """Return the difference of energies and its regularisation; 0 for equal energies of 0."""
+        config, real = self.config, batch.views[0]
+        check_size(real, config.replay)
+        if config.dequantize:
+            real = dequantized(real)
+        labels = None
+        if config.num_classes is not None:
+            labels = labels_of(batch, config.num_classes)
+        starts, sample_labels = self._starts(len(real), real.device)
+        with evaluating(self), dividing_once(self):
+            chain = sgld(
+                lambda x: self.log_density(x, sample_labels),
+                starts,
+                self.settings,
+                differentiable=config.kl_weight > 0,
+            )
+        images = chain.samples.detach()
+        data, samples = self.log_density(real, labels), self.log_density(images, sample_labels)
+        loss = contrastive_divergence(data, samples)
+        if config.energy_penalty:
+            loss = loss + config.energy_penalty * energy_penalty(data, samples)
+        if config.kl_weight:
+            loss = loss + config.kl_weight * self._kl(chain, sample_labels)
+        metrics = density_metrics(data, samples)
+        metrics |= {"sample_gradient": chain.gradient_norm}
+        return Output(loss, metrics, {"samples": images, "labels": sample_labels})
+
+    def _starts(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return where chains start, [B, 3, H, W], and their classes, [B]."""
+        replay, config = self.replay, self.config.replay
+        rows = replay.past_rows(count)
+        renewed = torch.rand(count, device=device) < config.restart
+        is_fresh = renewed | ((replay.age > 0).sum() <= count)  # nothing to recycle yet
+        shape = (count, *replay.images.shape[1:])
+        fresh = torch.empty(shape, device=device).uniform_(*config.range)
+        classes = torch.randint(self.config.num_classes or 1, (count,), device=device)
+        starts = torch.where(is_fresh[:, None, None, None], fresh, replay.images[rows])
+        return starts, torch.where(is_fresh, classes, replay.labels[rows])
+
+    def _kl(self, chain: Chain, labels: Tensor) -> Tensor:
+        """Return the mean energy where the chain ends, as a function of the chain alone.
+
+        Du et al. 2020, arXiv:2012.01316, eq. 7: the weights of the last energy are frozen, those
+        that the chain went through are not.
+        """
+        ends = chain.samples.detach().requires_grad_()
+        energy = -self.log_density(ends, labels).mean()
+        (slope,) = torch.autograd.grad(energy, ends)
+        along = (slope * chain.samples).sum()  # its gradient is the frozen energy's
+        return energy.detach() + along - along.detach()
+
+    def before_step(self, progress: Progress) -> None:
+        """Bound each element of the gradients."""
+        if self.clamp is not None:
+            self.clamp(list(self.parameters()))
+
+    def after_step(self, progress: Progress, carry: Mapping[str, Tensor]) -> None:
+        """Keep the samples, and follow the weights with the spectral norms."""
+        self.replay.push(carry["samples"], carry["labels"])
+        advance_spectral_norms(self)
+
+    def local_state(self) -> dict[str, Tensor]:
+        """Return the replay buffer."""
+        return dict(self.replay.named_buffers(prefix="replay"))
+
+
+def dequantized(images: Tensor) -> Tensor:
+    """Make k / 255 a uniform draw from level k's share of [0, 1], (k + U(0, 1)) / 256."""
+    return (images * (LEVELS - 1) + torch.rand_like(images)) / LEVELS

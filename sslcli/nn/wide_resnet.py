@@ -1,0 +1,93 @@
+"""Wide residual networks, with or without BatchNorm (Zagoruyko & Komodakis 2016)."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sslcli.nn.activations import ACTIVATIONS
+
+Norm = Literal["batch", "none"]
+
+
+class WideResNet(nn.Module):
+    """Three stages of pre-activation blocks, `widening` times as wide as He et al.'s.
+
+    arXiv:1605.07146 as JEM has it (Grathwohl et al. 2020, appendix A): convolutions have biases,
+    a block strides in its second convolution, and its shortcut takes the block's raw input.
+    Without a norm the density of one image does not depend on its batch.
+
+    Args:
+        depth: 6n + 4.
+        widening: Factor of the widths 16, 32 and 64.
+        norm: "batch", or "none" as JEM and HDGE have it.
+        activation: A name of `nn.activations`.
+        dropout: Between a block's two convolutions.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        widening: int,
+        *,
+        norm: Norm = "batch",
+        activation: str = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        assert depth % 6 == 4
+        assert depth >= 10
+        blocks, widths = (depth - 4) // 6, [16 * widening, 32 * widening, 64 * widening]
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1)
+        inputs = [16, *widths[:-1]]
+        for stage, (before, after) in enumerate(zip(inputs, widths, strict=True), 1):
+            made = [
+                WideBlock(
+                    before if block == 0 else after,
+                    after,
+                    2 if stage > 1 and block == 0 else 1,
+                    norm=norm,
+                    activation=activation,
+                    dropout=dropout,
+                )
+                for block in range(blocks)
+            ]
+            self.add_module(f"layer{stage}", nn.Sequential(*made))
+        self.bn = _norm(norm, widths[-1])
+        self.activation = ACTIVATIONS[activation]()
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.feature_dim = widths[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [B, 3, H, W] to pooled features [B, feature_dim]."""
+        x = self.conv1(images)
+        for stage in range(1, 4):
+            x = self.get_submodule(f"layer{stage}")(x)
+        return torch.flatten(self.avgpool(self.activation(self.bn(x))), 1)
+
+
+class WideBlock(nn.Module):
+    """Norm, activation, 3x3 convolution, dropout, norm, activation, 3x3 convolution; shortcut."""
+
+    def __init__(
+        self, before: int, after: int, stride: int, *, norm: Norm, activation: str, dropout: float
+    ) -> None:
+        super().__init__()
+        self.bn1 = _norm(norm, before)
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
+        self.dropout = nn.Dropout(dropout)
+        self.bn2 = _norm(norm, after)
+        self.conv2 = nn.Conv2d(after, after, 3, stride=stride, padding=1)
+        self.activation = ACTIVATIONS[activation]()
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != after:
+            self.shortcut = nn.Conv2d(before, after, 1, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, before, H, W] to [B, after, H / stride, W / stride]."""
+        branch = self.dropout(self.conv1(self.activation(self.bn1(x))))
+        return self.conv2(self.activation(self.bn2(branch))) + self.shortcut(x)
+
+
+def _norm(name: Norm, channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if name == "batch" else nn.Identity()

@@ -1,0 +1,1 @@
+"""Loops that move the input and never the weights."""

@@ -1,0 +1,125 @@
+import pytest
+import torch
+from tiny_energy import batch, progress, stepped, tiny_encoder
+
+from sslcli.config.energy import IGEBMConfig
+from sslcli.data.batch import Batch
+from sslcli.errors import ConfigError
+from sslcli.methods.igebm import IGEBM, dequantized
+from sslcli.nn.architectures import IGEBM as NETWORKS
+from sslcli.nn.energy_resnet import EnergyResNet
+
+SAMPLER = {"steps": 2, "step_size": 10.0, "noise": 0.005, "noise_first": True}
+SAMPLER |= {"gradient_clamp": 0.01, "bounds": [0.0, 1.0]}
+REPLAY = {"size": 40, "image_size": 8, "restart": 0.05, "range": [0.0, 1.0]}
+CLAMP = {"sigmas": 3.0, "floor": 0.1, "decay": 0.999}
+
+
+def method(encoder=None, **fields):
+    torch.manual_seed(0)
+    given = {"num_classes": 4, "energy_penalty": 1.0, "sampler": SAMPLER, "replay": REPLAY}
+    config = IGEBMConfig(name="igebm", **{**given, **fields})
+    encoder = encoder or EnergyResNet(NETWORKS["igebm-small"], width=8, conv_bias=False)
+    return IGEBM(config, encoder)
+
+
+def images(size=6):
+    one = batch(size)
+    return Batch([(one.views[0] + 1) / 2], one.rows, one.labels)
+
+
+def test_the_loss_is_the_energies_difference_and_their_squares():
+    igebm, one = method(dequantize=False), images()
+    output = igebm(one, progress())
+    data = -igebm.log_density(one.views[0], one.labels)
+    samples = -igebm.log_density(output.carry["samples"], output.carry["labels"])
+    expected = (data - samples).mean() + data.square().mean() + samples.square().mean()
+    assert output.loss.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_dequantised_images_stay_in_their_levels_share():
+    levels = torch.arange(256.0)
+    spread = dequantized((levels / 255).expand(100, -1)) * 256
+    assert (spread.floor() == levels).all()
+    assert (spread - levels).mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_images_are_dequantised_unless_told_otherwise():
+    losses = []
+    for choice in (True, False):
+        igebm = method(dequantize=choice)
+        torch.manual_seed(1)
+        losses.append(igebm(images(), progress()).metrics["data_log_p"])
+    assert losses[0] != losses[1]
+
+
+def test_the_first_chains_start_afresh_and_later_ones_keep_their_label():
+    igebm = method()
+    for _ in range(3):
+        stepped(igebm, images())
+    starts, labels = igebm._starts(20, torch.device("cpu"))
+    held = igebm.replay.images
+    for start, label in zip(starts, labels, strict=True):
+        rows = (held == start).flatten(1).all(dim=1).nonzero().flatten()
+        assert not len(rows) or label in igebm.replay.labels[rows]
+
+
+def test_samples_stay_in_bounds():
+    samples = method()(images(), progress()).carry["samples"]
+    assert samples.min() >= 0
+    assert samples.max() <= 1
+
+
+def test_spectral_norms_advance_once_a_step():
+    igebm = method()
+    before = igebm.encoder.conv1.left.clone()
+    output = igebm(images(), progress())
+    assert torch.equal(igebm.encoder.conv1.left, before)
+    igebm.after_step(progress(), output.carry)
+    assert not torch.equal(igebm.encoder.conv1.left, before)
+
+
+def test_gradients_are_clamped_before_the_step():
+    igebm = method(gradient_clamp=CLAMP)
+    output = igebm(images(), progress())
+    (1e6 * output.loss).backward()
+    igebm.before_step(progress())
+    largest = max(p.grad.abs().max() for p in igebm.parameters() if p.grad is not None)
+    assert largest <= 0.1 + 1e-6
+
+
+def test_without_classes_any_network_and_no_labels_will_do():
+    igebm = method(tiny_encoder(), num_classes=None)
+    unlabelled = Batch(images().views, torch.arange(6))
+    assert stepped(igebm, unlabelled).loss.isfinite()
+
+
+def test_classes_need_a_network_that_has_them():
+    with pytest.raises(ConfigError, match="gain"):
+        method(tiny_encoder())
+
+
+def test_the_likeliest_class_stands_for_an_image_without_label():
+    igebm, one = method(), images(2)
+    with torch.no_grad():
+        for table in igebm.affine.tables:
+            table.add_(torch.randn_like(table))
+        classes = [igebm.log_density(one.views[0], torch.full((2,), c)) for c in range(4)]
+        torch.testing.assert_close(igebm.logits(one.views[0]), torch.stack(classes, dim=1))
+        best = igebm.log_density(one.views[0])
+    torch.testing.assert_close(best, torch.stack(classes, dim=1).amax(dim=1))
+
+
+def test_the_kl_term_reaches_weights_through_the_chain_alone():
+    igebm, one = method(energy_penalty=0.0, kl_weight=1.0, dequantize=False), images()
+    torch.manual_seed(1)
+    kl = igebm(one, progress())
+    igebm.config = igebm.config.model_copy(update={"kl_weight": 0.0})
+    torch.manual_seed(1)
+    plain = igebm(one, progress())
+    added = kl.loss - plain.loss
+    energy = -igebm.log_density(kl.carry["samples"], kl.carry["labels"]).mean()
+    assert added.item() == pytest.approx(energy.item(), abs=1e-5)
+    added.backward()
+    assert igebm.head.weight.grad.abs().sum() > 0
+    assert igebm.head.bias.grad is None or igebm.head.bias.grad.abs().max() < 1e-6

@@ -1,0 +1,48 @@
+import math
+
+import pytest
+import torch
+from tiny_energy import batch, progress, tiny_encoder
+from torch.nn import functional
+
+from sslcli.config.energy import SupervisedConfig
+from sslcli.errors import ConfigError
+from sslcli.methods.supervised import Supervised
+
+
+def method(**fields):
+    config = SupervisedConfig(name="supervised", num_classes=4, **fields)
+    return Supervised(config, tiny_encoder())
+
+
+def test_the_loss_is_cross_entropy_of_the_first_view():
+    supervised, one = method(), batch()
+    output = supervised(one, progress())
+    expected = functional.cross_entropy(supervised.logits(one.views[0]), one.labels)
+    assert output.loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert output.chance == pytest.approx(math.log(4))
+
+
+def test_noise_changes_every_forward():
+    supervised, one = method(data_noise=0.1), batch()
+    assert supervised(one, progress()).loss != supervised(one, progress()).loss
+
+
+def test_encoder_and_classifier_both_learn():
+    supervised = method()
+    supervised(batch(), progress()).loss.backward()
+    assert supervised.encoder.conv1.weight.grad.abs().sum() > 0
+    assert supervised.classifier.weight.grad.abs().sum() > 0
+
+
+def test_its_logits_are_also_a_density():
+    supervised, one = method(), batch()
+    with torch.no_grad():
+        logits = supervised.logits(one.views[0])
+        joint = supervised.log_density(one.views[0], one.labels)
+    torch.testing.assert_close(joint, logits[torch.arange(6), one.labels])
+
+
+def test_data_without_labels_is_refused():
+    with pytest.raises(ConfigError, match="no labels"):
+        method()(batch(labelled=False), progress())
