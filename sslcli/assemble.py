@@ -281,10 +281,12 @@ def open_data(config: Config, bar: BarFor | None = None) -> Splits:
     return open_splits(config.data, config.seed, bar("reading the data") if bar else None)
 
 
-def open_unlabelled(config: Config, bar: BarFor | None = None) -> Splits:
-    """Open the data to pre-train on: all of it, unless it comes with a test part.
+def open_training(config: Config, bar: BarFor | None = None) -> Splits:
+    """Open the data to train on: all of it, unless it comes with a test part.
 
-    Pre-training sees no labels, so nothing needs to be held out for it.
+    A method that sees no labels needs nothing held out; one that learns them keeps off the images
+    that evaluations will hold out.
     """
-    data = config.data.model_copy(update={"holdout": 0.0})
+    learns_labels = getattr(config.method, "num_classes", None)
+    data = config.data if learns_labels else config.data.model_copy(update={"holdout": 0.0})
     return open_splits(data, config.seed, bar("reading the data") if bar else None)

@@ -69,7 +69,7 @@ def _build(config: Config, device: str, show: Show) -> Training:
     precision, why = resolve_precision(config.train.precision, where)
     show.talk(f"device {where}, precision {precision} ({why})")
     method = assemble.build_method(config, where)
-    splits = assemble.open_unlabelled(config, lambda what: Bar(show, what))
+    splits = assemble.open_training(config, lambda what: Bar(show, what))
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images")
     bar = Bar(show, "decoding")
     return assemble.build_training(config, method, splits.train, where, precision, bar)

@@ -135,7 +135,7 @@ def pretrain_run(
     if not (place.resume and from_main(has_state(Path(str(place.out))))):
         assemble.load_start(method, config)
     with main_first(world().local_rank == 0):  # it writes the index that the others read
-        splits = assemble.open_unlabelled(config, lambda what: Bar(show, what))
+        splits = assemble.open_training(config, lambda what: Bar(show, what))
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)

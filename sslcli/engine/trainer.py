@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sslcli.engine.checkpoint import save_checkpoint
+from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslcli.engine.collective import Ballot, from_main, is_main, rank, world_size
 from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import Training, steps, train_step
@@ -18,6 +18,7 @@ from sslcli.engine.state import (
     unpack_optimizer,
 )
 from sslcli.engine.stop import REASONS, Stop
+from sslcli.errors import CheckpointError
 
 
 def train(
@@ -99,7 +100,7 @@ def resume(training: Training, run: Path) -> list[str]:
     found = from_main(newest_state(run) if is_main() else None)
     assert found, "the first process has found one"
     state, remarks = found
-    if is_main():
+    if is_main() and _checkpoint_step(run) != state.step:
         # A killed process may have saved the one without the other.
         point_checkpoint(run, state.folder)
     training.method.load_state_dict(state.tensors("model"))
@@ -115,6 +116,14 @@ def resume(training: Training, run: Path) -> list[str]:
     if state.processes != world_size():
         remarks.append(f"{state.processes} processes saved this state, {world_size()} go on")
     return remarks
+
+
+def _checkpoint_step(run: Path) -> int | None:
+    """Return the step of checkpoint.safetensors, if it can be read."""
+    try:
+        return load_checkpoint(run).facts.get("step")
+    except CheckpointError:
+        return None
 
 
 def _under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

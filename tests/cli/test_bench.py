@@ -77,7 +77,7 @@ def training():
     """Return a training on the built-in digits, in memory and on the CPU."""
     fields = {"encoder.width": 4, "data.source": "digits", "train.duration": "9 epochs"}
     config = resolve("simsiam/digits", None, fields).config
-    source, device = assemble.open_unlabelled(config).train, torch.device("cpu")
+    source, device = assemble.open_training(config).train, torch.device("cpu")
     return assemble.build_training(config, assemble.build_method(config), source, device, "fp32")
 
 

@@ -26,7 +26,7 @@ def make(**settings):
         **settings,
     }
     config = resolve("simsiam/digits", None, fields).config
-    source = assemble.open_unlabelled(config).train
+    source = assemble.open_training(config).train
     return assemble.build_training(config, assemble.build_method(config), source, CPU, "fp32")
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from toy import toy_training
 
 from sslcli.engine.checkpoint import load_checkpoint
@@ -23,6 +23,21 @@ def test_resuming_points_the_checkpoint_at_the_state(tmp_path):
     (tmp_path / "checkpoint.safetensors").hardlink_to(old)
     resume(toy_training(), tmp_path)
     assert load_checkpoint(tmp_path).facts["step"] == 2
+
+
+def test_resuming_keeps_what_was_added_to_a_checkpoint_of_the_same_step(tmp_path):
+    training = toy_training()
+    training.step = 2
+    save(training, tmp_path, {"metrics": {}})
+    file = tmp_path / "checkpoint.safetensors"
+    with safe_open(file, framework="pt") as opened:
+        metadata = {**opened.metadata(), "note": "calibrated"}
+    tensors = load_file(file)
+    file.unlink()  # the state's model is the same file
+    save_file(tensors, file, metadata)
+    resume(toy_training(), tmp_path)
+    with safe_open(file, framework="pt") as opened:
+        assert opened.metadata()["note"] == "calibrated"
 
 
 def test_a_disk_that_fills_up_is_told_and_leaves_no_half_state(tmp_path):

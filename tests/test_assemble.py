@@ -1,0 +1,43 @@
+"""What is put together from a config, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sslcli import assemble
+from sslcli.config.presets import resolve
+from sslcli.errors import ConfigError
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder of 40 images in two classes, without a test part."""
+    monkeypatch.setenv("SSL_CACHE", str(tmp_path / "cache"))
+    for index in range(40):
+        folder = tmp_path / "photos" / ("cats" if index % 2 else "dogs")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (6 * index, 90, 50)).save(folder / f"{index}.png")
+    return str(tmp_path / "photos")
+
+
+def config(preset, source, **more):
+    return resolve(preset, None, {"data.source": source, **more}).config
+
+
+def test_a_method_that_learns_labels_keeps_off_what_evaluations_hold_out(photos):
+    fields = {"method.num_classes": 2}
+    learning = config("supervised/digits", photos, **fields)
+    splits = assemble.open_training(learning)
+    held = assemble.open_data(learning).test
+    assert len(splits.train) + len(held) == 40
+    assert not set(np.asarray(splits.train.rows)) & set(np.asarray(held.rows))
+    assert len(assemble.open_training(config("simsiam/digits", photos)).train) == 40
+
+
+def test_classes_that_are_not_the_data_s_are_refused(photos):
+    wrong = config("supervised/digits", photos)
+    method, source = assemble.build_method(wrong), assemble.open_training(wrong).train
+    with pytest.raises(ConfigError, match=r"10 classes, and .* has 2") as caught:
+        assemble.build_training(wrong, method, source, torch.device("cpu"), "fp32")
+    assert caught.value.where == "method.num_classes"
