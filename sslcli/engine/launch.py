@@ -102,6 +102,7 @@ def claim_fault(code: int, patience: float = 0.0) -> tuple[bool, int]:
             first process when all meet the same.
     """
     if not _store:
+        time.sleep(patience)  # or the launcher would end the first process before it has spoken
         return not patience, code
     own, store = f"{collective.rank()} {code}", _store[0]
     try:
