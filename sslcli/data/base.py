@@ -1,6 +1,7 @@
 """What every data set looks like from outside: rows to decode, labels, a name, a fingerprint."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,7 @@ class Remark:
     hint: str = ""
 
 
-class Source:
+class Source(ABC):
     """Images by row, decoded one at a time; safe to pickle and to use in forked workers.
 
     Attributes:
@@ -40,12 +41,13 @@ class Source:
     class_names: tuple[str, ...] = ()
     parts: np.ndarray | None = None
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """Return the number of rows."""
 
+    @abstractmethod
     def read(self, row: int) -> bytes:
         """Return the encoded image of one row, raising DataError when it cannot be read."""
-        raise NotImplementedError
 
     def load(self, row: int) -> np.ndarray:
         """Return one decoded image, uint8 [H, W, 3], raising DataError when it is unreadable."""

@@ -1,5 +1,6 @@
 """Maps from a classifier's logits to calibrated ones: fitted, applied, and kept as JSON."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from sslcli.evaluate.temperature import check_logits, fit_temperature
 from sslcli.evaluate.vector_scaling import fit_vector
 
 
-class _Calibrator(BaseModel):
+class _Calibrator(BaseModel, ABC):
     """Base of the calibrators: numbers only, so that JSON holds them whole."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -22,17 +23,17 @@ class _Calibrator(BaseModel):
         """Return the calibrated log-probabilities, float64."""
         return self.calibrated(logits.double()).log_softmax(dim=1)
 
+    @abstractmethod
     def calibrated(self, logits: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
         """Return logits whose softmax is calibrated."""
-        raise NotImplementedError
 
+    @abstractmethod
     def folded(self, classifier: nn.Linear) -> nn.Linear:
         """Return a linear classifier that gives the calibrated logits by itself.
 
         Raises:
             UsageError: If no linear classifier can.
         """
-        raise NotImplementedError
 
 
 class Temperature(_Calibrator):

@@ -1,5 +1,6 @@
 """The contract between a method and the loop: forward, before_step, after_step."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -79,7 +80,7 @@ class ParamGroup:
     constant_lr: bool = False
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """A paper as a module that owns its networks, its loss and its memory.
 
     Subclasses set `encoder` (what is kept, evaluated and exported) and write `forward`. Target
@@ -90,9 +91,9 @@ class Method(nn.Module):
     encoder: nn.Module
     gathers = False  # whether the loss compares samples of different processes
 
+    @abstractmethod
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the loss of one batch; reads memory and never writes it."""
-        raise NotImplementedError
 
     def before_step(self, progress: Progress) -> None:
         """Act when gradients exist and weights are still old: freeze prototypes, for example."""
