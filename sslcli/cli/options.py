@@ -10,6 +10,27 @@ WHAT, DATA, RUN, DEVICE, OUTPUT = "What to do", "Data", "Run", "Device", "Output
 Checkpoint = Annotated[
     str, Argument(metavar="CKPT", help="A checkpoint.safetensors or a run directory.")
 ]
+Method = Annotated[
+    str | None,
+    Option("--method", help="A paper; picks the preset for the data.", rich_help_panel=WHAT),
+]
+Preset = Annotated[
+    str | None,
+    Option(
+        "--preset",
+        help="method/setting, see `ssl presets list`, or a .toml file.",
+        rich_help_panel=WHAT,
+    ),
+]
+ConfigFile = Annotated[
+    str | None,
+    Option(
+        "--config",
+        metavar="FILE",
+        help="A .toml laid over the preset, such as a run's config.toml.",
+        rich_help_panel=WHAT,
+    ),
+]
 Data = Annotated[
     str | None,
     Option(

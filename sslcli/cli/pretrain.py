@@ -10,31 +10,9 @@ SUPERVISED = ("finetune", "linear-probe")
 
 
 def pretrain(
-    method: Annotated[
-        str | None,
-        Option(
-            "--method",
-            help="A paper; picks the preset for the data.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        Option(
-            "--preset",
-            help="method/setting, see `ssl presets list`, or a .toml file.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
-    config: Annotated[
-        str | None,
-        Option(
-            "--config",
-            metavar="FILE",
-            help="A .toml laid over the preset, such as a run's config.toml.",
-            rich_help_panel=options.WHAT,
-        ),
-    ] = None,
+    method: options.Method = None,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data: options.Data = None,
