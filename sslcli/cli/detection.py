@@ -1,9 +1,8 @@
 """Detect outside images: open data and network, fit scores, measure each outside set, publish."""
 
 import copy
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,16 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
-from sslcli.cli.evaluation import DataChoice, Evaluation
+from sslcli.cli.evaluation import DataChoice, Evaluation, open_evaluation
 from sslcli.cli.outside import open_outside
 from sslcli.cli.show import Show
 from sslcli.cli.watch import Bar
-from sslcli.config.presets import config_hash, revise
+from sslcli.config.presets import config_hash
 from sslcli.data.far import PSEUDO_OUTLIERS, FarSource
 from sslcli.data.sources import Source
 from sslcli.data.splits import Subset
-from sslcli.engine.checkpoint import load_checkpoint
-from sslcli.engine.precision import resolve_precision
 from sslcli.errors import DataError
 from sslcli.evaluate.classifier import class_names, linear_classifier
 from sslcli.evaluate.ood.bootstrap import Bootstrap
@@ -69,7 +66,8 @@ def detect(request: Request, show: Show) -> None:
     if network.classifier and inside.labels is not None and not network.knows_classes:
         show.warn("the classifier was trained on other classes than the inside data has")
     own = {each.score.name: each.run(inside) for each in fitted}
-    report = Report(evaluation, known, fitted, left_out, required, network.accuracy(inside))
+    evaluation = replace(evaluation, require=required)
+    report = Report(evaluation, known, fitted, left_out, network.accuracy(inside))
     for name, source in outside.items():
         seen = network.see(source)
         values = {each.score.name: (own[each.score.name], each.run(seen)) for each in fitted}
@@ -80,24 +78,14 @@ def detect(request: Request, show: Show) -> None:
 
 def _open(request: Request, show: Show) -> Evaluation:
     """Open checkpoint and inside data, which need no labels."""
-    checkpoint = load_checkpoint(request.ckpt)
-    given = {"seed": request.seed, "train.precision": request.precision}
-    fields = request.choice.named() | {k: v for k, v in given.items() if v is not None}
-    if request.choice.data and not request.choice.test:
-        fields["data.test"] = None
-    config = revise(checkpoint.config, fields, request.set_)
-    device = assemble.pick_device(request.device)
-    precision, _ = resolve_precision(config.train.precision, device)
-    encoder = assemble.load_encoder(checkpoint, device)
-    splits = assemble.open_data(config, lambda what: Bar(show, what))
+    evaluation = open_evaluation(
+        request.ckpt, request.choice, show, set_=request.set_, seed=request.seed,
+        device=request.device, precision=request.precision, labelled=False,
+    )  # fmt: skip
+    splits = evaluation.splits
     if not len(splits.test):
         raise DataError("there is no held-out image", splits.train.name, "give some with --test")
-    counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
-    show.talk(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
-    show.talk(f"inside: {splits.train.name}, {counts}; {splits.note}")
-    show.talk(f"device {device}, precision {precision}, seed {config.seed}")
-    started = time.perf_counter()
-    return Evaluation(checkpoint, config, splits, encoder, device, precision, show, (), started)
+    return evaluation
 
 
 def _requirements(

@@ -1,6 +1,5 @@
 """What `ssl ood-detect` leaves behind: a table, figures, a line of results.jsonl, JSON, gates."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -10,16 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from sslcli.cli.evaluation import Evaluation
-from sslcli.config.presets import config_hash
-from sslcli.engine.checkpoint import versions
-from sslcli.engine.run import append_line, timestamp
-from sslcli.errors import ResourceError
 from sslcli.evaluate.figures import Roc, roc_curves, score_histograms
 from sslcli.evaluate.ood.bootstrap import LEVEL, RESAMPLES
 from sslcli.evaluate.ood.detect import Fitted, Measured
 from sslcli.evaluate.ood.metrics import METRICS, Ranking
 from sslcli.evaluate.ood.seen import Known
-from sslcli.evaluate.requirement import Requirement, enforce
 
 _COLUMNS = ("outside", "n", "score", "AUROC", f"{LEVEL:.0%} interval", "AUPR-in", "AUPR-out",
             "FPR95-in", "FPR95-out", "settings")  # fmt: skip
@@ -33,7 +27,6 @@ class Report:
         known: What scores were fitted on.
         fitted: The scores.
         left_out: Why further scores do not apply, by name.
-        required: Gates.
         top1: The classifier's accuracy inside; None when it does not apply.
     """
 
@@ -43,11 +36,10 @@ class Report:
         known: Known,
         fitted: Sequence[Fitted],
         left_out: Mapping[str, str],
-        required: Sequence[Requirement],
         top1: float | None,
     ) -> None:
         self.evaluation, self.fitted, self.left_out = evaluation, fitted, left_out
-        self.required, self.top1 = required, top1
+        self.top1 = top1
         self.protocol = _protocol(known, fitted, evaluation.config.seed)
         self.measured: list[Measured] = []
         self._curves: dict[str, dict[str, Roc]] = {}
@@ -72,19 +64,14 @@ class Report:
         """Draw the ROC curves, print the table, keep the record, then hold to the gates."""
         path = self._path("ood-roc.png")
         self._draw(path, lambda: roc_curves(self._curves, path))
-        show, metrics, record = self.evaluation.show, self.metrics(), self.record()
-        show.table("", _COLUMNS, self.rows())
-        show.talk(self.protocol)
+        show = self.evaluation.show
         if self.top1 is not None:
             show.talk(f"the classifier's top-1 on the inside test images is {self.top1:.4f}")
         show.talk(f"figures: {', '.join(self._figures) or 'none'}")
-        line = {"time": timestamp(), "command": show.command, **record}
-        try:
-            append_line(self.evaluation.checkpoint.run / "results.jsonl", line)
-        except ResourceError as fault:  # such as a checkpoint on a read-only disk
-            show.warn(f"{fault.where}: {fault.what}")
-        show.result(**record)
-        enforce(self.required, metrics)
+        show.talk(self.protocol)
+        self.evaluation.publish(
+            self.metrics(), columns=_COLUMNS, rows=self.rows(), **self.details()
+        )
 
     def metrics(self) -> dict[str, float]:
         """Return every number as METRIC/SCORE/SET, and means over sets as METRIC/SCORE."""
@@ -112,15 +99,9 @@ class Report:
                 rows.append(("mean", "", each.score.name, first, "", *rest, _settings(each)))
         return rows
 
-    def record(self) -> dict[str, Any]:
-        """Return what goes to results.jsonl and to stdout as JSON."""
-        evaluation = self.evaluation
-        splits = evaluation.splits
+    def details(self) -> dict[str, Any]:
+        """Return what the record says beside the metrics."""
         return {
-            "checkpoint": str(evaluation.checkpoint.path),
-            "step": evaluation.checkpoint.facts.get("step"),
-            "data": {"train": splits.train.name, "test": splits.test.name, "note": splits.note},
-            "metrics": self.metrics(),
             "results": [row.as_dict() for row in self.measured],
             "settings": {
                 each.score.name: {**each.settings, "tuned_auroc": each.tuned_auroc}
@@ -130,11 +111,6 @@ class Report:
             "left_out": dict(self.left_out),
             "protocol": self.protocol,
             "figures": self._figures,
-            "seconds": round(time.perf_counter() - evaluation.started, 2),
-            "device": str(evaluation.device),
-            "precision": evaluation.precision,
-            "versions": versions(),
-            "config_hash": config_hash(evaluation.config),
         }
 
     def _of(self, fitted: Fitted) -> list[Measured]:

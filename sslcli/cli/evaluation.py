@@ -153,6 +153,7 @@ def open_evaluation(
     require: Sequence[str] = (),
     metrics: Sequence[str] = METRICS,
     named: Mapping[str, Any] | None = None,
+    labelled: bool = True,
 ) -> Evaluation:
     """Check every option, then load the checkpoint's encoder and open the data.
 
@@ -167,6 +168,7 @@ def open_evaluation(
         require: What each `--require` says.
         metrics: What will be measured, for `require`.
         named: Further fields by dotted name; None is left out.
+        labelled: Whether the data must have labels.
     """
     from sslcli.config.presets import revise
     from sslcli.engine.checkpoint import load_checkpoint
@@ -180,13 +182,15 @@ def open_evaluation(
     if choice.data and not choice.test:
         fields["data.test"] = None
     config = revise(checkpoint.config, fields, set_)
-    opened = _open(checkpoint, config, device, show)
+    opened = _open(checkpoint, config, device, show, labelled=labelled)
     if len(opened.splits.train.class_names) <= TOP:
         metrics = [name for name in metrics if not name.startswith("top5")]
     return replace(opened, require=[Requirement.parse(text, metrics) for text in require])
 
 
-def _open(checkpoint: "Checkpoint", config: "Config", device: str, show: Show) -> Evaluation:
+def _open(
+    checkpoint: "Checkpoint", config: "Config", device: str, show: Show, *, labelled: bool
+) -> Evaluation:
     from sslcli import assemble
     from sslcli.cli.watch import Bar
     from sslcli.engine.precision import resolve_precision
@@ -195,7 +199,7 @@ def _open(checkpoint: "Checkpoint", config: "Config", device: str, show: Show) -
     arithmetic, _ = resolve_precision(config.train.precision, where)
     encoder = assemble.load_encoder(checkpoint, where)
     splits = assemble.open_data(config, lambda what: Bar(show, what))
-    for source in (splits.train, splits.test):
+    for source in (splits.train, splits.test) if labelled else ():
         assemble.need_labels(source)
     counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
     show.talk(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
