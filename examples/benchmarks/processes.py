@@ -73,13 +73,10 @@ def work(rank: int, port: int, options: argparse.Namespace, results) -> None:
             joined = seconds(together, joint, options.steps, ballot)
             collective.wait()
             own = seconds(apart, alone, options.steps)
-            images = options.steps * options.batch
+            images, all_own = options.steps * options.batch, collective.from_all(own)
+            rate = images * size / max(collective.from_all(joined))
             if number:  # the first round warms up
-                rates = images * size / max(collective.from_all(joined))
-                rounds.append((rates, sum(images / s for s in collective.from_all(own))))
-            else:
-                collective.from_all(0)
-                collective.from_all(0)
+                rounds.append((rate, sum(images / each for each in all_own)))
         if rank == 0:
             results.put(rounds)
 

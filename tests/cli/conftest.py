@@ -54,17 +54,27 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def run_once():
+    """Return a function that runs `ssl WORDS...` for a fixture that many tests share."""
+
+    def run(*words):
+        before, sys.argv = sys.argv, ["ssl", *map(str, words)]
+        try:
+            with pytest.raises(SystemExit) as ended:
+                app.main()
+        finally:
+            sys.argv = before
+        assert ended.value.code == 0
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, run_once):
     """Return the folder of a short run on the built-in digits; tests must not change it."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    words = ["--method", "simsiam", "--out", str(folder), "--quiet"]
-    before, sys.argv = sys.argv, ["ssl", "pretrain", *words, "--set", 'train.duration="2 epochs"']
-    try:
-        with pytest.raises(SystemExit) as ended:
-            app.main()
-    finally:
-        sys.argv = before
-    assert ended.value.code == 0
+    short = ("--set", 'train.duration="2 epochs"')
+    run_once("pretrain", "--method", "simsiam", "--out", folder, "--quiet", *short)
     return folder
 
 

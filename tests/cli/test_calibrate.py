@@ -3,13 +3,11 @@
 import json
 import os
 import shutil
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from sslcli.cli import app
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.engine.state import newest_state
 
@@ -17,17 +15,10 @@ SHORT = 'evaluation.finetune.duration="2 epochs"'
 
 
 @pytest.fixture(scope="session")
-def finetuned(trained, tmp_path_factory):
+def finetuned(trained, tmp_path_factory, run_once):
     """Return the folder of a short fine-tuning, wrong often enough; tests must not change it."""
     folder = tmp_path_factory.mktemp("runs") / "finetuned"
-    words = ["ssl", "finetune", str(trained), "--out", str(folder), "--set", SHORT, "--quiet"]
-    before, sys.argv = sys.argv, words
-    try:
-        with pytest.raises(SystemExit) as ended:
-            app.main()
-    finally:
-        sys.argv = before
-    assert ended.value.code == 0
+    run_once("finetune", trained, "--out", folder, "--set", SHORT, "--quiet")
     return folder
 
 

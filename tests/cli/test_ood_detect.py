@@ -33,21 +33,12 @@ def bare(trained, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def classifier(trained, tmp_path_factory):
+def classifier(trained, tmp_path_factory, run_once):
     """Return a fine-tuned run; tests must not change its checkpoint."""
-    import sys
-
-    from sslcli.cli import app
 
     run = tmp_path_factory.mktemp("runs") / "finetuned"
-    words = ["finetune", str(trained), "--out", str(run), "--quiet"]
-    before, sys.argv = sys.argv, ["ssl", *words, "--set", 'evaluation.finetune.duration="3 epochs"']
-    try:
-        with pytest.raises(SystemExit) as ended:
-            app.main()
-    finally:
-        sys.argv = before
-    assert ended.value.code == 0
+    short = ("--set", 'evaluation.finetune.duration="3 epochs"')
+    run_once("finetune", trained, "--out", run, "--quiet", *short)
     return run
 
 

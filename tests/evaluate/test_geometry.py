@@ -2,16 +2,10 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from golden_input import golden
 from torch.nn import functional
 
 from sslcli.evaluate.geometry import alignment, effective_rank, uniformity
-
-
-def golden(a: float) -> Tensor:
-    """The shared golden input: z[i, j] = sin(a i + 1.3 j + 0.17 i j + 0.5)."""
-    i, j = torch.arange(4.0)[:, None], torch.arange(6.0)[None]
-    return torch.sin(a * i + 1.3 * j + 0.17 * i * j + 0.5)
 
 
 def test_alignment_golden():

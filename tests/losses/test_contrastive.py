@@ -4,17 +4,12 @@ import math
 
 import pytest
 import torch
+from golden_input import golden
 from torch import Tensor
 
 from sslcli.losses.contrastive import nt_xent, sup_con
 
 LABELS = torch.tensor([0, 0, 1, 1, 0, 0, 1, 1])
-
-
-def golden(a: float) -> Tensor:
-    """z(a)[i, j] = sin(a i + 1.3 j + 0.17 i j + 0.5), 4 by 6, float64."""
-    i, j = torch.meshgrid(torch.arange(4.0).double(), torch.arange(6.0).double(), indexing="ij")
-    return torch.sin(a * i + 1.3 * j + 0.17 * i * j + 0.5)
 
 
 def views() -> Tensor:
