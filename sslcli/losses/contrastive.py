@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from sslcli.losses.precision import full
+
 
 def nt_xent(
     a: Float[Tensor, "batch dim"], b: Float[Tensor, "batch dim"], temperature: float
@@ -78,8 +80,7 @@ def _scores(embeddings: Tensor, temperature: float) -> Tensor:
     """Return cosines over the temperature, -inf where an embedding meets itself."""
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    full = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-    unit = functional.normalize(full, dim=1)
+    unit = functional.normalize(full(embeddings), dim=1)
     scores = unit @ unit.T / temperature
     return scores.masked_fill(
         torch.eye(len(unit), dtype=torch.bool, device=unit.device), -torch.inf

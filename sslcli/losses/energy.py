@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from sslcli.losses.precision import full
+
 
 def log_density(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
     """Return log p(x) up to a constant (Grathwohl et al. 2020, arXiv:1912.03263, eq. 6).
@@ -21,7 +23,7 @@ def log_density(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch
     Returns:
         logsumexp over the classes, in nats.
     """
-    return _full(logits).logsumexp(dim=1)
+    return full(logits).logsumexp(dim=1)
 
 
 def joint_log_density(
@@ -36,7 +38,7 @@ def joint_log_density(
     Returns:
         In nats; minus the cross-entropy it is `log_density`.
     """
-    return _full(logits).gather(1, labels[:, None]).squeeze(1)
+    return full(logits).gather(1, labels[:, None]).squeeze(1)
 
 
 def contrastive_divergence(
@@ -51,7 +53,7 @@ def contrastive_divergence(
     Returns:
         Mean of the samples less mean of the data, in nats; 0 when the model tells no difference.
     """
-    return _full(samples).mean() - _full(data).mean()
+    return full(samples).mean() - full(data).mean()
 
 
 def energy_penalty(
@@ -68,7 +70,7 @@ def energy_penalty(
     Returns:
         Scalar from 0.
     """
-    return _full(data).square().mean() + _full(samples).square().mean()
+    return full(data).square().mean() + full(samples).square().mean()
 
 
 def hdge(
@@ -101,7 +103,7 @@ def hdge(
     """
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    own, others = (functional.normalize(_full(z), dim=1) for z in (logits, queue))
+    own, others = (functional.normalize(full(z), dim=1) for z in (logits, queue))
     positive = own.gather(1, labels[:, None])  # [B, 1]
     negative = others.T.index_select(0, labels)  # [B, K]
     scores = torch.cat([positive, negative], dim=1)
@@ -112,8 +114,3 @@ def hdge(
         slots = torch.arange(scores.shape[1], device=scores.device)
         scores = scores.masked_fill(slots > held, -torch.inf)  # slot 0 is the positive
     return functional.cross_entropy(scores, torch.zeros_like(labels))
-
-
-def _full(tensor: Tensor) -> Tensor:
-    """Leave half precision behind, whatever autocast made of the logits."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -4,10 +4,11 @@ None of them detaches its target: the stop-gradient belongs to the method, which
 (Chen & He 2021, section 4.1).
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
+
+from sslcli.losses.precision import full
 
 
 def negative_cosine(
@@ -22,7 +23,7 @@ def negative_cosine(
     Returns:
         Scalar from -1, all aligned, to 1; float32 at least.
     """
-    return -functional.cosine_similarity(_full(prediction), _full(target), dim=1).mean()
+    return -functional.cosine_similarity(full(prediction), full(target), dim=1).mean()
 
 
 def byol(
@@ -54,10 +55,5 @@ def softmax_cross_entropy(
     Returns:
         Scalar mean of -softmax(z) . log softmax(p) in nats, from 0; float32 at least.
     """
-    share = _full(target).softmax(dim=1)
-    return -(share * _full(prediction).log_softmax(dim=1)).sum(dim=1).mean()
-
-
-def _full(tensor: Tensor) -> Tensor:
-    """Leave half precision behind, whatever autocast made of the embeddings."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    share = full(target).softmax(dim=1)
+    return -(share * full(prediction).log_softmax(dim=1)).sum(dim=1).mean()

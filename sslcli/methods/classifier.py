@@ -7,6 +7,7 @@ from sslcli.config.energy import SamplerConfig
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
 from sslcli.losses.energy import joint_log_density, log_density
+from sslcli.losses.precision import full
 from sslcli.methods.base import Method, feature_dim
 from sslcli.perturb.sgld import Langevin
 
@@ -32,11 +33,6 @@ class Classifier(Method):
         """Return log p(x), or log p(x, y), up to a constant, [B]."""
         logits = self.logits(images)
         return log_density(logits) if labels is None else joint_log_density(logits, labels)
-
-
-def full(tensor: Tensor) -> Tensor:
-    """Leave half precision behind, whatever autocast made of a network's output."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def labels_of(batch: Batch, num_classes: int) -> Tensor:

@@ -14,9 +14,10 @@ from sslcli.config.energy import IGEBMConfig
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
 from sslcli.losses.energy import contrastive_divergence, energy_penalty
+from sslcli.losses.precision import full
 from sslcli.memory.replay import ReplayBuffer
 from sslcli.methods.base import Method, Output, Progress, feature_dim
-from sslcli.methods.classifier import full, labels_of, langevin
+from sslcli.methods.classifier import labels_of, langevin
 from sslcli.methods.jem import density_metrics
 from sslcli.methods.sampling import check_size
 from sslcli.nn.energy_resnet import ClassAffine, EnergyResNet

@@ -9,8 +9,9 @@ from torch.nn import functional
 from sslcli.config.energy import SupervisedConfig
 from sslcli.config.methods import FinetuneConfig, LinearProbeConfig
 from sslcli.data.batch import Batch
+from sslcli.losses.precision import full
 from sslcli.methods.base import Method, Output, Progress, feature_dim
-from sslcli.methods.classifier import Classifier, labels_of, noisy
+from sslcli.methods.classifier import Classifier, labels_of, noisy, train_top1
 
 
 class Supervised(Classifier):
@@ -87,7 +88,6 @@ class Finetune(Method):
 def _classify(logits: torch.Tensor, batch: Batch) -> Output:
     """Score logits [B, C] against the batch's labels, in float32."""
     assert batch.labels is not None, "the command checks that the data has labels"
-    loss = functional.cross_entropy(logits.float(), batch.labels)
-    correct = logits.detach().argmax(dim=1) == batch.labels
-    chance = math.log(logits.shape[1])
-    return Output(loss, {"train_top1": correct.float().mean()}, chance=chance)
+    loss = functional.cross_entropy(full(logits), batch.labels)
+    metrics = {"train_top1": train_top1(logits, batch.labels)}
+    return Output(loss, metrics, chance=math.log(logits.shape[1]))
