@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslcli.engine.collective import Ballot, from_main, is_main, rank, world_size
 from sslcli.engine.log import Log, Probe
@@ -100,10 +103,11 @@ def resume(training: Training, run: Path) -> list[str]:
     found = from_main(newest_state(run) if is_main() else None)
     assert found, "the first process has found one"
     state, remarks = found
-    if is_main() and _checkpoint_step(run) != state.step:
+    weights = state.tensors("model")
+    if is_main() and not _has_saved(run, state.step, weights):
         # A killed process may have saved the one without the other.
         point_checkpoint(run, state.folder)
-    training.method.load_state_dict(state.tensors("model"))
+    training.method.load_state_dict(weights)
     unpack_optimizer(training.optimizer, state.tensors("optimizer"), state.scalars["optimizer"])
     if state.scalars["scaler"]:
         training.scaler.load_state_dict(state.scalars["scaler"])
@@ -118,12 +122,15 @@ def resume(training: Training, run: Path) -> list[str]:
     return remarks
 
 
-def _checkpoint_step(run: Path) -> int | None:
-    """Return the step of checkpoint.safetensors, if it can be read."""
+def _has_saved(run: Path, step: int, weights: Mapping[str, Tensor]) -> bool:
+    """Tell whether checkpoint.safetensors is of this step, and whole; it may say more than it."""
     try:
-        return load_checkpoint(run).facts.get("step")
+        checkpoint = load_checkpoint(run)
+        own = checkpoint.tensors()
     except CheckpointError:
-        return None
+        return False
+    is_same = own.keys() == weights.keys() and all(torch.equal(own[n], weights[n]) for n in own)
+    return is_same and checkpoint.facts.get("step") == step
 
 
 def _under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

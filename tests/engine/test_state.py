@@ -40,6 +40,19 @@ def test_resuming_keeps_what_was_added_to_a_checkpoint_of_the_same_step(tmp_path
         assert opened.metadata()["note"] == "calibrated"
 
 
+def test_resuming_mends_a_checkpoint_of_the_same_step_that_was_altered(tmp_path):
+    training = toy_training()
+    training.step = 2
+    save(training, tmp_path, {"metrics": {}})
+    file = tmp_path / "checkpoint.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.unlink()
+    file.write_bytes(content)
+    resume(toy_training(), tmp_path)
+    assert file.samefile(tmp_path / "state" / "step-00000002" / "model.safetensors")
+
+
 def test_a_disk_that_fills_up_is_told_and_leaves_no_half_state(tmp_path):
     def fill(path):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
