@@ -13,7 +13,6 @@ from sslcli import assemble
 from sslcli.cli.evaluation import DataChoice, Evaluation, open_evaluation
 from sslcli.cli.outside import open_outside
 from sslcli.cli.show import Show
-from sslcli.cli.watch import Bar
 from sslcli.config.presets import config_hash
 from sslcli.data.far import PSEUDO_OUTLIERS, FarSource
 from sslcli.data.sources import Source
@@ -163,17 +162,8 @@ class Network:
         return known, self.see(FarSource(PSEUDO_OUTLIERS, part, config.data, config.seed))
 
     def _run(self, module: nn.Module, source: Source) -> Tensor:
-        evaluation = self.evaluation
-        found = assemble.features_of(
-            module,
-            source,
-            evaluation.config,
-            evaluation.device,
-            evaluation.precision,
-            cache=evaluation.checkpoint.run / "features",
-            bar=lambda what: Bar(evaluation.show, what),
-        )
-        return found.features
+        features: Tensor = self.evaluation.bare_features(source, module).features
+        return features
 
     @property
     def knows_classes(self) -> bool:

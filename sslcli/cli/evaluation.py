@@ -64,13 +64,13 @@ class Evaluation:
         found = self.bare_features(source)
         return found.features, assemble.labels_of(source, found)
 
-    def bare_features(self, source: "Source") -> Any:
-        """Return the features of any source, from the cache when it has them."""
+    def bare_features(self, source: "Source", module: "nn.Module | None" = None) -> Any:
+        """Return what the encoder, or another module, makes of any source; cached."""
         from sslcli import assemble
         from sslcli.cli.watch import Bar
 
         found = assemble.features_of(
-            self.encoder,
+            module or self.encoder,
             source,
             self.config,
             self.device,
