@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslcli.engine.files import is_alive
 from sslcli.errors import PeerError
 
 CAPACITY = 1 << 14  # numbers of one message; BatchNorm sends two a channel and one more
@@ -75,7 +76,7 @@ class Exchange:
                 continue
             time.sleep(_NAP_SECONDS)
             for number, pid in enumerate(self._pids.tolist()):
-                if not _is_alive(pid) and self._counts[number] < self._count:
+                if not is_alive(pid) and self._counts[number] < self._count:
                     raise PeerError(f"process {number} of this training has gone")
 
 
@@ -88,11 +89,3 @@ def suits(device: torch.device, size: int, local_size: int) -> bool:
 
 def _memory_folder() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

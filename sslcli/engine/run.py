@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sslcli.engine.files import storage_fault, to_json, write_atomically
+from sslcli.engine.files import is_alive, storage_fault, to_json, write_atomically
 from sslcli.errors import CheckpointError, UsageError
 
 CONFIG = "config.toml"
@@ -93,8 +93,17 @@ def lock_run(folder: Path, patience: float = 5.0) -> None:
             time.sleep(0.1)
         os.ftruncate(file, 0)
         os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        _clear_left_over(folder)
     except OSError as error:
         raise storage_fault(error, folder / _LOCK) from error
+
+
+def _clear_left_over(folder: Path) -> None:
+    """Remove the temporary files of `write_atomically` whose process was killed."""
+    for left in folder.glob(".*.tmp"):
+        number = left.name.split(".")[-2]
+        if left.is_file() and number.isdigit() and not is_alive(int(number)):
+            left.unlink(missing_ok=True)
 
 
 def _try_lock(file: int) -> bool:

@@ -1,6 +1,7 @@
 """The run directory: who may make it, and what is appended to it."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 
@@ -78,6 +79,20 @@ def test_what_a_killed_start_leaves_counts_as_nothing(tmp_path):
         (tmp_path / name).touch()
     create_run(tmp_path, overwrite=False)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_going_on_clears_what_a_killed_process_left_and_nothing_else(tmp_path, rival):
+    dead, answer = rival(tmp_path / "other")
+    answer.recv()
+    dead.kill()
+    dead.join()
+    left = tmp_path / f".checkpoint.safetensors.{dead.pid}.tmp"
+    writing = tmp_path / f".checkpoint.safetensors.{os.getppid()}.tmp"
+    for file in (left, writing, tmp_path / ".notes.tmp", tmp_path / "config.toml"):
+        file.touch()
+    lock_run(tmp_path)
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {writing.name, ".notes.tmp", "config.toml", ".lock", "other"}
 
 
 def test_an_empty_folder_may_become_a_run(tmp_path):
