@@ -59,11 +59,19 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def build_method(config: Config, device: torch.device | str = "cpu") -> Method:
-    """Return the config's method on `device`, with the fresh weights that its seed decides."""
+def build_method(
+    config: Config, device: torch.device | str = "cpu", images: int | None = None
+) -> Method:
+    """Return the config's method on `device`, with the fresh weights that its seed decides.
+
+    A method that remembers each image needs to know how many the training data has.
+    """
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, config.data.image_size)
-    return place(method_class(config.method.name)(config.method, encoder), config, device)
+    section: Any = config.method
+    if "num_instances" in type(section).model_fields and section.num_instances is None:
+        section = section.model_copy(update={"num_instances": images})
+    return place(method_class(section.name)(section, encoder), config, device)
 
 
 def load_start(method: Method, config: Config) -> None:

@@ -62,11 +62,11 @@ def trained(case, steps):
     preset = "simsiam/digits" if case in CLASSES else case
     fields = {"train.batch_size": 32, "train.precision": "fp32", **NOISELESS.get(case, {})}
     config = resolve(preset, None, fields).config
-    method = assemble.build_method(config)
+    source = open_splits(config.data).train
+    method = assemble.build_method(config, images=len(source))
     if case in CLASSES:
         torch.manual_seed(0)
         method = CLASSES[case](config.method, method.encoder)
-    source = open_splits(config.data).train
     training = assemble.build_training(config, method.double(), source, CPU, "fp32")
     losses = []
     for batch, _ in zip(training.loader.epoch(0), range(steps), strict=False):

@@ -51,7 +51,7 @@ def tiny_training(preset, **train):
     config = resolve(preset, None, fields | train).config
     digits = open_splits(config.data).train
     source = Subset(digits, np.arange(0, 480, 10), "48 digits")
-    method = assemble.build_method(config)
+    method = assemble.build_method(config, images=len(source))
     return assemble.build_training(config, method, source, CPU, "fp32")
 
 
@@ -59,7 +59,7 @@ def tiny_training(preset, **train):
 def test_every_preset_builds(preset):
     config = resolve(preset).config
     with torch.device("meta"):
-        method = assemble.build_method(config, "meta")
+        method = assemble.build_method(config, "meta", images=1_000)
     assert sum(p.numel() for p in method.encoder.parameters()) > 0
     assert config.about.summary
     assert config.about.paper

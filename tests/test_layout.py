@@ -86,7 +86,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_engine_names_no_method():
-    from sslcli.methods.registry import METHODS
+    from sslcli.config.methods import METHODS
 
     for file in (PACKAGE / "engine").glob("*.py"):
         names = {

@@ -52,7 +52,7 @@ def make(preset: str, batch: int | None):
     tune_device(device)
     precision, _ = resolve_precision("auto", device)
     source = random_images(40 * config.train.batch_size, config.data.image_size)
-    method = assemble.build_method(config, device)
+    method = assemble.build_method(config, device, len(source))
     return assemble.build_training(config, method, source, device, precision)
 
 

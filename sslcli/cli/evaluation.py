@@ -214,7 +214,8 @@ def untrained(evaluation: Evaluation) -> Evaluation:
     """Return the same evaluation of an encoder with fresh weights of the config's seed."""
     from sslcli import assemble
 
-    encoder = assemble.build_method(evaluation.config, evaluation.device).encoder.eval()
+    images = evaluation.checkpoint.facts["data"]["images"]
+    encoder = assemble.build_method(evaluation.config, evaluation.device, images).encoder.eval()
     return replace(evaluation, encoder=encoder)
 
 

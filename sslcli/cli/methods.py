@@ -9,12 +9,12 @@ def methods(json: options.Json = False) -> None:
     ssl methods
     """
     from sslcli.cli.show import Show
-    from sslcli.config.methods import METHODS
+    from sslcli.config.methods import SECTIONS
     from sslcli.config.presets import list_presets
 
     show = Show("methods", as_json=json)
     rows = []
-    for name, section in METHODS.items():
+    for name, section in SECTIONS.items():
         settings = [p.split("/")[1] for p in list_presets() if p.startswith(f"{name}/")]
         if settings:
             rows.append((name, str(section.__doc__).split("\n")[0].rstrip("."), settings))

@@ -131,11 +131,11 @@ def pretrain_run(
     precision, why = resolve_precision(config.train.precision, where)
     processes = f"{world_size()} processes, " if world_size() > 1 else ""
     show.talk(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
-    method = assemble.build_method(config, where)
-    if not (place.resume and from_main(has_state(Path(str(place.out))))):
-        assemble.load_start(method, config)
     with main_first(world().local_rank == 0):  # it writes the index that the others read
         splits = assemble.open_training(config, lambda what: Bar(show, what))
+    method = assemble.build_method(config, where, len(splits.train))
+    if not (place.resume and from_main(has_state(Path(str(place.out))))):
+        assemble.load_start(method, config)
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)

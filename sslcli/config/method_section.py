@@ -13,3 +13,5 @@ class MethodSection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     min_views: ClassVar[int] = 1
+
+    name: str

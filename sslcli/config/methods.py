@@ -1,70 +1,37 @@
-"""One model a method: the fields its paper and its ablations need. Numbers live in presets."""
+"""Every method: the section with its fields, and the class that trains it, both by name.
 
-from typing import Annotated, ClassVar, Literal
+A method is one file in `methods/`, one section in `config/` and one line here. Numbers live in
+presets.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Union
 
 from pydantic import Field
 
-from sslcli.config.energy import HDGEConfig, IGEBMConfig, JEMConfig, SupervisedConfig
-from sslcli.config.method_section import Features, MethodSection
+from sslcli.config.method_section import MethodSection
 
-
-class SimSiamConfig(MethodSection):
-    """SimSiam (Chen & He 2021, arXiv:2011.10566); each ablation of section 4 is a field."""
-
-    min_views: ClassVar[int] = 2
-
-    name: Literal["simsiam"]
-    projector_layers: Literal[2, 3]
-    dim: Features
-    predictor_hidden: Features
-    stop_gradient: bool = True
-    predictor: Literal["trained", "fixed", "none"] = "trained"
-    constant_predictor_lr: bool = True
-    symmetric: bool = True
-    similarity: Literal["cosine", "cross-entropy"] = "cosine"
-    batch_norm: Literal["none", "hidden", "default", "all"] = Field(
-        default="default",
-        description="Table 3: hidden layers only, plus the projection's output, or all outputs.",
-    )
-    output_affine: bool = Field(
-        default=False, description="Learned scale and shift in the projection's last BatchNorm."
-    )
-
-
-class LinearProbeConfig(MethodSection):
-    """A linear classifier on a frozen encoder in evaluation mode."""
-
-    name: Literal["linear-probe"]
-    num_classes: Features
-
-
-class FinetuneConfig(MethodSection):
-    """A linear classifier and its encoder, trained together."""
-
-    name: Literal["finetune"]
-    num_classes: Features
-
-
-MethodConfig = Annotated[
-    SimSiamConfig
-    | SupervisedConfig
-    | JEMConfig
-    | HDGEConfig
-    | IGEBMConfig
-    | LinearProbeConfig
-    | FinetuneConfig,
-    Field(discriminator="name"),
-]
-
-METHODS: dict[str, type[MethodSection]] = {
-    section.model_fields["name"].annotation.__args__[0]: section  # type: ignore[union-attr]
-    for section in (
-        SimSiamConfig,
-        SupervisedConfig,
-        JEMConfig,
-        HDGEConfig,
-        IGEBMConfig,
-        LinearProbeConfig,
-        FinetuneConfig,
-    )
+# method.name: (section in sslcli.config, class in sslcli.methods)
+METHODS = {
+    "simsiam": ("siamese:SimSiamConfig", "simsiam:SimSiam"),
+    "supervised": ("energy:SupervisedConfig", "supervised:Supervised"),
+    "jem": ("energy:JEMConfig", "jem:JEM"),
+    "hdge": ("energy:HDGEConfig", "hdge:HDGE"),
+    "igebm": ("energy:IGEBMConfig", "igebm:IGEBM"),
+    "linear-probe": ("labelled:LinearProbeConfig", "supervised:LinearProbe"),
+    "finetune": ("labelled:FinetuneConfig", "supervised:Finetune"),
 }
+
+
+def _section(place: str) -> type[MethodSection]:
+    module, name = place.split(":")
+    found: type[MethodSection] = getattr(import_module(f"sslcli.config.{module}"), name)
+    return found
+
+
+SECTIONS = {name: _section(section) for name, (section, _) in METHODS.items()}
+
+if TYPE_CHECKING:
+    MethodConfig = MethodSection
+else:
+    MethodConfig = Annotated[Union[tuple(SECTIONS.values())], Field(discriminator="name")]  # noqa: UP007

@@ -1,11 +1,10 @@
 """Rates as pure functions of the step, so that a resumed run needs no scheduler state."""
 
-import math
-
 from torch.optim import Optimizer
 
 from sslcli.config.optimizers import OptimizerConfig, ScheduleConfig
 from sslcli.config.schema import Config
+from sslcli.methods.base import cosine
 
 
 def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epoch: int) -> float:
@@ -37,12 +36,6 @@ def weight_decay(config: OptimizerConfig, step: int, total_steps: int) -> float:
     return cosine(config.weight_decay, config.weight_decay_end, step, total_steps)
 
 
-def cosine(start: float, end: float, step: int, total_steps: int) -> float:
-    """Return the half-cosine from `start` at step 0 to `end` at `total_steps`, then `end`."""
-    share = min(step / total_steps, 1.0) if total_steps > 0 else 1.0
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
 def set_rates(
     optimizer: Optimizer, config: Config, step: int, total_steps: int, steps_per_epoch: int
 ) -> None:
@@ -55,11 +48,3 @@ def set_rates(
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * (1.0 if group["constant_lr"] else factor)
         group["weight_decay"] = decay if group["decay"] else 0.0
-
-
-def ema_momentum(start: float, end: float, step: int, total_steps: int) -> float:
-    """Return an EMA target's momentum, the cosine of BYOL (arXiv:2006.07733, section 3.3).
-
-    1 - (1 - start) (cos(pi k / K) + 1) / 2 for an `end` of 1, at step k of K.
-    """
-    return cosine(start, end, step, total_steps)

@@ -1,5 +1,6 @@
 """The contract between a method and the loop: forward, before_step, after_step."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,20 @@ class Progress:
     def fraction(self) -> float:
         """Share of the run done so far, from 0 to 1."""
         return self.step / self.total_steps
+
+    def cosine(self, start: float, end: float) -> float:
+        """Return the half-cosine from `start` at the run's first step to `end` at its end.
+
+        With an `end` of 1 it is the momentum of BYOL's target (arXiv:2006.07733, section 3.3),
+        1 - (1 - start) (cos(pi k / K) + 1) / 2 at step k of K.
+        """
+        return cosine(start, end, self.step, self.total_steps)
+
+
+def cosine(start: float, end: float, step: int, total_steps: int) -> float:
+    """Return the half-cosine from `start` at step 0 to `end` at `total_steps`, then `end`."""
+    share = min(step / total_steps, 1.0) if total_steps > 0 else 1.0
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 @dataclass(frozen=True)

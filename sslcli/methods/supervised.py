@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from sslcli.config.energy import SupervisedConfig
-from sslcli.config.methods import FinetuneConfig, LinearProbeConfig
+from sslcli.config.labelled import FinetuneConfig, LinearProbeConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.precision import full
 from sslcli.methods.base import Method, Output, Progress, feature_dim

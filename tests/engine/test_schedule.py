@@ -3,7 +3,7 @@ import math
 import pytest
 
 from sslcli.config.optimizers import ScheduleConfig, SGDConfig
-from sslcli.engine.schedule import cosine, ema_momentum, lr_factor, weight_decay
+from sslcli.engine.schedule import lr_factor, weight_decay
 
 DECAY = SGDConfig(name="sgd", momentum=0.9, base_lr=1.0, lr_scaling="none", weight_decay=0.04)
 
@@ -64,18 +64,6 @@ def test_warm_up_longer_than_the_run_just_rises():
     assert found == [0.0, 0.125, 0.25, 0.375, 0.5]
 
 
-@pytest.mark.parametrize(
-    ("fraction", "expected"), [(0, 0.996), (25, 0.9965858), (50, 0.998), (75, 0.9994142), (100, 1)]
-)
-def test_ema_momentum_has_its_golden_values(fraction, expected):
-    assert ema_momentum(0.996, 1.0, fraction, 100) == pytest.approx(expected, abs=5e-8)
-
-
-def test_ema_momentum_ends_at_exactly_one():
-    assert ema_momentum(0.996, 1.0, 1000, 1000) == 1.0
-    assert ema_momentum(0.996, 1.0, 1001, 1000) == 1.0
-
-
 def test_weight_decay_is_constant_without_an_end():
     assert {weight_decay(DECAY, step, 10) for step in range(11)} == {0.04}
 
@@ -85,7 +73,3 @@ def test_weight_decay_follows_dinos_cosine():
     assert weight_decay(config, 0, 100) == pytest.approx(0.04)
     assert weight_decay(config, 50, 100) == pytest.approx(0.22)
     assert weight_decay(config, 100, 100) == 0.4
-
-
-def test_cosine_of_no_steps_is_at_its_end():
-    assert cosine(1.0, 0.5, 0, 0) == 0.5

@@ -42,7 +42,7 @@ def ways(seed: int, folder: Path) -> dict[str, Callable[[], object]]:
 
 def _build(config) -> None:
     with torch.device("meta"):
-        assemble.build_method(config, "meta")
+        assemble.build_method(config, "meta", images=1_000)
 
 
 def _bytes(random: Random, folder: Path) -> bytes:

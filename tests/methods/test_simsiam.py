@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.methods import SimSiamConfig
+from sslcli.config.siamese import SimSiamConfig
 from sslcli.data.batch import Batch
 from sslcli.methods.base import Progress
 from sslcli.methods.simsiam import SimSiam

@@ -1,0 +1,38 @@
+"""Target networks: copies that follow a network by an exponential moving average.
+
+Parameters are averaged and buffers are not, as all official codes have it: a target's BatchNorm
+keeps the statistics of its own passes (spec of He et al. 2020, moco issue 70). Update a target in
+`after_step`. That is where BYOL and DINO do it; MoCo does it before the pass of the keys of the
+next step, between which no weight moves.
+"""
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def target_of(online: ModuleT) -> ModuleT:
+    """Return a copy of a network that no optimiser moves: its parameters take no gradient."""
+    return copy.deepcopy(online).requires_grad_(False)
+
+
+@torch.no_grad()
+def follow(target: nn.Module, online: nn.Module, momentum: float) -> None:
+    """Move a target's parameters to momentum * target + (1 - momentum) * online, in place.
+
+    Args:
+        target: Made by `target_of`.
+        online: The network it follows, with the same parameters.
+        momentum: From 0, a copy, to 1, no change.
+
+    Raises:
+        ValueError: If `momentum` is outside [0, 1].
+    """
+    if not 0 <= momentum <= 1:
+        raise ValueError(f"a momentum lies in [0, 1], got {momentum}")
+    theirs, own = list(target.parameters()), list(online.parameters())
+    torch._foreach_lerp_(theirs, own, 1 - momentum)
