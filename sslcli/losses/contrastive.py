@@ -12,11 +12,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from sslcli.losses.precision import full
+from sslcli.losses.precision import full, inner_products
 
 
 def nt_xent(
-    a: Float[Tensor, "batch dim"], b: Float[Tensor, "batch dim"], temperature: float
+    a: Float[Tensor, "batch dim"],
+    b: Float[Tensor, "batch dim"],
+    temperature: float,
+    negatives: Float[Tensor, "memory dim"] | None = None,
 ) -> Float[Tensor, ""]:
     """Tell a view's partner from the 2N - 2 others (Chen et al. 2020, arXiv:2002.05709, eq. 1).
 
@@ -27,14 +30,18 @@ def nt_xent(
         a: Raw projections of the first views, shape [N, D].
         b: Raw projections of the second views, in the same order, shape [N, D].
         temperature: What similarities are divided by, above 0.
+        negatives: Embeddings that are nobody's partner, such as a memory's (SimCLR v2).
 
     Returns:
-        Scalar in nats; ln(2N - 1) when all similarities are equal.
+        Scalar in nats; ln(2N - 1) when all similarities are equal and there is no memory.
 
     Raises:
         ValueError: If `temperature` is not positive.
     """
-    scores = _scores(torch.cat([a, b]), temperature)  # [2N, 2N]
+    views = torch.cat([a, b])
+    scores = _scores(views, temperature)  # [2N, 2N]
+    if negatives is not None:
+        scores = torch.cat([scores, _cosines(views, negatives) / temperature], dim=1)
     partners = torch.arange(len(scores), device=scores.device).roll(len(a))
     return functional.cross_entropy(scores, partners)
 
@@ -76,12 +83,98 @@ def sup_con(
     return each.where(count > 0, 0.0).mean()
 
 
-def _scores(embeddings: Tensor, temperature: float) -> Tensor:
-    """Return cosines over the temperature, -inf where an embedding meets itself."""
+def info_nce(
+    query: Float[Tensor, "batch dim"],
+    key: Float[Tensor, "batch dim"],
+    negatives: Float[Tensor, "queue dim"],
+    temperature: float,
+) -> Float[Tensor, ""]:
+    """Tell each query's key from the keys of a queue (He et al. 2020, arXiv:1911.05722, eq. 1).
+
+    Args:
+        query: Raw embeddings, shape [B, D].
+        key: Raw embeddings of the same images by the key encoder, no gradient, shape [B, D].
+        negatives: Keys of earlier batches, no gradient, shape [K, D].
+        temperature: What similarities are divided by, above 0.
+
+    Returns:
+        Scalar mean in nats; ln(K + 1) when all similarities are equal.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+    """
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    unit = functional.normalize(full(embeddings), dim=1)
-    scores = unit @ unit.T / temperature
-    return scores.masked_fill(
-        torch.eye(len(unit), dtype=torch.bool, device=unit.device), -torch.inf
-    )
+    positive = functional.cosine_similarity(full(query), full(key))[:, None]  # [B, 1]
+    scores = torch.cat([positive, _cosines(query, negatives)], dim=1) / temperature  # [B, 1 + K]
+    return functional.cross_entropy(scores, scores.new_zeros(len(scores), dtype=torch.int64))
+
+
+def invariant_spread(
+    a: Float[Tensor, "batch dim"],
+    b: Float[Tensor, "batch dim"],
+    temperature: float,
+    negatives: Literal["all", "hard", "easy"] = "all",
+) -> Float[Tensor, ""]:
+    """Classify each view as its partner, and no other as it (Ye et al. 2019, arXiv:1904.03436).
+
+    With P(k|i) the softmax of view i over the 2N - 1 others and j its partner, the mean over i of
+    -ln P(j|i) - sum of ln(1 - P(k|i)) over k other than j (section 3). The right-hand factor of
+    each similarity is detached: row i moves view i and no other, where NT-Xent moves both.
+
+    Args:
+        a: Raw embeddings of the first views, shape [N, D].
+        b: Raw embeddings of the second views, in the same order, shape [N, D].
+        temperature: What similarities are divided by, above 0.
+        negatives: All, or the half of them that is most or least similar to the anchor.
+
+    Returns:
+        Scalar in nats; `losses.nce.candidate_chance(2N - 2)` when all similarities are equal.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+    """
+    views = torch.cat([a, b])
+    scores = _scores(views, temperature, views.detach())  # [2N, 2N]
+    partners = torch.arange(len(views), device=views.device).roll(len(a))[:, None]
+    if negatives != "all":
+        scores = _half(scores, partners, hardest=negatives == "hard")
+    log_share = scores.log_softmax(dim=1)
+    clamped = log_share.exp().clamp(max=1 - torch.finfo(log_share.dtype).eps)  # or ln 0
+    repelled = torch.log1p(-clamped).scatter(1, partners, 0.0).sum(dim=1)
+    return -(log_share.gather(1, partners).squeeze(1) + repelled).mean()
+
+
+def _half(scores: Tensor, partners: Tensor, *, hardest: bool) -> Tensor:
+    """Keep each row's partner and the more or less similar half of the rest; -inf elsewhere."""
+    sign = 1 if hardest else -1
+    is_self = scores == -torch.inf
+    rest = (sign * scores).masked_fill(is_self, -torch.inf).scatter(1, partners, -torch.inf)
+    kept = rest.topk(len(scores) // 2 - 1, dim=1).indices
+    is_kept = torch.zeros_like(is_self).scatter(1, torch.cat([partners, kept], dim=1), True)
+    return scores.where(is_kept, -torch.inf)
+
+
+@torch.no_grad()
+def nearest_top1(
+    embeddings: Float[Tensor, "views dim"], labels: Int[Tensor, " views"]
+) -> Float[Tensor, ""]:
+    """Return the share of views whose nearest other view has their label; no gradient."""
+    nearest = _scores(embeddings, temperature=1.0).argmax(dim=1)
+    return (labels[nearest] == labels).to(torch.get_default_dtype()).mean()
+
+
+def _scores(embeddings: Tensor, temperature: float, others: Tensor | None = None) -> Tensor:
+    """Return cosines over the temperature, -inf where an embedding meets itself.
+
+    `others` are the same embeddings for the right-hand factor, such as detached ones.
+    """
+    if not temperature > 0:
+        raise ValueError(f"the temperature must be positive, got {temperature}")
+    scores = _cosines(embeddings, embeddings if others is None else others)
+    return scores.div_(temperature).fill_diagonal_(-torch.inf)  # in place: a large batch's is large
+
+
+def _cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine of every vector of a with every one of b, [N, M]."""
+    return inner_products(*(functional.normalize(full(vectors), dim=1) for vectors in (a, b)))

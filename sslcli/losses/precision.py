@@ -7,3 +7,17 @@ from torch import Tensor
 def full(tensor: Tensor) -> Tensor:
     """Leave half precision behind; float32 and float64 stay what they are."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def inner_products(a: Tensor, b: Tensor) -> Tensor:
+    """Return a @ b.T in float32 at least; autocast would round it to half precision.
+
+    Args:
+        a: Vectors, [N, D].
+        b: Vectors, [M, D].
+
+    Returns:
+        [N, M]; unit vectors give cosines.
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        return full(a) @ full(b).T
