@@ -13,6 +13,9 @@ from sslcli.errors import UnhealthyError
 COLLAPSED_STD, COLLAPSED_RANK = 0.05, 2.0
 CHANCE_SHARE, CHANCE_ROWS, CHANCE_STEPS = 0.01, 5, 100
 STALLED_SHARE, STALLED_ROWS = 0.3, 3
+# Of an energy-based model, in nats; healthy runs of ours stay below 2. JEM's authors stop at a loss
+# of 1e8, which on the way down no explosion tells.
+WIDE_GAP, DIVERGED_GAP = 10.0, 1e3
 
 
 class Guards:
@@ -46,11 +49,12 @@ class Guards:
             chance: Loss of a guess, in nats; see `methods.base.Output`.
 
         Raises:
-            UnhealthyError: If the loss or a weight is not finite, the loss has exploded, or
-                embeddings have collapsed and the run is to stop for that.
+            UnhealthyError: If the loss or a weight is not finite, the loss has exploded, data and
+                samples have parted, or embeddings have collapsed and the run is to stop for that.
         """
         self._check_finite(row)
         self._check_explosion(row)
+        self._check_gap(row)
         self._check_collapse(row)
         self._check_chance(row, chance)
         self._check_stall(row)
@@ -70,6 +74,17 @@ class Guards:
         what = f"the loss has exploded from {self._first:.4g} to {row['loss']:.4g} by step "
         hint = f"{self._calmer(row)}, or allow more by train.explosion"
         raise UnhealthyError(f"{what}{row['step']}", "train.explosion", hint)
+
+    def _check_gap(self, row: Mapping[str, Any]) -> None:
+        """Judge how far log p of data is from that of samples, either way."""
+        gap = abs(row.get("log_p_gap", 0.0))
+        if gap < WIDE_GAP:
+            return
+        what = f"log p of data and of samples are {gap:.4g} nats apart by step {row['step']}"
+        hint = "lower optimizer.base_lr, or take more method.sampler.steps or an energy_penalty"
+        if gap >= DIVERGED_GAP:
+            raise UnhealthyError(f"{what}: the model has diverged", "method.sampler", hint)
+        self._tell("gap", f"{what}; {hint} if it widens")
 
     def _calmer(self, row: Mapping[str, Any]) -> str:
         hint = f"lower optimizer.base_lr (the rate was {row['lr']:.3g}) or warm up for longer"

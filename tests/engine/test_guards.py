@@ -52,6 +52,15 @@ def test_an_exploding_loss_stops(told, first, last):
     judge(guards(told, explosion=100), {"loss": first}, {"loss": last})
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_density_whose_samples_part_from_the_data_is_told_and_then_stopped(told, sign):
+    judge(guards(told), *[{"log_p_gap": sign * gap} for gap in (9.0, 11.0, 900.0)])
+    assert len(told) == 1
+    assert "11 nats apart by step 100" in told[0]
+    with pytest.raises(UnhealthyError, match="the model has diverged"):
+        judge(guards(told), {"loss": -sign * 1e9, "log_p_gap": sign * 1e9})
+
+
 def test_collapse_is_told_once_or_stops(told):
     flat = {"embedding_std": 0.01, "effective_rank": 30.0}
     judge(guards(told), flat, flat)

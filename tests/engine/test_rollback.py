@@ -16,22 +16,22 @@ from sslcli.errors import UnhealthyError
 class Unlucky(ToyMethod):
     """Diverges at some steps the first few times that it comes by; saves follow steps 3, 6, 9."""
 
-    def __init__(self, faults):
+    def __init__(self, faults, loss):
         super().__init__()
-        self.faults, self.noise = list(faults), []
+        self.faults, self.loss, self.noise = list(faults), loss, []
 
     def forward(self, batch, progress):
         output = super().forward(batch, progress)
         self.noise.append((progress.step, torch.get_rng_state().sum().item()))
         if self.faults and progress.step == self.faults[0]:
             self.faults.pop(0)
-            output.loss.data.fill_(float("nan"))
+            output.loss.data.fill_(self.loss)
         return output
 
 
-def run(folder, faults, rollbacks):
+def run(folder, faults, rollbacks, loss=float("nan")):
     training, watcher = toy_training(rollbacks=rollbacks), Silent()
-    method = Unlucky(faults)
+    method = Unlucky(faults, loss)
     method.load_state_dict(training.method.state_dict())
     training.method = training.model = method
     training.optimizer.param_groups[0]["params"] = list(method.parameters())
@@ -50,6 +50,12 @@ def test_an_unhealthy_run_goes_back_with_other_noise_and_ends_well(tmp_path):
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(row)["step"] for row in rows]
     assert steps == sorted(set(steps))
+
+
+def test_a_loss_of_a_billion_goes_back_too(tmp_path):
+    last, _, watcher = run(tmp_path, [7], rollbacks=2, loss=1e9)
+    assert (last["step"], last["rollbacks"]) == (12, 1)
+    assert "exploded" in watcher.notes[0]
 
 
 def test_failing_again_before_a_save_goes_back_by_one_more_state(tmp_path):
