@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision import transforms
 
-from sslcli.config.schema import ViewConfig
+from sslcli.config.views import ViewConfig
 from sslcli.data.threads import cut_evenly, share
 from sslcli.data.views import Views
 

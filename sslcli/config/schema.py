@@ -7,13 +7,11 @@ from pydantic import Field, model_validator
 from sslcli.config.duration import Duration
 from sslcli.config.methods import MethodConfig
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
-from sslcli.config.section import Count, Fraction, NonNegative, Positive, Section
+from sslcli.config.section import Count, Fraction, Positive, Section
+from sslcli.config.views import Side, Triple, ViewConfig
 
-# No image has a longer side than the square root of `images.MAX_PIXELS`, about 9,460.
-Side = Annotated[int, Field(ge=1, le=16_384)]
 # SimCLR's widest encoder has 256; the bounds keep the product of two sizes within 64 bits.
 Width = Annotated[int, Field(ge=1, le=4_096)]
-Triple = tuple[float, float, float]
 
 
 class AboutConfig(Section):
@@ -30,7 +28,9 @@ class EncoderConfig(Section):
 
     `name` is a torchvision ResNet ("resnet18"), a member of the CIFAR family of He et al. 2016,
     section 4.2 ("resnet20", depth 6n + 2), a wide ResNet as "wrn-DEPTH-WIDENING" ("wrn-28-10"), one
-    of IGEBM's networks ("igebm-small", "igebm-large"), or any timm model as "timm:NAME".
+    of IGEBM's networks ("igebm-small", "igebm-large"), a vision transformer ("vit-tiny",
+    "vit-small", "vit-base", or "vit-DEPTH-WIDTH-HEADS"), one of Exemplar-CNN's ("exemplar-small",
+    "exemplar-medium", "exemplar-large"), or any timm model as "timm:NAME".
     """
 
     name: str
@@ -52,14 +52,44 @@ class EncoderConfig(Section):
         description="Of wide ResNets and IGEBM's networks; leaky-relu has slope 0.2.",
     )
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="Within each block of wide ResNets and IGEBM's networks."
+        default=0.0,
+        description="Within each block of wide ResNets and IGEBM's networks; behind Exemplar-CNN's "
+        "fully connected layer.",
     )
     conv_bias: bool = Field(
         default=True, description="Off in IGEBM's networks when each class has its own bias."
     )
+    patch_size: Side | None = Field(
+        default=None, description="Side of a vision transformer's patches; when unset 16 pixels."
+    )
+    positions: Literal["learned", "sin-cos"] = Field(
+        default="learned", description="Of vision transformers; the sin-cos table is fixed."
+    )
+    init: Literal["normal", "xavier"] = Field(
+        default="normal", description="Draw of vision transformers: DINO's, or MoCo v3's xavier."
+    )
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Chance to skip a branch of a vision transformer's last block."
+    )
     weights: str | None = Field(
         default=None, description="A .safetensors to start from, loaded strictly."
     )
+
+
+class SeedsConfig(Section):
+    """Train on patches of the images, each chosen by how much it shows (Exemplar-CNN)."""
+
+    count: Count = Field(description="Patches; each is one row of the training data.")
+    side: Annotated[int, Field(ge=2, le=1024)] = Field(description="Side of a patch in pixels.")
+    surround: Annotated[int, Field(ge=2, le=4096)] = Field(
+        description="Side that is kept around it, so that a shift shows image and no border."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "SeedsConfig":
+        if self.surround < self.side:
+            raise ValueError("seeds.surround must be at least seeds.side")
+        return self
 
 
 class DataConfig(Section):
@@ -79,6 +109,7 @@ class DataConfig(Section):
     holdout: Fraction = Field(
         default=0.2, description="Share held out when neither `source` nor `test` has a test part."
     )
+    seeds: SeedsConfig | None = None
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     memory_budget_gib: Positive = Field(
         default=1.5, description="Images of one size are kept decoded in memory up to this size."
@@ -95,74 +126,17 @@ class DataConfig(Section):
         return self
 
 
-class JitterConfig(Section):
-    """Colour jitter as torchvision's: four operations in random order."""
-
-    brightness: NonNegative
-    contrast: NonNegative
-    saturation: NonNegative
-    hue: Annotated[float, Field(ge=0, le=0.5)]
-    probability: Fraction
-
-
-class BlurConfig(Section):
-    """Gaussian blur; `kernel` in pixels, or "auto" for a tenth of the size, made odd."""
-
-    probability: Fraction
-    sigma: tuple[Positive, Positive]
-    kernel: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-
-
-class SolarizeConfig(Section):
-    """Invert every value at or above `threshold` (images in [0, 1])."""
-
-    probability: Fraction
-    threshold: Fraction
-
-
-Operation = Literal["crop", "jitter", "grayscale", "blur", "solarize", "flip"]
-
-
-class ViewConfig(Section):
-    """`count` views of one recipe; `order` is the order of execution."""
-
-    count: Count
-    size: Side
-    crop_scale: tuple[Fraction, Fraction]
-    crop_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    flip: Fraction = 0.0
-    jitter: JitterConfig | None = None
-    grayscale: Fraction = 0.0
-    blur: BlurConfig | None = None
-    solarize: SolarizeConfig | None = None
-    order: tuple[Operation, ...] = ("crop", "jitter", "grayscale", "blur", "solarize", "flip")
-
-    @model_validator(mode="after")
-    def _check(self) -> "ViewConfig":
-        if self.order[:1] != ("crop",) or len(set(self.order)) != len(self.order):
-            raise ValueError("order must begin with crop and name each operation at most once")
-        used = {"jitter": self.jitter, "blur": self.blur, "solarize": self.solarize,
-                "grayscale": self.grayscale, "flip": self.flip}  # fmt: skip
-        if missing := [name for name, value in used.items() if value and name not in self.order]:
-            raise ValueError(f"order leaves out {', '.join(missing)}, which this view asks for")
-        for name in ("crop_scale", "crop_ratio"):
-            low, high = getattr(self, name)
-            if low > high or high == 0:
-                raise ValueError(f"{name} must rise from its first to its second number")
-        if self.blur and self.blur.sigma[0] > self.blur.sigma[1]:
-            raise ValueError("blur.sigma must rise from its first to its second number")
-        if self.blur and self.blur.kernel != "auto" and self.blur.kernel % 2 == 0:
-            raise ValueError("blur.kernel must be odd")
-        return self
-
-
 class TrainConfig(Section):
     """How long, in what batches, with what arithmetic; what is logged and saved when."""
 
     duration: Duration
     batch_size: Count = Field(description="Global batch: all processes and accumulated parts.")
     accumulate: Count = 1
+    chunk_size: Annotated[int, Field(ge=2)] | None = Field(
+        default=None,
+        description="Embed this many of a process's images at a time, each twice: the gradient of "
+        "the whole batch in the memory of a chunk, whose own statistics BatchNorm then uses.",
+    )
     drop_last: bool = True
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     channels_last: bool = True
@@ -187,19 +161,35 @@ class TrainConfig(Section):
             raise ValueError('duration must be in epochs or steps, such as "100 epochs"')
         if self.batch_size % self.accumulate:
             raise ValueError("batch_size must be divisible by accumulate")
+        if self.chunk_size and self.compile:
+            raise ValueError("chunk_size and compile exclude each other")
         return self
 
 
-class ProtocolConfig(Section):
-    """Supervised training on top of an encoder: a linear probe or fine-tuning."""
+class RecipeConfig(Section):
+    """How a classifier is trained."""
 
     duration: Duration
     batch_size: Count
     optimizer: Optimizer
     schedule: ScheduleConfig
     views: tuple[ViewConfig, ...]
+
+
+class ProtocolConfig(RecipeConfig):
+    """Supervised training on top of an encoder: a linear probe or fine-tuning."""
+
     label_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="Share of each class's labels used."
+    )
+
+
+class DistillationConfig(RecipeConfig):
+    """Training of a student on a teacher's probabilities."""
+
+    temperature: Positive = Field(description="Of student and teacher alike.")
+    alpha: Fraction = Field(
+        default=1.0, description="Weight of the teacher; the rest is cross-entropy with labels."
     )
 
 
@@ -208,11 +198,16 @@ class EvaluationConfig(Section):
 
     k: Count
     temperature: Positive
+    features: Literal["output", "quadrants"] = Field(
+        default="output",
+        description="quadrants: every layer's maximum over each quarter (Exemplar-CNN's nets).",
+    )
     online_every: Duration | None = Field(
         default=None, description="Online kNN on a held-out slice of the training data."
     )
     linear: ProtocolConfig | None = None
     finetune: ProtocolConfig | None = None
+    distill: DistillationConfig | None = None
 
 
 class Config(Section):
@@ -232,9 +227,19 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
+        self.check_method()
+        return self
+
+    def check_method(self) -> None:
+        """Raise ValueError if the views or the batch do not suit the method."""
         views = sum(view.count for view in self.views)
         if views < self.method.min_views:
             raise ValueError(
                 f"{self.method.name} needs at least {self.method.min_views} views, got {views}"
             )
-        return self
+        self.method.check_batch(self.train.batch_size)
+        if self.train.chunk_size and not self.method.contrasts_batch:
+            raise ValueError(
+                f"train.chunk_size is for losses that compare the samples of a batch; "
+                f"{self.method.name} has none: use train.accumulate"
+            )

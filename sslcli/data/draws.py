@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sslcli.config.schema import JitterConfig, ViewConfig
+from sslcli.config.views import JitterConfig, ViewConfig
 from sslcli.data.counter import uniform
 
 _STREAM = 0  # of the counter; views use no other

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from sslcli.config.schema import EncoderConfig, Triple
+from sslcli.config.schema import EncoderConfig
+from sslcli.config.views import Triple
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.transforms import RandomResizedCrop
 
-from sslcli.config.schema import ViewConfig
+from sslcli.config.views import ViewConfig
 from sslcli.data.draws import Samples, alike_together, draw, draw_boxes
 
 RECIPE = {

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as pil
 
-from sslcli.config.schema import ViewConfig
+from sslcli.config.views import ViewConfig
 from sslcli.data import feeds
 from sslcli.data.evaluation import resize_and_crop
 from sslcli.data.loader import TrainLoader, eval_batches

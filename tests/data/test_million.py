@@ -17,7 +17,8 @@ BATCHES, BATCH_SIZE = 200, 256
 CHILD = """
 import json, multiprocessing, re, sys, time
 from itertools import islice
-from sslcli.config.schema import DataConfig, ViewConfig
+from sslcli.config.schema import DataConfig
+from sslcli.config.views import ViewConfig
 from sslcli.data.loader import TrainLoader
 from sslcli.data.splits import open_splits
 from sslcli.data.views import Views

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sslcli.config.schema import ViewConfig
+from sslcli.config.views import ViewConfig
 from sslcli.data.loader import TrainLoader
 from sslcli.data.sources import open_source
 from sslcli.data.views import Views

@@ -6,7 +6,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
-from sslcli.config.schema import ViewConfig
+from sslcli.config.views import ViewConfig
 from sslcli.data import threads
 from sslcli.data.draws import Samples, draw, draw_boxes
 from sslcli.data.views import Views

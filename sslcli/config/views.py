@@ -1,0 +1,109 @@
+"""Sections of views: how a random picture of an image is made."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sslcli.config.section import Count, Fraction, NonNegative, Positive, Section
+
+# No image has a longer side than the square root of `images.MAX_PIXELS`, about 9,460.
+Side = Annotated[int, Field(ge=1, le=16_384)]
+Triple = tuple[float, float, float]
+
+
+class JitterConfig(Section):
+    """Colour jitter as torchvision's: four operations in random order."""
+
+    brightness: NonNegative
+    contrast: NonNegative
+    saturation: NonNegative
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+    probability: Fraction
+
+
+class BlurConfig(Section):
+    """Gaussian blur; `kernel` in pixels, or "auto" for a tenth of the size, made odd."""
+
+    probability: Fraction
+    sigma: tuple[Positive, Positive]
+    kernel: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+
+
+class SolarizeConfig(Section):
+    """Invert every value at or above `threshold` (images in [0, 1])."""
+
+    probability: Fraction
+    threshold: Fraction
+
+
+# Above 0: what a logarithm is drawn between.
+Ratio = Annotated[float, Field(gt=0, le=100)]
+
+
+class ExemplarConfig(Section):
+    """The transformations of Exemplar-CNN (Dosovitskiy et al. 2014), in place of the crop."""
+
+    vectors: Count = Field(description="Parameter vectors a row has; a view shows one of them.")
+    window: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="Side of what is seen, as a share of the image's."
+    )
+    translation: Fraction = Field(description="Largest shift, in sides of the window.")
+    scale: tuple[Ratio, Ratio]
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(description="Largest, in degrees.")
+    components: tuple[Ratio, Ratio] = Field(description="Factor on each component of colour.")
+    basis: tuple[Triple, Triple, Triple] = Field(description="Those components, orthonormal rows.")
+    power: tuple[Ratio, Ratio] = Field(description="Of saturation and of value.")
+    factor: tuple[Ratio, Ratio] = Field(description="On saturation and on value.")
+    offset: Fraction = Field(description="Largest, added to saturation and to value.")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(description="Largest turn, in circles.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ExemplarConfig":
+        for name in ("scale", "components", "power", "factor"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must rise from its first to its second number")
+        return self
+
+
+Operation = Literal["crop", "jitter", "grayscale", "blur", "solarize", "flip"]
+
+
+class ViewConfig(Section):
+    """`count` views of one recipe; `order` is the order of execution."""
+
+    count: Count
+    size: Side
+    crop_scale: tuple[Fraction, Fraction]
+    crop_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    flip: Fraction = 0.0
+    jitter: JitterConfig | None = None
+    grayscale: Fraction = 0.0
+    blur: BlurConfig | None = None
+    solarize: SolarizeConfig | None = None
+    exemplar: ExemplarConfig | None = None
+    order: tuple[Operation, ...] = ("crop", "jitter", "grayscale", "blur", "solarize", "flip")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ViewConfig":
+        if self.order[:1] != ("crop",) or len(set(self.order)) != len(self.order):
+            raise ValueError("order must begin with crop and name each operation at most once")
+        used = {"jitter": self.jitter, "blur": self.blur, "solarize": self.solarize,
+                "grayscale": self.grayscale, "flip": self.flip}  # fmt: skip
+        if missing := [name for name, value in used.items() if value and name not in self.order]:
+            raise ValueError(f"order leaves out {', '.join(missing)}, which this view asks for")
+        whole = self.crop_scale == self.crop_ratio == (1, 1)
+        if self.exemplar and not whole:
+            raise ValueError(
+                "exemplar takes the crop's place: crop_scale and crop_ratio are [1, 1]"
+            )
+        for name in ("crop_scale", "crop_ratio"):
+            low, high = getattr(self, name)
+            if low > high or high == 0:
+                raise ValueError(f"{name} must rise from its first to its second number")
+        if self.blur and self.blur.sigma[0] > self.blur.sigma[1]:
+            raise ValueError("blur.sigma must rise from its first to its second number")
+        if self.blur and self.blur.kernel != "auto" and self.blur.kernel % 2 == 0:
+            raise ValueError("blur.kernel must be odd")
+        return self
