@@ -60,6 +60,7 @@ def sgld(
     settings: Langevin,
     *,
     differentiable: bool = False,
+    after_step: Callable[[int], object] | None = None,
 ) -> Chain:
     """Run one chain from each start; images are independent if the network treats them so.
 
@@ -71,13 +72,14 @@ def sgld(
         start: Where chains begin, [B, ...].
         settings: The sampler.
         differentiable: Keep the graph of the whole chain, for IGEBM's KL term.
+        after_step: Called with the number of steps done, for a progress bar; nothing is waited for.
 
     Returns:
         The chains' ends; the graph is kept only if `differentiable`.
     """
     x = start.detach().to(torch.promote_types(start.dtype, torch.float32))
     history, norm = [], x.new_zeros(())
-    for _ in range(settings.steps):
+    for step in range(settings.steps):
         if settings.noise_first:
             x = _noisy(x, settings)
         x, value, norm = _ascend(log_density, x, settings, differentiable=differentiable)
@@ -86,6 +88,8 @@ def sgld(
         if settings.bounds:
             x = x.clamp(*settings.bounds)
         history.append(value)
+        if after_step:
+            after_step(step + 1)
     values = torch.stack(history) if history else x.new_zeros(0, len(x))
     return Chain(x if differentiable else x.detach(), values, norm)
 

@@ -55,6 +55,14 @@ def test_bounds_hold_and_a_step_moves_no_further_than_its_clamp():
     assert (plain - start).abs().max() <= 0.1 * 5 + 1e-5
 
 
+def test_each_step_is_told_as_soon_as_it_is_done():
+    told = []
+    start = torch.zeros(2, 1)
+    chain = sgld(quadratic(1.0), start, Langevin(3, 0.1, 0.01), after_step=told.append)
+    assert told == [1, 2, 3]
+    assert len(chain.log_density) == 3
+
+
 def small_net():
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.SiLU(), nn.Dropout(0.5), nn.Flatten()

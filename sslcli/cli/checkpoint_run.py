@@ -1,0 +1,123 @@
+"""Runs that start from a checkpoint and end with an accuracy: fine-tuning, probes, distillation."""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sslcli import assemble
+from sslcli.cli.evaluation import Evaluation
+from sslcli.cli.train import Place, train_run
+from sslcli.cli.watch import Bar
+from sslcli.config.schema import Config, RecipeConfig
+from sslcli.data.sources import Source
+from sslcli.data.splits import Splits
+from sslcli.engine.collective import from_main, is_main, world_size
+from sslcli.engine.loop import Training
+from sslcli.engine.state import has_state
+from sslcli.engine.stop import Stop
+from sslcli.errors import UsageError
+from sslcli.evaluate.features import Features
+from sslcli.methods.base import Method
+
+
+class CheckpointRun(ABC):
+    """One training on an evaluation's data; call it with a seed.
+
+    Args:
+        evaluation: Checkpoint, data and encoder.
+        place: Where the run goes; further seeds go beside it.
+        stop: Signals and time limit.
+        series: Whether several seeds follow each other; one resumed goes on where it stopped.
+    """
+
+    def __init__(
+        self, evaluation: Evaluation, place: Place, stop: Stop, *, series: bool = False
+    ) -> None:
+        self.evaluation, self.place, self.stop, self.series = evaluation, place, stop, series
+
+    @abstractmethod
+    def recipe(self, seed: int) -> tuple[Config, Source]:
+        """Return the config of a seed's run and the images that it may learn from."""
+
+    @abstractmethod
+    def method(self, config: Config) -> Method:
+        """Return what is trained, at its start."""
+
+    @abstractmethod
+    def test(self, training: Training) -> dict[str, Any]:
+        """Return what is measured on the test part."""
+
+    def __call__(self, seed: int) -> dict[str, Any]:
+        """Train, then measure."""
+        place, checkpoint = self._place(seed), self.evaluation.checkpoint.path.resolve()
+        config, source = self.recipe(seed)
+        if is_main() and place.check(config).resolve() in checkpoint.parents:
+            hint = "choose another --out"
+            raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
+        training = self.training(config, source)
+        run = Path(from_main(str(place.make(config)) if is_main() else ""))
+        train_run(training, self.splits(), run, place, self.stop, self.evaluation.show)
+        return {**self.test(training), "run": str(run)}
+
+    def _place(self, seed: int) -> Place:
+        """Return where a seed's run goes, and whether it goes on or starts."""
+        place = self.place
+        if seed != self.evaluation.config.seed:
+            place = replace(place, out=f"{place.out}-seed{seed}")
+        has_begun = from_main(has_state(Path(str(place.out))))
+        if place.resume and self.series and not has_begun:
+            return replace(place, resume=False, overwrite=True)
+        return place
+
+    def splits(self) -> Splits:
+        """Return the data, whose classes the run's checkpoint will name."""
+        return self.evaluation.splits
+
+    def training(self, config: Config, source: Source) -> Training:
+        """Return a training at step 0."""
+        evaluation = self.evaluation
+        return assemble.build_training(
+            config,
+            assemble.place(self.method(config), config, evaluation.device),
+            source,
+            evaluation.device,
+            evaluation.precision,
+            Bar(evaluation.show, "decoding"),
+        )
+
+    def logits(self, classifier: nn.Module, config: Config) -> Features:
+        """Return what a classifier makes of the test part."""
+        evaluation = self.evaluation
+        return assemble.features_of(
+            classifier, evaluation.splits.test, config, evaluation.device, evaluation.precision
+        )
+
+
+def config_of(
+    config: Config, method: dict[str, Any], recipe: RecipeConfig, source: Source, seed: int
+) -> Config:
+    """Return the config of a run that follows a recipe: the checkpoint's in all else."""
+    plain = config.model_dump()
+    plain |= {
+        "preset": f"{config.preset}+{method['name']}",
+        "seed": seed,
+        "method": method,
+        **recipe.model_dump(include={"views", "optimizer", "schedule"}),
+    }
+    plain["train"] |= {
+        "duration": recipe.duration,
+        "batch_size": min(recipe.batch_size, len(source) // world_size() * world_size()),
+        "accumulate": 1,
+        "chunk_size": None,
+    }
+    plain["evaluation"]["online_every"] = None
+    return Config.model_validate(plain)
+
+
+def briefly(config: Config) -> str:
+    """Return a run's length, batch and optimiser in words."""
+    train, optimizer = config.train, config.optimizer.name
+    return f"{train.duration}, batch {train.batch_size}, augmented {optimizer.upper()}"

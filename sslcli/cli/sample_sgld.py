@@ -1,0 +1,122 @@
+"""`ssl sample-sgld`: draw images from an energy-based model."""
+
+from typing import Annotated, Literal
+
+from typer import Option
+
+from sslcli.cli import options
+
+
+def sample_sgld(
+    ckpt: options.Checkpoint,
+    count: Annotated[
+        int,
+        Option("--count", min=1, help="Chains, one an image.", rich_help_panel=options.WHAT),
+    ] = 64,
+    class_: Annotated[
+        list[str] | None,
+        Option(
+            "--class",
+            metavar="K",
+            help="Share the chains out among these classes, by name or number; or all. Repeatable.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    start: Annotated[
+        Literal["fresh", "buffer"],
+        Option(
+            "--start",
+            help="Begin afresh, or where training's own chains were.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = "fresh",
+    target: Annotated[
+        Literal["marginal", "class"] | None,
+        Option(
+            "--target",
+            help="Climb log p(x), or log p(x, y) of a chain's class.",
+            show_default="class with --class or where training did",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        Option(
+            "--steps",
+            min=0,
+            help="Langevin steps of a chain; 0 shows where chains start.",
+            show_default="as in training",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    step_size: Annotated[
+        float | None,
+        Option(
+            "--step-size",
+            metavar="X",
+            help="Factor of the gradient, in the network's range of images.",
+            show_default="training's",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        Option(
+            "--noise",
+            metavar="X",
+            help="Deviation of the noise of a step, in that range.",
+            show_default="training's",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    judge: Annotated[
+        str | None,
+        Option(
+            "--judge",
+            metavar="CKPT",
+            help="A separately trained classifier that says what samples look like.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        Option(
+            "--out",
+            metavar="FOLDER",
+            help="Where the files go.",
+            show_default="the run's figures/",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    data: options.Data = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    dry_run: options.DryRun = False,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    require: options.Require = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Run Langevin chains up the density that IGEBM, JEM or HDGE with a density term has learned.
+
+    Writes a grid of the images, the energies of the chains over their steps beside those of
+    training images, and both as tensors. Says when chains have not settled: when their energies
+    still move together from the third quarter of the steps to the last. Without --class, samples
+    of a model that knows classes are sorted by what it sees in them.
+
+    ssl sample-sgld runs/jem-digits --class all --start buffer --judge runs/supervised-digits
+    """
+    from sslcli.cli.evaluation import DataChoice
+    from sslcli.cli.sampling import sample
+    from sslcli.cli.sampling_plan import Request
+    from sslcli.cli.show import Show
+
+    request = Request(
+        ckpt, DataChoice(data, None, data_root, download), count, class_ or [], start, target,
+        steps, step_size, noise, judge, out, set_ or [], seed, device, precision, require or [],
+        dry_run,
+    )  # fmt: skip
+    sample(request, Show("sample-sgld", as_json=json, quiet=quiet))

@@ -1,0 +1,148 @@
+"""What `ssl sample-sgld` does: open the density, run chains, measure where they ended."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslcli.cli.evaluation import Evaluation, open_evaluation
+from sslcli.cli.sampling_density import Density, Ends, need_density
+from sslcli.cli.sampling_judge import Judge
+from sslcli.cli.sampling_plan import Plan, Request, chosen_classes, make_plan
+from sslcli.cli.sampling_report import Drawn, Report, metrics_of
+from sslcli.cli.show import Show
+from sslcli.cli.watch import Bar
+from sslcli.config.presets import config_hash
+from sslcli.data.loader import eval_batches
+from sslcli.data.splits import Subset
+from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
+from sslcli.engine.files import storage_fault
+from sslcli.errors import UnhealthyError
+from sslcli.evaluate.classifier import class_names
+from sslcli.evaluate.sampling import finite_chains
+
+REAL_IMAGES = 2_048  # whose energies are drawn beside the chains'
+
+
+def sample(request: Request, show: Show) -> None:
+    """Run the whole command."""
+    checkpoint = load_checkpoint(request.ckpt)
+    need_density(checkpoint)
+    names = _names(checkpoint)
+    classes = chosen_classes(request.classes, names)
+    judge = Judge(request.judge, names) if request.judge else None
+    sampler = {"step_size": request.step_size, "noise": request.noise}
+    evaluation = open_evaluation(
+        request.ckpt, request.choice, show, set_=request.set_, seed=request.seed,
+        device=request.device, precision=request.precision, require=request.require,
+        metrics=metrics_of(judge is not None), labelled=False,
+        named={f"method.sampler.{name}": value for name, value in sampler.items()},
+    )  # fmt: skip
+    density = Density(evaluation)
+    plan = make_plan(request, evaluation, density, classes)
+    show.talk(str(plan))
+    if request.dry_run:
+        _show(plan, evaluation)
+        return
+    folder = _writable(Path(request.out) if request.out else checkpoint.run / "figures")
+    torch.manual_seed(plan.seed)
+    drawn = _drawn(plan, density, _run(plan, density, show), show)
+    report = Report(evaluation, plan, drawn, names, _real_energies(plan, evaluation, density))
+    if judge:
+        report.ask(judge)
+    report.write(folder)
+    report.publish()
+
+
+def _names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the names of the classes that a model knows; none for one without classes."""
+    method: Any = checkpoint.config.method
+    count, names = method.num_classes or 0, class_names(checkpoint)
+    return names if len(names) == count else tuple(map(str, range(count)))
+
+
+def _show(plan: Plan, evaluation: Evaluation) -> None:
+    """Say what would be run; for `--dry-run`."""
+    chains, steps = len(plan.labels), plan.settings.steps
+    counts = {"chains": chains, "steps": steps, "gradients": chains * steps}
+    evaluation.show.table("", ("what", "number"), list(counts.items()))
+    evaluation.show.result(
+        dry_run=True, **counts, **plan.facts(), config_hash=config_hash(evaluation.config)
+    )
+
+
+def _run(plan: Plan, density: Density, show: Show) -> Ends:
+    """Draw the starts and run the chains."""
+    if plan.start == "buffer":
+        starts, repeated = density.recalled(plan.labels)
+        if repeated:
+            show.warn(f"{repeated} chains start where others do: the buffer holds no more images")
+    else:
+        anything = torch.randint(density.num_classes or 1, plan.labels.shape)
+        starts = density.fresh(plan.labels if plan.classes else anything)
+    return density.run(starts, plan.climbed, plan.settings, Bar(show, "SGLD steps"))
+
+
+def _drawn(plan: Plan, density: Density, ends: Ends, show: Show) -> Drawn:
+    """Drop the chains that failed, and measure where the others ended, in float32.
+
+    Raises:
+        UnhealthyError: If every chain failed.
+    """
+    keep = finite_chains(ends.samples, ends.energies)
+    failed = int((~keep).sum())
+    if failed == len(keep):
+        hint = "use a smaller --step-size, or --set method.sampler.gradient_clamp=0.1"
+        raise UnhealthyError(f"all {failed} chains ended in values that are not finite", "", hint)
+    if failed:
+        show.warn(f"{failed} of {len(keep)} chains ended in values that are not finite; left out")
+    samples, labels = ends.samples[keep], plan.labels[keep]
+    probabilities = density.probabilities(samples) if density.num_classes else None
+    if probabilities is not None and not plan.classes:
+        labels = probabilities.argmax(dim=1)  # which is how JEM's figures are sorted
+    by_class = plan.target == "class"
+    return Drawn(
+        samples=density.to_pixels(samples),
+        energies=density.energy(samples, labels if by_class else None),
+        log_p=-density.energy(samples),
+        labels=labels,
+        climbed=labels if by_class else torch.full_like(labels, -1),
+        probabilities=probabilities,
+        trajectory=ends.energies[:, keep],
+        non_finite=failed,
+    )
+
+
+def _real_energies(plan: Plan, evaluation: Evaluation, density: Density) -> Tensor | None:
+    """Return the energies of training images, of the asked classes where chains climb those."""
+    source, labels = evaluation.splits.train, evaluation.splits.train.labels
+    rows = np.random.default_rng(plan.seed).permutation(len(source))
+    if plan.target == "class":
+        if labels is None or source.class_names != _names(evaluation.checkpoint):
+            evaluation.show.talk(f"{source.name} has no images of these classes to compare with")
+            return None
+        rows = rows[np.isin(labels[rows], plan.classes)]
+    part = Subset(source, np.sort(rows[:REAL_IMAGES]), f"images of {source.name}")
+    found = []
+    for images, own in eval_batches(part, evaluation.config.data, density.batch, density.device):
+        classes = None if plan.target == "marginal" else torch.as_tensor(part.labels)[own]
+        found.append(density.energy(images, classes))
+    return torch.cat(found) if found else None
+
+
+def _writable(folder: Path) -> Path:
+    """Make a folder before chains are run whose ends could not be kept.
+
+    Raises:
+        ResourceError: If it cannot be made or written to.
+    """
+    probe = folder / ".sgld.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise storage_fault(error, folder) from error
+    return folder

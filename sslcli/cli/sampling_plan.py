@@ -1,0 +1,150 @@
+"""What the command line of `ssl sample-sgld` asks for, and what it leaves to be decided."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from torch import Tensor
+
+from sslcli.cli.evaluation import DataChoice, Evaluation
+from sslcli.cli.sampling_density import Density, Start, default_steps
+from sslcli.errors import UsageError
+from sslcli.evaluate.sampling import shared_out
+from sslcli.methods.classifier import langevin
+from sslcli.perturb.sgld import Langevin
+
+Target = Literal["marginal", "class"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; see `ssl sample-sgld --help`."""
+
+    ckpt: str
+    choice: DataChoice
+    count: int
+    classes: Sequence[str]
+    start: Start
+    target: Target | None
+    steps: int | None
+    step_size: float | None
+    noise: float | None
+    judge: str | None
+    out: str | None
+    set_: Sequence[str]
+    seed: int | None
+    device: str
+    precision: str | None
+    require: Sequence[str]
+    dry_run: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which chains are run.
+
+    Attributes:
+        start: Where they begin.
+        target: Whether they climb log p(x), or log p(x, y) of their class.
+        classes: What they are shared out among; empty where classes play no part.
+        labels: Class of each chain, [N]; -1 for none.
+        settings: The sampler.
+        seed: Decides starts and noise.
+    """
+
+    start: Start
+    target: Target
+    classes: list[int]
+    labels: Tensor
+    settings: Langevin
+    seed: int
+
+    @property
+    def climbed(self) -> Tensor | None:
+        """The classes y of log p(x, y) that chains climb, [N]; None for log p(x)."""
+        return self.labels if self.target == "class" else None
+
+    @property
+    def density(self) -> str:
+        """What chains climb."""
+        return "log p(x, y)" if self.target == "class" else "log p(x)"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a record says of the plan."""
+        return {
+            "start": self.start,
+            "target": self.target,
+            "classes": self.classes,
+            "sampler": asdict(self.settings),
+            "seed": self.seed,
+        }
+
+    def __str__(self) -> str:
+        chains = f"{len(self.labels):,} chains"
+        of = f" of {len(self.classes)} classes" if len(self.classes) > 1 else ""
+        where = "the replay buffer" if self.start == "buffer" else "fresh starts"
+        sampler = f"step size {self.settings.step_size:g}, noise {self.settings.noise:g}"
+        return f"{chains}{of} up {self.density} from {where}, {sampler}, seed {self.seed}"
+
+
+def make_plan(
+    request: Request, evaluation: Evaluation, density: Density, classes: list[int]
+) -> Plan:
+    """Decide what the command line leaves open, and say so.
+
+    A model that was trained by samples of classes is sampled by class unless told otherwise.
+
+    Raises:
+        UsageError: If target, start and classes do not go together.
+    """
+    target = request.target or ("class" if classes or density.is_by_class else "marginal")
+    if target == "class" and not density.num_classes:
+        raise UsageError("this model was trained without classes", "--target", "use marginal")
+    if target == "marginal" and classes and request.start == "fresh":
+        hint = "use --start buffer, whose images have classes, or --target class"
+        raise UsageError("log p(x) leads fresh chains to any class", "--target", hint)
+    if target == "class":
+        classes = classes or list(range(density.num_classes or 0))
+    method: Any = evaluation.config.method
+    steps = request.steps
+    if steps is None:
+        steps = default_steps(method.sampler, method.replay, request.start)
+        what = "visits of the buffer" if request.start == "buffer" else "lives of chains"
+        evaluation.show.talk(f"{steps} steps, for the {what} in training; --steps takes others")
+    settings = replace(langevin(method.sampler), steps=steps)
+    labels = shared_out(request.count, classes or [-1])
+    return Plan(request.start, target, classes, labels, settings, evaluation.config.seed)
+
+
+def chosen_classes(words: Sequence[str], names: tuple[str, ...]) -> list[int]:
+    """Return the classes that `--class` asks for, sorted, each once.
+
+    Args:
+        words: Names or numbers of classes, or "all"; a name goes before the number it may be.
+        names: Classes of the model.
+
+    Raises:
+        UsageError: If the model has no such class.
+    """
+    if words and not names:
+        hint = "leave out --class, or train with method.num_classes"
+        raise UsageError("this model was trained without classes", "--class", hint)
+    found: set[int] = set()
+    for word in words:
+        if word in names:
+            found.add(names.index(word))
+        elif word.isdecimal() and int(word) < len(names):
+            found.add(int(word))
+        elif word == "all":
+            found |= set(range(len(names)))
+        else:
+            raise UsageError(f"the model knows no class {word!r}", "--class", _known(word, names))
+    return sorted(found)
+
+
+def _known(word: str, names: tuple[str, ...]) -> str:
+    if near := get_close_matches(word, names, n=1):
+        return f"did you mean {near[0]}?"
+    more = ", ..." if len(names) > 5 else ""
+    return f"there are {', '.join(names[:5])}{more}; their numbers, up to {len(names) - 1}; and all"
