@@ -11,6 +11,7 @@ from pathlib import Path
 from sslcli.cli.checkup import Finding
 
 EXTRAS = {
+    "attack": "ssl robust-eval --autoattack",
     "log": "TensorBoard curves beside metrics.jsonl",
     "onnx": "ssl export --format onnx",
     "parquet": "ssl embed --out F.parquet",

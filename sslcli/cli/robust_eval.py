@@ -1,0 +1,173 @@
+"""`ssl robust-eval`: how accurate a classifier stays under attack and on spoilt images."""
+
+from typing import Annotated, Literal
+
+from typer import Option
+
+from sslcli.cli import options
+
+
+def robust_eval(
+    ckpt: options.Checkpoint,
+    data: options.Data = None,
+    test: options.Test = None,
+    count: Annotated[
+        int | None,
+        Option(
+            "--count",
+            min=1,
+            help="Test images to use; the seed decides which.",
+            show_default="all",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    eps: Annotated[
+        list[str] | None,
+        Option(
+            "--eps",
+            metavar="2,4,8",
+            help="Radii of L-inf attacks, in 1/255 of images in 0 to 1; or none. Repeatable.",
+            show_default="1,2,4,8",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    eps_l2: Annotated[
+        list[str] | None,
+        Option(
+            "--eps-l2",
+            metavar="0.25,0.5",
+            help="Radii of L2 attacks, Euclidean over images in 0 to 1; or none. Repeatable.",
+            show_default="0.25,0.5,1",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    steps: Annotated[
+        int, Option("--steps", min=1, help="PGD steps a restart.", rich_help_panel=options.WHAT)
+    ] = 40,
+    step_size: Annotated[
+        float | None,
+        Option(
+            "--step-size",
+            metavar="X",
+            help="Length of a step, as a share of the radius.",
+            show_default="2.5 / steps",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    restarts: Annotated[
+        int,
+        Option(
+            "--restarts",
+            min=1,
+            help="Random starts; each image keeps its best adversarial.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = 5,
+    autoattack: Annotated[
+        bool,
+        Option(
+            "--autoattack",
+            help="Add AutoAttack at the same radii; needs the extra attack.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = False,
+    refine: Annotated[
+        list[str] | None,
+        Option(
+            "--refine",
+            metavar="0,1,10",
+            help="Attack JEM-k: noise and k steps up log p(x) before classifying. Repeatable.",
+            show_default="the plain classifier",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        Option(
+            "--noise",
+            min=0,
+            metavar="X",
+            help="Deviation of that noise, in the network's range of images.",
+            show_default="training's",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    replicas: Annotated[
+        int,
+        Option(
+            "--replicas",
+            min=1,
+            help="Draws of the noise that JEM-k's attack averages a gradient over.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = 5,
+    verdicts: Annotated[
+        int,
+        Option(
+            "--verdicts",
+            min=1,
+            help="Draws whose mean logits decide whether JEM-k is right.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = 150,
+    corruption: Annotated[
+        list[str] | None,
+        Option(
+            "--corruption",
+            metavar="NAME",
+            help="gaussian-noise, shot-noise, impulse-noise, defocus-blur, glass-blur, motion-blur,"
+            " zoom-blur, snow, fog, brightness, contrast, elastic, pixelate, jpeg, speckle-noise,"
+            " gaussian-blur, saturate; or none. Repeatable.",
+            show_default="all",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    dry_run: options.DryRun = False,
+    device: options.Device = "auto",
+    precision: Annotated[
+        Literal["auto", "bf16", "fp16", "fp32"],
+        Option(
+            "--precision",
+            help="Arithmetic; less than fp32 rounds small steps of attacks away.",
+            rich_help_panel=options.DEVICE,
+        ),
+    ] = "fp32",
+    require: options.Require = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure a classifier under PGD, AutoAttack and the corruptions of CIFAR-10-C.
+
+    CKPT is any run with a classifier. Metrics are named top1, top1/linf-8, top1/l2-0.5,
+    top1/autoattack/linf-8, top1/refine-10/linf-8, top1/fog/3, top1/fog (the mean over severities)
+    and top1/corrupted (over corruptions). Corruptions and AutoAttack meet the plain classifier.
+
+    ssl robust-eval runs/jem-digits --eps 2,4,8 --refine 0,1,10 --require 'top1/fog>=0.8'
+    """
+    from sslcli.cli.evaluation import DataChoice, open_evaluation
+    from sslcli.cli.robustness_plan import Trial, radii, refinements
+    from sslcli.cli.show import Show
+
+    show = Show("robust-eval", as_json=json, quiet=quiet)
+    trial = Trial(
+        radii(eps, "--eps", (1.0, 2.0, 4.0, 8.0)), radii(eps_l2, "--eps-l2", (0.25, 0.5, 1.0)),
+        steps, 2.5 / steps if step_size is None else step_size, restarts, autoattack,
+        refinements(refine), noise, replicas, verdicts, tuple(corruption or ()) or None, count,
+    )  # fmt: skip
+    trial.check()
+    # --seed goes to the trial alone: which images are held out is the checkpoint's affair.
+    evaluation = open_evaluation(
+        ckpt, DataChoice(data, test, data_root, download), show, set_=set_ or [], device=device,
+        precision=precision, require=require or [], metrics=trial.metrics(),
+    )  # fmt: skip
+    from sslcli.cli.robustness import Robustness
+
+    robustness = Robustness(evaluation, trial, evaluation.config.seed if seed is None else seed)
+    if dry_run:
+        robustness.plan()
+        return
+    robustness.run()

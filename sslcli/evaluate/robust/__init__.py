@@ -1,0 +1,1 @@
+"""Robustness: accuracy under attack, and under common corruptions."""

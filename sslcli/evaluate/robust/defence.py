@@ -1,0 +1,102 @@
+"""A classifier as it is attacked: normalisation, and JEM's noise and refinement before it.
+
+Grathwohl et al. 2020, arXiv:1912.03263, section 5.4. Refinement is no part of the graph, so the
+attack takes the gradient at the refined image and applies it to the unrefined one (BPDA, Athalye et
+al. 2018, arXiv:1802.00420), averaged over replicas of the noise (EOT).
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sslcli.perturb.adversarial import Judged
+from sslcli.perturb.sgld import Langevin, sgld
+
+_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+NO_REFINEMENT = Langevin(steps=0, step_size=1.0, noise=0.0)
+
+
+@dataclass(frozen=True)
+class Defence:
+    """Predict argmax of the mean of z(refine(normalise(x) + noise * N(0, I))) over replicas.
+
+    Args:
+        network: Maps normalised images to logits, in evaluation mode.
+        mean: Of the normalisation, per channel.
+        std: Its deviation.
+        precision: Arithmetic of the network; attacks in less than fp32 round small steps away.
+        noise: Deviation, in the normalised range.
+        refinement: Steps up log p(x), in the normalised range; 0 steps are none.
+        replicas: Draws of the noise that an attack averages a gradient over.
+        verdicts: Draws that decide what counts as an error; breaks seen in a few may be luck.
+    """
+
+    network: nn.Module
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    precision: str = "fp32"
+    noise: float = 0.0
+    refinement: Langevin = field(default=NO_REFINEMENT)
+    replicas: int = 1
+    verdicts: int = 1
+
+    @property
+    def is_random(self) -> bool:
+        """Whether an image may be classified differently another time."""
+        return bool(self.noise or (self.refinement.steps and self.refinement.noise))
+
+    def judge(
+        self, images: Float[Tensor, "batch 3 side side"], labels: Int[Tensor, " batch"]
+    ) -> Judged:
+        """Return cross-entropy and gradient averaged over `replicas`, and their mean's errors.
+
+        The cross-entropy is float64: in float32 the gradient of a confident network rounds to
+        zero, which looks like robustness.
+        """
+        losses, gradients, answers = [], [], []
+        for _ in range(self.replicas if self.is_random else 1):
+            leaf = self.refined(images).requires_grad_()
+            with torch.enable_grad():
+                logits = self.logits(leaf).double()
+                loss = functional.cross_entropy(logits, labels, reduction="none")  # [B]
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
+            losses.append(loss.detach())
+            gradients.append(gradient)
+            answers.append(logits.detach())
+        slope = torch.stack(gradients).mean(dim=0) / self._channels(self.std, images)
+        answer = torch.stack(answers).mean(dim=0).argmax(dim=1)
+        return Judged(torch.stack(losses).mean(dim=0), answer != labels, slope)
+
+    @torch.no_grad()
+    def errs(
+        self, images: Float[Tensor, "batch 3 side side"], labels: Int[Tensor, " batch"]
+    ) -> Bool[Tensor, " batch"]:
+        """Return where the mean logits of `verdicts` replicas are wrong."""
+        draws = self.verdicts if self.is_random else 1
+        total = sum(self.logits(self.refined(images)).double() for _ in range(draws))
+        assert isinstance(total, Tensor)
+        return total.argmax(dim=1) != labels
+
+    def refined(self, images: Float[Tensor, "batch 3 side side"]) -> Tensor:
+        """Return normalised images after noise and refinement, detached."""
+        mean, std = (self._channels(each, images) for each in (self.mean, self.std))
+        x = (images.detach() - mean) / std
+        if self.noise:
+            x = x + self.noise * torch.randn_like(x)
+        if self.refinement.steps:
+            x = sgld(lambda each: self.logits(each).logsumexp(dim=1), x, self.refinement).samples
+        return x
+
+    def logits(self, x: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of normalised images, float32."""
+        dtype = _AUTOCAST[self.precision]
+        with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
+            logits: Tensor = self.network(x)
+        return logits.float()
+
+    @staticmethod
+    def _channels(values: tuple[float, ...], images: Tensor) -> Tensor:
+        return torch.tensor(values, device=images.device, dtype=images.dtype).view(-1, 1, 1)

@@ -1,0 +1,195 @@
+"""Projected gradient descent: move an image, within a ball around it, until a classifier errs.
+
+Madry et al. 2018, arXiv:1706.06083. Images and distances are in units of [0, 1], as images are
+before they are normalised; what follows is part of the victim.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Norm = Literal["linf", "l2"]
+_TINY = 1e-30  # keeps a gradient of zero from being divided by its length
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a victim says of a batch of images.
+
+    Attributes:
+        loss: What to raise, [B]; detached.
+        is_broken: Whether it errs, [B].
+        gradient: Of the loss of each image, [B, ...]; detached.
+    """
+
+    loss: Tensor
+    is_broken: Tensor
+    gradient: Tensor
+
+
+@runtime_checkable
+class Victim(Protocol):
+    """A classifier under attack; images [B, ...] in [0, 1], labels [B]."""
+
+    def judge(self, images: Tensor, labels: Tensor) -> Judged:
+        """Return loss, gradient and, of a random classifier, a first impression of its answer."""
+
+    def errs(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return whether it errs, [B] bool, for the record."""
+
+
+@dataclass(frozen=True)
+class Ball:
+    """All images of [0, 1] within a distance of another one.
+
+    Attributes:
+        norm: "linf" bounds the change of each value, "l2" the Euclidean length of all changes.
+        radius: In units of [0, 1].
+    """
+
+    norm: Norm
+    radius: float
+
+    def project(
+        self, x: Float[Tensor, "batch ..."], centre: Float[Tensor, "batch ..."]
+    ) -> Float[Tensor, "batch ..."]:
+        """Return the nearest change that the norm allows, cut to [0, 1], which only shortens it."""
+        change = x - centre
+        if self.norm == "linf":
+            change = change.clamp(-self.radius, self.radius)
+        else:
+            change = change * (self.radius / _length(change).clamp(min=_TINY)).clamp(max=1)
+        return (centre + change).clamp(0, 1)
+
+    def steepest(self, gradient: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+        """Return the change of length 1 along which the loss rises most; 0 without a gradient."""
+        if self.norm == "linf":
+            return gradient.sign()
+        return gradient / _length(gradient).clamp(min=_TINY)
+
+    def scatter(
+        self, centre: Float[Tensor, "batch ..."], numbers: Float[Tensor, "batch values"]
+    ) -> Float[Tensor, "batch ..."]:
+        """Turn uniform numbers in [0, 1) into a random image of the ball.
+
+        Uniform for "linf"; for "l2" on the sphere, near which nearly all of a ball of many
+        dimensions lies.
+        """
+        numbers = numbers.view(centre.shape)
+        if self.norm == "linf":
+            return self.project(centre + (2 * numbers - 1) * self.radius, centre)
+        normal = torch.special.ndtri(numbers.clamp(min=2**-25))  # 0 would be minus infinity
+        return self.project(centre + self.radius * self.steepest(normal), centre)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How hard is tried.
+
+    Attributes:
+        ball: Where the image may go.
+        steps: Of each restart.
+        step_size: In units of [0, 1].
+        restarts: Random starts, of which an image that is not broken yet takes each.
+    """
+
+    ball: Ball
+    steps: int
+    step_size: float
+    restarts: int
+
+
+class Adversarial:
+    """The best found so far for each image: broken before not broken, then the highest loss.
+
+    Args:
+        images: Where the search starts, [B, ...]; nothing is broken there.
+
+    Attributes:
+        images: [B, ...].
+        loss: [B].
+        is_broken: [B] bool; what is true once stays true.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images.clone()
+        self.loss = images.new_full((len(images),), -torch.inf, dtype=torch.float64)
+        self.is_broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+
+    def offer(
+        self,
+        rows: Int[Tensor, " some"],
+        images: Float[Tensor, "some ..."],
+        loss: Float[Tensor, " some"],
+        is_broken: Bool[Tensor, " some"],
+    ) -> None:
+        """Take the images that are better than those known for their rows."""
+        known, loss = self.is_broken[rows], loss.double()
+        better = is_broken & ~known | (is_broken == known) & (loss > self.loss[rows])
+        rows = rows[better]
+        self.images[rows], self.loss[rows] = images[better], loss[better]
+        self.is_broken[rows] = is_broken[better]
+
+
+def search(
+    victim: Victim,
+    images: Float[Tensor, "batch ..."],
+    labels: Int[Tensor, " batch"],
+    numbers: Callable[[int], Tensor],
+    attack: Attack,
+) -> Adversarial:
+    """Attack from random starts and keep the best adversarial of each image.
+
+    What a random victim got wrong by chance is broken only if `errs` agrees; else the next restart
+    tries again. Weights collect no gradient as long as `judge` differentiates the images alone.
+
+    Args:
+        victim: The classifier.
+        images: In [0, 1], [B, ...]; those that it gets wrong anyhow are better left out.
+        labels: The right classes, [B].
+        numbers: Returns the uniform numbers of a restart, [B, values of an image].
+        attack: Ball, steps and restarts.
+    """
+    best = Adversarial(images)
+    for restart in range(attack.restarts):
+        rows = (~best.is_broken).nonzero()[:, 0]
+        if not len(rows):
+            break
+        start = attack.ball.scatter(images, numbers(restart))
+        found = pgd(victim, images[rows], labels[rows], start[rows], attack)
+        is_broken = found.is_broken & victim.errs(found.images, labels[rows])
+        best.offer(rows, found.images, found.loss, is_broken)
+    return best
+
+
+def pgd(
+    victim: Victim,
+    images: Float[Tensor, "batch ..."],
+    labels: Int[Tensor, " batch"],
+    start: Float[Tensor, "batch ..."],
+    attack: Attack,
+) -> Adversarial:
+    """Climb the loss from `start`, each image until it is broken: one restart of `search`.
+
+    x <- clip(project(x + step_size * steepest(gradient))). The best iterate is kept, not the last.
+    """
+    best, rows = Adversarial(images), torch.arange(len(images), device=images.device)
+    x = attack.ball.project(start, images)
+    for step in range(attack.steps + 1):
+        judged = victim.judge(x, labels[rows])
+        best.offer(rows, x, judged.loss, judged.is_broken)
+        on = ~judged.is_broken
+        if step == attack.steps or not bool(on.any()):
+            break
+        rows, x = rows[on], x[on] + attack.step_size * attack.ball.steepest(judged.gradient[on])
+        x = attack.ball.project(x, images[rows])
+    return best
+
+
+def _length(change: Tensor) -> Tensor:
+    """Return the Euclidean length of each image's change, [B, 1, ...]."""
+    return change.flatten(1).norm(dim=1).view(-1, *[1] * (change.ndim - 1))

@@ -1,0 +1,139 @@
+"""Robustness from the command line: every kind of classifier, gates, figures, wrong use."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sslcli.cli.robust_eval import robust_eval
+from sslcli.evaluate.robust import autoattack
+from sslcli.evaluate.robust.corruptions import CORRUPTIONS
+
+QUICK = ("--count", 24, "--steps", 3, "--restarts", 1)
+LITTLE = (*QUICK, "--eps", "4", "--eps-l2", "none", "--corruption", "fog")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def classifier(trained, tmp_path_factory, run_once):
+    """Return a fine-tuned run."""
+    run = tmp_path_factory.mktemp("runs") / "finetuned"
+    short = ("--set", 'evaluation.finetune.duration="4 epochs"')
+    run_once("finetune", trained, "--out", run, "--quiet", *short)
+    return run
+
+
+@pytest.fixture(scope="module")
+def jem(tmp_path_factory, run_once):
+    """Return a run of JEM of a few steps."""
+    run = tmp_path_factory.mktemp("runs") / "jem"
+    short = ("--set", 'train.duration="4 steps"', "--set", 'schedule.warmup="1 steps"')
+    run_once("pretrain", "--preset", "jem/digits", "--out", run, "--quiet", *short)
+    return run
+
+
+def test_attacks_and_corruptions_are_measured_and_kept(ssl, classifier):
+    words = ("--eps", "2,16", "--eps-l2", "1", "--corruption", "fog", "--corruption", "saturate")
+    outcome = ssl("robust-eval", classifier, *QUICK, *words, "--json")
+    assert outcome.code == 0
+    metrics = outcome.json["metrics"]
+    levels = {f"/{level}" for level in range(1, 6)} | {""}
+    attacks = {"top1/linf-2", "top1/linf-16", "top1/l2-1"}
+    spoilt = {f"top1/{name}{at}" for name in ("fog", "saturate", "corrupted") for at in levels}
+    assert metrics.keys() == {"top1", "n", *attacks, *spoilt}
+    assert metrics["n"] == 24
+    assert metrics["top1"] > 0.7
+    assert metrics["top1"] >= metrics["top1/linf-2"] >= metrics["top1/linf-16"] < metrics["top1"]
+    assert metrics["top1/corrupted"] == metrics["top1/fog"]  # saturate is outside the mean
+    assert outcome.json["intervals"].keys() == metrics.keys() - {"n"}
+    for name in outcome.json["figures"]:
+        assert Path(name).read_bytes().startswith(b"\x89PNG")
+    assert len(outcome.json["figures"]) == 2
+    line = json.loads((classifier / "results.jsonl").read_text().splitlines()[-1])
+    assert line["metrics"] == metrics
+
+
+def test_the_tables_have_a_row_an_attack_and_a_row_a_corruption(ssl, classifier):
+    outcome = ssl("robust-eval", classifier, *LITTLE)
+    rows = [line.split("\t") for line in outcome.out.splitlines()]
+    heads = ["corruption", *(f"severity {level}" for level in range(1, 6)), "mean"]
+    assert rows[0] == heads
+    assert [row[0] for row in rows[1:]] == ["fog", "mean of 1", "attack", "none", "linf-4"]
+    assert rows[3] == ["attack", "top1", "95% interval", "n"]
+    assert "3 steps of 0.833333 radii" in outcome.err
+    assert "precision fp32" in outcome.err
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_other_images(ssl, classifier):
+    words = ("robust-eval", classifier, *LITTLE, "--json", "--quiet")
+    first, again, other = ssl(*words), ssl(*words), ssl(*words, "--seed", 1)
+    assert first.json["metrics"] == again.json["metrics"]
+    assert first.json["protocol"] != other.json["protocol"]
+    assert first.json["metrics"]["n"] == other.json["metrics"]["n"]
+
+
+def test_jem_is_attacked_through_its_refinement(ssl, jem):
+    words = ("--refine", "0,1", "--verdicts", 2, "--replicas", 2)
+    outcome = ssl("robust-eval", jem, *LITTLE, *words, "--json")
+    assert outcome.code == 0
+    names = {f"top1/refine-{steps}{at}" for steps in (0, 1) for at in ("", "/linf-4")}
+    assert names <= outcome.json["metrics"].keys()
+    assert "top1/linf-4" not in outcome.json["metrics"]  # the plain classifier is not attacked
+    assert "noise 0.03" in outcome.json["protocol"]
+    assert "gradients over 2 replicas, answers over 2" in outcome.json["protocol"]
+
+
+def test_gates_take_attacks_and_corruptions(ssl, classifier):
+    words = ("robust-eval", classifier, *LITTLE, "--require")
+    assert ssl(*words, "top1/fog/1>=0.3").code == 0
+    assert ssl(*words, "top1/linf-4>1").code == 5
+    unknown = ssl(*words, "top1/linf-5>0")
+    assert unknown.code == 2
+    assert "did you mean 'top1/linf-4'" in unknown.err
+
+
+def test_a_dry_run_lists_conditions_and_tries_none(ssl, classifier):
+    outcome = ssl("robust-eval", classifier, "--dry-run", "--json", "--count", 7)
+    assert outcome.json["images"] == 7
+    assert len(outcome.json["conditions"]) == 1 + 4 + 3 + 5 * len(CORRUPTIONS)
+
+
+def test_wrong_use_is_told_before_any_work(ssl, classifier, trained, monkeypatch):
+    monkeypatch.setattr(autoattack, "find_spec", lambda name: None)
+    for run, words, told in (
+        (trained, [], "no linear classifier"),
+        (classifier, ["--refine", "1"], "finetune has no log p(x)"),
+        (classifier, ["--refine", "some"], "'some' is no number of steps"),
+        (classifier, ["--noise", "0.1"], "the plain classifier gets no noise"),
+        (classifier, ["--eps", "0"], "'0' is no radius"),
+        (classifier, ["--eps-l2", "1,x"], "'x' is no radius"),
+        (classifier, ["--corruption", "fogg"], "did you mean fog?"),
+        (classifier, ["--step-size", "0"], "a step needs a positive length"),
+        (classifier, ["--autoattack"], "pip install 'sslcli[attack]'"),
+        (classifier, ["--autoattack", "--eps", "none", "--eps-l2", "none"], "needs a radius"),
+    ):
+        outcome = ssl("robust-eval", run, *words)
+        assert outcome.code == 2, words
+        assert told in outcome.err, words
+
+
+def test_figures_that_cannot_be_written_cost_a_warning(ssl, classifier, tmp_path):
+    (tmp_path / "figures").write_text("in the way")
+    copy = tmp_path / "checkpoint.safetensors"
+    copy.write_bytes((classifier / "checkpoint.safetensors").read_bytes())
+    outcome = ssl("robust-eval", copy, *LITTLE, "--json")
+    assert outcome.code == 0
+    assert outcome.json["figures"] == []
+    assert "warning: " in outcome.err
+
+
+def test_the_help_names_every_corruption():
+    text = robust_eval.__annotations__["corruption"].__metadata__[0].help
+    names = text.removesuffix("; or none. Repeatable.").split(", ")
+    assert names == [each.name for each in CORRUPTIONS]
