@@ -34,10 +34,10 @@ class Ranks:
         for process in self.processes:
             process.join(10)
 
-    def __call__(self, function, *arguments):
+    def __call__(self, function, *arguments, **named):
         """Return what each rank returned, by rank; raise AssertionError when one raised."""
         for pipe in self.pipes:
-            pipe.send((function, arguments))
+            pipe.send((function, arguments, named))
         answers = [pipe.recv() if pipe.poll(90) else (False, "no answer") for pipe in self.pipes]
         for rank, (is_fine, answer) in enumerate(answers):
             assert is_fine, f"rank {rank}: {answer}"
@@ -57,9 +57,9 @@ def _serve(pipe, rank, size, port):
     torch.set_num_threads(1)
     with launch.joined(environment.world(), torch.device("cpu")):
         while (task := pipe.recv()) is not None:
-            function, arguments = task
+            function, arguments, named = task
             try:
-                pipe.send((True, function(*arguments)))
+                pipe.send((True, function(*arguments, **named)))
             except Exception:
                 pipe.send((False, traceback.format_exc()))
 

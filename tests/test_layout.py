@@ -21,7 +21,7 @@ ALLOWED = {
         *("data.batch", "engine.collective"),
     },
     "engine": {"engine", "config", "data", "methods.base"},
-    "evaluate": {"evaluate", "engine.checkpoint", "data", "nn", "config"},
+    "evaluate": {"evaluate", "engine.checkpoint", "data", "nn", "config", "perturb"},
     "export": {"export", "engine.checkpoint", "nn", "config"},
 }
 HEAVY = {"torch", "numpy", "torchvision", "timm", "faiss", "sklearn", "matplotlib", "PIL"}

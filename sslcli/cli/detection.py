@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
+from sslcli.cli.density import density_of
 from sslcli.cli.evaluation import DataChoice, Evaluation, open_evaluation
 from sslcli.cli.outside import open_outside
 from sslcli.cli.show import Show
@@ -25,6 +26,7 @@ from sslcli.evaluate.ood.metrics import METRICS
 from sslcli.evaluate.ood.scores import SCORES, Score, named_score
 from sslcli.evaluate.ood.seen import Known, Seen
 from sslcli.evaluate.requirement import Requirement
+from sslcli.evaluate.stored_calibrator import stored_calibrator
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def detect(request: Request, show: Show) -> None:
         names = ", ".join(name for name, reason in left_out.items() if reason == why)
         show.talk(f"left out: {names}: {why}")
     inside = network.see(evaluation.splits.test)
+    if any(each.score.calibrated for each in fitted):
+        network.warn_of_calibration()
     if network.classifier and inside.labels is not None and not network.knows_classes:
         show.warn("the classifier was trained on other classes than the inside data has")
     own = {each.score.name: each.run(inside) for each in fitted}
@@ -119,6 +123,7 @@ class Network:
     def __init__(self, evaluation: Evaluation) -> None:
         self.evaluation = evaluation
         self.classifier = linear_classifier(evaluation.checkpoint)
+        self.stored = stored_calibrator(evaluation.checkpoint)
 
     @cached_property
     def whole(self) -> nn.Module:
@@ -156,6 +161,8 @@ class Network:
             network=self.whole,
             classifier=self.classifier,
             std=config.data.std,
+            density=density_of(self.evaluation.checkpoint, self.evaluation.device, config.seed),
+            calibrator=self.stored.calibrator if self.stored else None,
         )
         if not tune:
             return known, None
@@ -164,6 +171,14 @@ class Network:
     def _run(self, module: nn.Module, source: Source) -> Tensor:
         features: Tensor = self.evaluation.bare_features(source, module).features
         return features
+
+    def warn_of_calibration(self) -> None:
+        """Warn when the stored calibrator was fitted on some of the images that are tested."""
+        inside = self.evaluation.splits.test
+        if self.stored and self.stored.fitted.fingerprint == inside.fingerprint:
+            what = f"the stored calibrator was fitted on {self.stored.fitted.n:,} of the inside"
+            why = "so scores of probabilities have seen their labels"
+            self.evaluation.show.warn(f"{what} images, {why}")
 
     @property
     def knows_classes(self) -> bool:

@@ -147,6 +147,9 @@ def _protocol(known: Known, fitted: Sequence[Fitted], seed: int) -> str:
     if any(each.tuned_auroc is not None for each in fitted):
         count = len(known.validation.features)
         parts.append(f"tuned on {count:,} others of them against their jigsaws")
+    if known.calibrator and any(each.score.calibrated for each in fitted):
+        named = ", ".join(each.score.name for each in fitted if each.score.calibrated)
+        parts.append(f"{named} of probabilities calibrated by the stored {known.calibrator.method}")
     parts.append("AUPR is average precision")
     parts.append(f"intervals from {RESAMPLES} resamples, seed {seed}")
     return "; ".join(parts)

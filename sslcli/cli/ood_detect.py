@@ -28,7 +28,7 @@ def ood_detect(
             "--score",
             metavar="NAME",
             help="msp, maxlogit, energy, entropy, odin, mahalanobis, relative-mahalanobis, knn, "
-            "vim, react, ash, gen. Repeatable.",
+            "vim, react, ash, gen, log-p, mass, refine, refine-distance. Repeatable.",
             show_default="all that apply",
             rich_help_panel=options.WHAT,
         ),
@@ -56,8 +56,9 @@ def ood_detect(
     """Score how far images are from the training data, and measure how well that parts two sets.
 
     Every score rises towards the inside, the test part of --data. Scores are fitted on training
-    images and never on test images. Metrics are named METRIC/SCORE/SET, and METRIC/SCORE is their
-    mean over sets; METRIC is auroc, aupr_in, aupr_out, fpr95_in or fpr95_out.
+    images and never on test images. A stored calibrator corrects those of probabilities, which are
+    msp, entropy and gen. Metrics are named METRIC/SCORE/SET, and METRIC/SCORE is their mean over
+    sets; METRIC is auroc, aupr_in, aupr_out, fpr95_in or fpr95_out.
 
     ssl ood-detect runs/simsiam-digits/finetune --ood photos/ --require 'auroc/knn/photos>=0.9'
     """

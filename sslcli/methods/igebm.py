@@ -70,7 +70,9 @@ class IGEBM(Method):
         if self.affine is None:
             features = self.encoder(images)
         elif labels is None:
-            return self.logits(images).amax(dim=1)
+            with torch.no_grad():  # the maximum's gradient is that of the class which has it
+                likeliest = self.logits(images).argmax(dim=1)
+            return self.log_density(images, likeliest)
         else:
             features = self.encoder(images, self.affine(labels))
         return -full(self.head(features)).squeeze(1)
@@ -120,7 +122,10 @@ class IGEBM(Method):
         fresh = torch.empty(shape, device=device).uniform_(*config.range)
         classes = torch.randint(self.config.num_classes or 1, (count,), device=device)
         starts = torch.where(is_fresh[:, None, None, None], fresh, replay.images[rows])
-        return starts, torch.where(is_fresh, classes, replay.labels[rows])
+        is_new = is_fresh
+        if self.config.relabel:
+            is_new = is_fresh | (torch.rand(count, device=device) < self.config.relabel)
+        return starts, torch.where(is_new, classes, replay.labels[rows])
 
     def _kl(self, chain: Chain, labels: Tensor) -> Tensor:
         """Return the mean energy where the chain ends, as a function of the chain alone.

@@ -17,6 +17,7 @@ from sslcli.evaluate.ood import SCORES
 from sslcli.evaluate.ood.metrics import METRICS
 
 DISTANCES = {"mahalanobis", "relative-mahalanobis", "knn"}
+DENSITY = {"log-p", "mass", "refine", "refine-distance"}
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,20 @@ def classifier(trained, tmp_path_factory, run_once):
     return run
 
 
-def test_a_classifier_has_every_score(ssl, classifier):
+@pytest.fixture
+def energy_run(tmp_path, run_once):
+    """Return a function that trains a method of densities for a few steps."""
+
+    def train(method, *words):
+        run = tmp_path / method
+        short = ("--set", 'train.duration="2 steps"')
+        run_once("pretrain", "--method", method, "--out", run, "--quiet", *short, *words)
+        return run
+
+    return train
+
+
+def test_a_classifier_has_every_score_but_those_of_a_density(ssl, classifier):
     outcome = ssl("ood-detect", classifier, "--ood", "uniform-noise", "--json")
     assert outcome.code == 0
     metrics = outcome.json["metrics"]
@@ -51,11 +65,57 @@ def test_a_classifier_has_every_score(ssl, classifier):
         for metric in METRICS
         for s in SCORES
         for at in ("", "/uniform-noise")
+        if s.name not in DENSITY
     }
     assert metrics.keys() == {*keys, "top1"}
     assert metrics["auroc/vim"] > 0.9
-    assert outcome.json["left_out"] == {}
+    assert outcome.json["left_out"].keys() == DENSITY
     assert all(0 <= value <= 1 for value in metrics.values())
+
+
+def test_jem_has_every_score_and_its_density_is_its_energy_score(ssl, energy_run, photos):
+    run = energy_run("jem")
+    words = ("ood-detect", run, "--data", photos, "--ood", "constant", "--precision", "fp32")
+    first = ssl(*words, "--json")
+    assert first.json["left_out"] == {}
+    metrics = first.json["metrics"]
+    assert metrics["auroc/log-p"] == metrics["auroc/energy"]
+    assert first.json["settings"]["refine"]["steps"] == 20
+    shutil.rmtree(run / "features")
+    assert ssl(*words, "--json").json["results"] == first.json["results"]
+
+
+def test_igebm_has_scores_of_its_density_and_of_features(ssl, energy_run, photos):
+    words = ("--data", photos, "--ood", "constant", "--json")
+    outcome = ssl("ood-detect", energy_run("igebm"), *words)
+    assert {row["score"] for row in outcome.json["results"]} == DISTANCES | DENSITY
+    assert outcome.json["settings"]["refine"] == {
+        "steps": 20, "step": 10.0, "noise": 0.005, "tuned_auroc": None,
+    }  # fmt: skip
+    assert "no linear classifier" in outcome.json["left_out"]["energy"]
+
+
+@pytest.mark.parametrize("method", ["hdge", "supervised"])
+def test_other_classifiers_are_refined_as_jem_is(ssl, energy_run, photos, method):
+    words = ("--data", photos, "--ood", "constant", "--score", "refine", "--score", "mass")
+    outcome = ssl("ood-detect", energy_run(method), *words, "--json")
+    assert outcome.json["settings"]["refine"]["noise"] == 0.01
+    assert outcome.json["metrics"].keys() >= {"auroc/refine/constant", "auroc/mass/constant"}
+
+
+def test_a_stored_calibrator_is_used_and_told(ssl, classifier, tmp_path):
+    shutil.copy(classifier / "checkpoint.safetensors", tmp_path)
+    words = ("ood-detect", tmp_path, "--ood", "constant", "--no-tune", "--json")
+    scores = ("--score", "entropy", "--score", "energy")
+    plain = ssl(*words, *scores)
+    assert ssl("calibrate", tmp_path, "--store", "--quiet").code == 0
+    told = ssl(*words, *scores)
+    assert "entropy of probabilities calibrated by the stored temp" in told.json["protocol"]
+    assert "the stored calibrator was fitted on 179 of the inside images" in told.err
+    before, after = plain.json["metrics"], told.json["metrics"]
+    assert after["auroc/entropy"] != before["auroc/entropy"]
+    assert after["auroc/energy"] == before["auroc/energy"]
+    assert "the stored" not in ssl(*words, "--score", "knn").err
 
 
 def test_the_classifier_is_the_one_that_was_trained(ssl, classifier):
@@ -72,9 +132,10 @@ def test_a_bare_encoder_has_scores_of_features_and_says_why(ssl, bare):
     outcome = ssl("ood-detect", bare, "--ood", "uniform-noise", "--json")
     assert outcome.code == 0
     assert {row["score"] for row in outcome.json["results"]} == DISTANCES
-    (line,) = [line for line in outcome.err.splitlines() if line.startswith("left out")]
-    assert "msp, maxlogit" in line
-    assert "no linear classifier" in line
+    first, second = [line for line in outcome.err.splitlines() if line.startswith("left out")]
+    assert "msp, maxlogit" in first
+    assert "no linear classifier" in first
+    assert "log-p, mass, refine, refine-distance: the checkpoint's method models no" in second
     assert linear_classifier(load_checkpoint(bare)) is None
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from sslcli.errors import UsageError
-from sslcli.evaluate.ood import SCORES, Known, Score, Seen, auroc, named_score
+from sslcli.evaluate.calibrators import Temperature
+from sslcli.evaluate.ood import SCORES, Known, Score, Seen, auroc, logits, named_score
 from sslcli.evaluate.ood.bootstrap import Bootstrap
 from sslcli.evaluate.ood.detect import fit_scores, measure, validation_rows
 
@@ -43,7 +44,8 @@ def knowing(classifier: nn.Linear | None) -> Known:
     return Known(train, validation, nn.Identity(), classifier, (1.0, 1.0, 1.0))
 
 
-FEATURE_SCORES = tuple(score for score in SCORES if score.name != "odin")
+OF_THE_INPUT = {"odin", "log-p", "mass", "refine", "refine-distance"}
+FEATURE_SCORES = tuple(score for score in SCORES if score.name not in OF_THE_INPUT)
 
 
 def test_every_feature_score_parts_clusters_from_noise():
@@ -61,7 +63,9 @@ def test_a_bare_encoder_has_the_scores_of_distances():
     names = {"mahalanobis", "relative-mahalanobis", "knn"}
     assert {each.score.name for each in fitted} == names
     assert left_out.keys() == {score.name for score in SCORES} - names
-    assert all("no linear classifier" in why for why in left_out.values())
+    densities = OF_THE_INPUT - {"odin"}
+    assert all("no density" in left_out[name] for name in densities)
+    assert all("no linear classifier" in left_out[name] for name in left_out.keys() - densities)
 
 
 def test_without_labels_neighbours_are_left():
@@ -106,6 +110,20 @@ def test_defaults_are_the_published_ones():
     assert next(named_score("odin").fit(knowing(linear())))[0] == {
         "temperature": 1000.0, "epsilon": 0.0014,
     }  # fmt: skip
+
+
+def test_a_stored_calibrator_corrects_scores_of_probabilities_alone():
+    known = knowing(linear())
+    told = replace(known, calibrator=Temperature(temperature=4.0))
+    for score in FEATURE_SCORES:
+        (plain,), (calibrated,) = (
+            fit_scores([score], each, None, named=True)[0] for each in (known, told)
+        )
+        seen = inside(50, 2, known.classifier)
+        same = torch.equal(plain.run(seen), calibrated.run(seen))
+        assert same is not score.calibrated, score.name
+    (entropy,), _ = fit_scores([named_score("entropy")], told, None, named=True)
+    torch.testing.assert_close(entropy.run(seen), logits.entropy(seen.logits.double() / 4))
 
 
 def choosing(*signs: float) -> Score:

@@ -49,8 +49,9 @@ def test_a_shift_of_all_logits_moves_the_density_and_not_the_class():
     torch.testing.assert_close(moved.softmax(dim=1), z.softmax(dim=1))
 
 
-def test_density_of_one_image_is_a_vector():
+def test_densities_of_one_image_are_vectors():
     assert log_density(logits(batch=1)).shape == (1,)
+    assert joint_log_density(logits(batch=1), torch.tensor([3])).shape == (1,)
 
 
 def test_equal_energies_cost_nothing_without_a_penalty():
@@ -109,6 +110,17 @@ def test_released_score_can_never_leave_a_narrow_range(classes, low, high, sign)
     best[0, 0] = sign
     loss = hdge(best, torch.tensor([0]), -best.expand(65_536, -1), 0.1, "released").item()
     assert loss == pytest.approx(low if sign == 1 else high, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("score", "classes", "golden"),
+    [("released", 10, 2.2386), ("released", 100, 0.2338), ("paper", 10, 20.0)],
+)
+def test_range_of_the_scores_is_golden(score, classes, golden):
+    best = torch.zeros(1, classes, dtype=torch.float64)
+    best[0, 0] = 1
+    worst = hdge(-best, torch.tensor([0]), best, 0.1, score).item()  # log(1 + exp(range))
+    assert math.log(math.expm1(worst)) == pytest.approx(golden, abs=5e-5)
 
 
 @pytest.mark.parametrize("score", ["paper", "released"])

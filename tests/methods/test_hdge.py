@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from pydantic import ValidationError
-from tiny_energy import SAMPLER, batch, progress, stepped, tiny_encoder
+from tiny_energy import SAMPLER, batch, passes, progress, stepped, tiny_encoder
 from torch.nn import functional
 
 from sslcli.config.energy import HDGEConfig
@@ -61,6 +61,12 @@ def test_density_term_adds_jems():
     assert added == pytest.approx(difference.mean().item(), abs=1e-5)
     hdge.after_step(progress(), output.carry)
     assert (hdge.sampling.replay.age > 0).sum() == 6
+
+
+def test_both_terms_share_one_pass_and_jems_adds_its_samples():
+    assert passes(method(), batch()) == 1
+    fields = {"density_weight": 1.0, "sampler": SAMPLER, "replay": REPLAY}
+    assert passes(method(**fields), batch()) == 1 + SAMPLER["steps"] + 1
 
 
 def test_density_term_needs_its_sections():

@@ -1,10 +1,12 @@
 import pytest
 import torch
-from tiny_energy import batch, progress, stepped, tiny_encoder
+from tiny_energy import batch, passes, progress, stepped, tiny_encoder
 
 from sslcli.config.energy import IGEBMConfig
+from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
+from sslcli.methods.classifier import langevin
 from sslcli.methods.igebm import IGEBM, dequantized
 from sslcli.nn.architectures import IGEBM as NETWORKS
 from sslcli.nn.energy_resnet import EnergyResNet
@@ -37,6 +39,24 @@ def test_the_loss_is_the_energies_difference_and_their_squares():
     assert output.loss.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
+def test_the_networks_output_is_the_energy_and_one_image_a_vector():
+    igebm, one = method(), images(1)
+    features = igebm.encoder(one.views[0], igebm.affine(one.labels))
+    found = igebm.log_density(one.views[0], one.labels)
+    assert found.shape == igebm.log_density(one.views[0]).shape == (1,)
+    torch.testing.assert_close(found, -igebm.head(features)[:, 0])
+
+
+def test_a_step_runs_the_network_once_an_update_and_twice_for_the_loss():
+    assert passes(method(), images()) == SAMPLER["steps"] + 2
+
+
+def test_the_papers_sampler_is_far_colder_than_langevin_and_its_kl_term_off():
+    config = resolve("igebm/cifar10").config.method
+    assert langevin(config.sampler).temperature == pytest.approx(1.25e-6)
+    assert config.kl_weight == 0
+
+
 def test_dequantised_images_stay_in_their_levels_share():
     levels = torch.arange(256.0)
     spread = dequantized((levels / 255).expand(100, -1)) * 256
@@ -62,6 +82,34 @@ def test_the_first_chains_start_afresh_and_later_ones_keep_their_label():
     for start, label in zip(starts, labels, strict=True):
         rows = (held == start).flatten(1).all(dim=1).nonzero().flatten()
         assert not len(rows) or label in igebm.replay.labels[rows]
+
+
+def test_a_share_of_chains_starts_afresh():
+    igebm = method(replay={**REPLAY, "size": 4000})
+    igebm.replay.images.fill_(2.0)  # which no fresh start can be
+    igebm.replay.age.fill_(1)
+    starts, _ = igebm._starts(4000 - 1, torch.device("cpu"))
+    assert (starts[:, 0, 0, 0] < 2).float().mean().item() == pytest.approx(0.05, abs=0.012)
+
+
+def test_sampling_gives_weights_no_gradient_and_runs_in_evaluation_mode():
+    igebm, modes = method(), []
+    igebm.encoder.eval()
+    igebm.head.register_forward_hook(lambda module, *_: modes.append(module.training))
+    igebm(images(), progress())
+    assert all(parameter.grad is None for parameter in igebm.parameters())
+    assert modes == [False] * SAMPLER["steps"] + [True] * 2
+    assert not igebm.encoder.training
+
+
+@pytest.mark.parametrize(("share", "classes"), [(0.0, {3}), (1.0, {0, 1, 2, 3})])
+def test_a_share_of_recycled_chains_goes_on_under_another_class(share, classes):
+    igebm = method(relabel=share, replay={**REPLAY, "restart": 0.0})
+    igebm.replay.push(torch.rand(30, 3, 8, 8), torch.full((30,), 3))
+    starts, labels = igebm._starts(20, torch.device("cpu"))
+    assert set(labels.tolist()) == classes
+    held = igebm.replay.images
+    assert all((held == start).flatten(1).all(dim=1).any() for start in starts)
 
 
 def test_samples_stay_in_bounds():

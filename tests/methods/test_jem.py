@@ -1,10 +1,12 @@
 import pytest
 import torch
 from pydantic import ValidationError
-from tiny_energy import SAMPLER, batch, progress, stepped, tiny_encoder
+from tiny_energy import SAMPLER, batch, passes, progress, stepped, tiny_encoder
 
 from sslcli.config.energy import JEMConfig
+from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError
+from sslcli.methods.classifier import langevin
 from sslcli.methods.jem import JEM
 
 REPLAY = {"size": 40, "image_size": 8, "restart": 0.05, "range": [-1.0, 1.0]}
@@ -91,6 +93,16 @@ def test_sampling_gives_weights_no_gradient_and_keeps_the_mode():
     assert all(parameter.grad is None for parameter in jem.parameters())
     assert jem.classifier.training
     assert not jem.encoder.training
+
+
+def test_a_step_runs_the_network_once_an_update_and_three_times_for_the_loss():
+    assert passes(method(), batch()) == SAMPLER["steps"] + 3
+
+
+def test_the_papers_sampler_clips_nothing_and_is_far_colder_than_langevin():
+    sampler = langevin(resolve("jem/cifar10").config.method.sampler)
+    assert (sampler.gradient_clamp, sampler.bounds, sampler.noise_first) == (None, None, False)
+    assert sampler.temperature == pytest.approx(5e-5)
 
 
 def test_samples_get_no_gradient_of_the_loss():

@@ -25,6 +25,15 @@ def progress():
     return Progress(0, 10, 5)
 
 
+def passes(method, one):
+    """Count how often one forward of the method runs its encoder."""
+    calls = []
+    handle = method.encoder.register_forward_hook(lambda *_: calls.append(1))
+    method(one, progress())
+    handle.remove()
+    return len(calls)
+
+
 def stepped(method, one):
     """Run forward, backward and after_step; return the output."""
     output = method(one, progress())

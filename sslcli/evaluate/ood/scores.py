@@ -14,6 +14,7 @@ from torch import Tensor
 from sslcli.errors import UsageError
 from sslcli.evaluate.nearest import Index, build_index
 from sslcli.evaluate.ood import activations, distances, logits
+from sslcli.evaluate.ood.density import ApproximateMass, LogDensity, OfDensity, Refinement
 from sslcli.evaluate.ood.odin import OdinNetwork, odin
 from sslcli.evaluate.ood.seen import Known, Seen
 from sslcli.evaluate.ood.vim import PrincipalSpace, VirtualLogit
@@ -35,12 +36,14 @@ class Score:
             images to scores [N] float64 that rise towards the inside. The published default comes
             first, then what else it may be tuned to. Raises UsageError when none can apply.
         needs: What must be there; each returns why the score does not apply, or nothing.
+        calibrated: Whether it is of probabilities, which a stored calibrator corrects.
     """
 
     name: str
     about: str
     fit: Callable[[Known], Candidates]
     needs: tuple[Need, ...] = ()
+    calibrated: bool = False
 
     def why_not(self, known: Known) -> str:
         """Return why the score does not apply; nothing when it does."""
@@ -51,6 +54,13 @@ def classifier_needed(known: Known) -> str:
     """Return why a score of logits does not apply."""
     if known.classifier is None:
         return "the checkpoint has no linear classifier (finetune and linear-probe runs have one)"
+    return ""
+
+
+def density_needed(known: Known) -> str:
+    """Return why a score of log p(x) does not apply."""
+    if known.density is None:
+        return "the checkpoint's method models no density (supervised, jem, hdge and igebm do)"
     return ""
 
 
@@ -67,6 +77,19 @@ def _logits(seen: Seen) -> Tensor:
 def _of_logits(score: Callable[[Tensor], Tensor]) -> Callable[[Known], Candidates]:
     def fit(known: Known) -> Candidates:
         yield {}, lambda seen: score(_logits(seen))
+
+    return fit
+
+
+def _of_probabilities(score: Callable[[Tensor], Tensor]) -> Callable[[Known], Candidates]:
+    """Score probabilities, as the stored calibrator, if any, corrects them.
+
+    It corrects p(y|x) and says nothing of p(x): the scores that read logits as log-densities, or
+    have a temperature of their own, take them as they were trained.
+    """
+
+    def fit(known: Known) -> Candidates:
+        yield {}, lambda seen: score(known.calibrated(_logits(seen)))
 
     return fit
 
@@ -138,13 +161,47 @@ def _energy_after(known: Known, shape: Callable[[Tensor], Tensor], seen: Seen) -
     return logits.energy(_logits(seen.with_features(shape(seen.features), known.classifier)))
 
 
-_LOGITS, _CLASSES = (classifier_needed,), (labels_needed,)
+def _fit_log_p(known: Known) -> Candidates:
+    assert known.density is not None
+    yield {}, partial(_column, LogDensity(known.density.log_p), 0)
+
+
+def _fit_mass(known: Known) -> Candidates:
+    assert known.density is not None
+    yield {}, partial(_column, ApproximateMass(known.density.log_p), 0)
+
+
+def _fit_refinement(column: int, known: Known) -> Candidates:
+    """Both columns come of one run, which is cached."""
+    assert known.density is not None
+    sampler = known.density.sampler
+    settings = {"steps": sampler.steps, "step": sampler.step_size, "noise": sampler.noise}
+    yield settings, partial(_column, Refinement(known.density), column)
+
+
+def _column(network: OfDensity, column: int, seen: Seen) -> Tensor:
+    return seen.run(network)[:, column].double()
+
+
+_LOGITS, _CLASSES, _DENSITY = (classifier_needed,), (labels_needed,), (density_needed,)
 
 SCORES = (
-    Score("msp", "largest softmax probability", _of_logits(logits.msp), _LOGITS),
+    Score(
+        "msp",
+        "largest softmax probability",
+        _of_probabilities(logits.msp),
+        _LOGITS,
+        calibrated=True,
+    ),
     Score("maxlogit", "largest logit", _of_logits(logits.max_logit), _LOGITS),
     Score("energy", "log sum exp of the logits", _of_logits(logits.energy), _LOGITS),
-    Score("entropy", "minus the softmax's entropy", _of_logits(logits.entropy), _LOGITS),
+    Score(
+        "entropy",
+        "minus the softmax's entropy",
+        _of_probabilities(logits.entropy),
+        _LOGITS,
+        calibrated=True,
+    ),
     Score("odin", "softmax after a step of the input", _fit_odin, _LOGITS),
     Score("mahalanobis", "distance to the nearest class mean", _fit_mahalanobis, _CLASSES),
     Score(
@@ -157,7 +214,11 @@ SCORES = (
     Score("vim", "energy less the residual of features", _fit_vim, _LOGITS),
     Score("react", "energy of clipped activations", _fit_react, _LOGITS),
     Score("ash", "energy of the largest activations", _fit_ash, _LOGITS),
-    Score("gen", "generalised entropy", _of_logits(logits.gen), _LOGITS),
+    Score("gen", "generalised entropy", _of_probabilities(logits.gen), _LOGITS, calibrated=True),
+    Score("log-p", "log density; of a classifier it is its energy score", _fit_log_p, _DENSITY),
+    Score("mass", "minus the steepness of log p", _fit_mass, _DENSITY),
+    Score("refine", "log p less that after sampling steps", partial(_fit_refinement, 0), _DENSITY),
+    Score("refine-distance", "minus the way they go", partial(_fit_refinement, 1), _DENSITY),
 )
 
 

@@ -7,6 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sslcli.evaluate.calibrators import Calibrator
+from sslcli.evaluate.ood.density import Density
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -49,6 +52,8 @@ class Known:
             there is no classifier; on its device, in evaluation mode.
         classifier: The last layer, on the CPU; None for a bare encoder.
         std: Deviation that each channel was divided by, in units of [0, 1].
+        density: The network as a model of images; None when its method learns none.
+        calibrator: What the checkpoint stores beside its classifier; None when it stores none.
     """
 
     train: Seen
@@ -56,3 +61,9 @@ class Known:
     network: nn.Module
     classifier: nn.Linear | None
     std: tuple[float, float, float]
+    density: Density | None = None
+    calibrator: Calibrator | None = None
+
+    def calibrated(self, logits: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
+        """Return logits whose softmax is what the stored calibrator, if any, makes of it."""
+        return self.calibrator.calibrated(logits.double()) if self.calibrator else logits

@@ -1,0 +1,47 @@
+"""Read a checkpoint's method as a density of images, where it learns one."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslcli.cli.sampling_density import load_method
+from sslcli.engine.checkpoint import Checkpoint
+from sslcli.evaluate.ood.density import REFINEMENT, Density
+from sslcli.methods.base import Method
+from sslcli.methods.classifier import langevin
+from sslcli.methods.registry import method_class
+
+
+class LogP(nn.Module):
+    """Map images to a method's log p(x) up to a constant, [B]."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return log p of normalised images [B, 3, S, S]."""
+        method: Any = self.method
+        log_p: Tensor = method.log_density(images)
+        return log_p
+
+
+def density_of(checkpoint: Checkpoint, device: torch.device, seed: int) -> Density | None:
+    """Return the density that a checkpoint's method learned; None when it learns none.
+
+    It is refined as it was sampled from in training, or as JEM is when it was not, in as many steps
+    as JEM is in either case.
+
+    Raises:
+        CheckpointError: If its tensors do not fit the config it carries.
+    """
+    section: Any = checkpoint.config.method
+    if not hasattr(method_class(section.name), "log_density"):
+        return None
+    sampler = getattr(section, "sampler", None)
+    used = REFINEMENT
+    if sampler is not None:
+        used = langevin(sampler.model_copy(update={"steps": REFINEMENT.steps}))
+    method = load_method(checkpoint, device).requires_grad_(False)
+    return Density(LogP(method), used, seed)
