@@ -43,6 +43,7 @@ def bench(
     from sslcli.cli.choose import choose_preset
     from sslcli.cli.show import Show
     from sslcli.cli.timing import time_and_show
+    from sslcli.config.methods import is_custom
     from sslcli.config.presets import resolve
 
     show = Show("bench", as_json=json, quiet=quiet)
@@ -52,6 +53,8 @@ def bench(
         "data.download": download or None,
         "train.precision": precision,
     }
+    if method and is_custom(method):
+        options_given["method.name"] = method
     named = {key: value for key, value in options_given.items() if value is not None}
     name = choose_preset(method, preset, config, data, device, show.talk)
     time_and_show(_endless(resolve(name, config, named, set_ or []).config), device, steps, show)

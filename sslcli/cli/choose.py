@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from sslcli.config.methods import is_custom
 from sslcli.config.presets import list_presets
 from sslcli.errors import UsageError
 
 SMALL_SIDE = 64
+RECIPE = "simsiam"  # whose views, encoder and optimiser a method of the user's own starts from
 
 
 def choose_preset(
@@ -19,7 +21,7 @@ def choose_preset(
     """Return a preset's name; None when a config file alone decides.
 
     Args:
-        method: A paper's short name.
+        method: A paper's short name, or a class of the user's own.
         preset: A preset's name, which wins.
         config: A config file.
         data: What --data says.
@@ -30,7 +32,7 @@ def choose_preset(
         UsageError: If nothing says what to train, or the method has no fitting preset.
     """
     if preset:
-        if method and not preset.startswith(f"{method}/") and not preset.endswith(".toml"):
+        if method and not (fits(method, preset) or preset.endswith(".toml")):
             what = f"--preset {preset} is not one of --method {method}"
             raise UsageError(what, "--preset", "give one of the two")
         return preset
@@ -40,6 +42,9 @@ def choose_preset(
         hint = "ssl pretrain --method simsiam; `ssl methods` lists them"
         raise UsageError("nothing says what to train", "--method, --preset or --config", hint)
     setting, reason = _setting(data, device)
+    if is_custom(method):
+        talk(f"all but the method as in {RECIPE}/{setting}, because {reason}; choose with --preset")
+        return f"{RECIPE}/{setting}"
     settings = [name.split("/")[1] for name in list_presets() if name.startswith(f"{method}/")]
     if not settings:
         known = sorted({name.split("/")[0] for name in list_presets()})
@@ -50,6 +55,11 @@ def choose_preset(
         raise UsageError(f"{method} has no preset for this data", "--preset", hint)
     talk(f"preset {method}/{setting}, because {reason}; choose another with --preset")
     return f"{method}/{setting}"
+
+
+def fits(method: str, preset: str) -> bool:
+    """Say whether a preset is one of a method; a method of the user's own goes with any."""
+    return is_custom(method) or preset.startswith(f"{method}/")
 
 
 def _setting(data: str | None, device: str) -> tuple[str, str]:

@@ -12,7 +12,11 @@ Checkpoint = Annotated[
 ]
 Method = Annotated[
     str | None,
-    Option("--method", help="A paper; picks the preset for the data.", rich_help_panel=WHAT),
+    Option(
+        "--method",
+        help="A paper, or your own path/to/file.py:Class; picks the preset for the data.",
+        rich_help_panel=WHAT,
+    ),
 ]
 Preset = Annotated[
     str | None,

@@ -6,7 +6,7 @@ from typer import Option
 
 from sslcli.cli import options
 
-SUPERVISED = ("finetune", "linear-probe")
+SUPERVISED = ("finetune", "linear-probe", "distill")
 
 
 def pretrain(
@@ -85,6 +85,17 @@ def pretrain(
             rich_help_panel=options.DEVICE,
         ),
     ] = False,
+    chunk_size: Annotated[
+        int | None,
+        Option(
+            "--chunk-size",
+            min=2,
+            metavar="N",
+            help="Embed N images at a time: a contrastive batch's exact gradient in less memory.",
+            show_default="the whole batch",
+            rich_help_panel=options.DEVICE,
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -98,6 +109,7 @@ def pretrain(
     from sslcli.cli.launching import check_batch, launch, must_launch, taking_part
     from sslcli.cli.show import Show
     from sslcli.cli.train import Place, parse_duration, pretrain_run, restarted
+    from sslcli.config.methods import is_custom
     from sslcli.config.presets import resolve, revise
     from sslcli.engine.stop import Stop
     from sslcli.errors import UsageError
@@ -113,9 +125,12 @@ def pretrain(
         "seed": seed,
         "train.precision": precision,
         "train.compile": compile_ or None,
+        "train.chunk_size": chunk_size,
         "train.on_collapse": on_collapse,
         "train.keep": keep,
     }
+    if method and is_custom(method):
+        options_given["method.name"] = method
     named = {key: value for key, value in options_given.items() if value is not None}
     if place.resume and not (method or preset or config):
         chosen = revise(place.stored(), named, set_ or [])
@@ -123,8 +138,12 @@ def pretrain(
         name = choose_preset(method, preset, config, data, device, show.talk)
         chosen = resolve(name, config, named, set_ or []).config
     if chosen.method.name in SUPERVISED:
-        hint = "use `ssl finetune` or `ssl linear-eval --protocol paper`, with --resume to go on"
+        hint = "use `ssl finetune`, `linear-eval --protocol paper` or `distill`, with --resume"
         raise UsageError(f"a {chosen.method.name} run needs its checkpoint", "method.name", hint)
+    if is_custom(chosen.method.name):
+        from sslcli.methods.custom import completed
+
+        chosen = completed(chosen)
     check_batch(chosen.train, devices)
     if is_launcher:
         launch(place.check(chosen), place, devices, device, max_restarts, show)

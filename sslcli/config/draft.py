@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sslcli.config.fields import FieldPath, dotted, models_at, variants
+from sslcli.config.methods import is_custom
 from sslcli.config.overrides import REMOVED, Assignment
 from sslcli.errors import ConfigError
 
@@ -90,10 +91,11 @@ class Draft:
     def _shed(self, node: dict, name: Any, kept: set[str], at: FieldPath) -> None:
         """Drop what the variant called `name` does not know."""
         variant = variants(models_at(at)).get(name) if isinstance(name, str) else None
-        if variant is None or node.get("name") in (None, name):
+        if (variant is None and not is_custom(name)) or node.get("name") in (None, name):
             return
+        known = variant.model_fields.keys() if variant else set()
         chooser = self.origin_of((*at, "name"))
-        for key in node.keys() - variant.model_fields.keys() - kept:
+        for key in node.keys() - known - kept:
             origin = self.origin_of((*at, key))
             if origin in self._presets or origin == chooser:
                 del node[key]

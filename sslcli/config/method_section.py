@@ -9,9 +9,17 @@ Features = Annotated[int, Field(ge=2, le=2**20)]
 
 
 class MethodSection(BaseModel):
-    """Base of every method's section; `min_views` is what `forward` unpacks at least."""
+    """Base of every method's section.
+
+    `min_views` is what `forward` unpacks at least. `contrasts_batch` says that the class is a
+    `BatchContrast`, so that `train.chunk_size` can embed a batch in pieces.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     min_views: ClassVar[int] = 1
+    contrasts_batch: ClassVar[bool] = False
 
     name: str
+
+    def check_batch(self, batch_size: int) -> None:
+        """Raise ValueError if the method cannot work with this global batch."""

@@ -2,12 +2,19 @@
 
 from importlib import import_module
 
-from sslcli.config.methods import METHODS
+from sslcli.config.methods import METHODS, is_custom
 from sslcli.methods.base import Method
+from sslcli.methods.custom import load_class
 
 
 def method_class(name: str) -> type[Method]:
-    """Return the class of a method by its config name."""
+    """Return the class of a method by its config name, or by "path/to/file.py:Class".
+
+    Raises:
+        ConfigError: If a class of the user's own cannot be had.
+    """
+    if is_custom(name):
+        return load_class(name)
     module, attribute = METHODS[name][1].split(":")
     found: type[Method] = getattr(import_module(f"sslcli.methods.{module}"), attribute)
     return found

@@ -1,0 +1,97 @@
+"""Methods of the user's own: a class in a file, named as "path/to/file.py:Class"."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from sslcli.config.method_section import MethodSection
+from sslcli.config.methods import is_custom
+from sslcli.config.schema import Config
+from sslcli.errors import ConfigError
+from sslcli.methods.base import Method
+
+WHERE = "method.name"
+
+
+def load_class(reference: str) -> type[Method]:
+    """Import the class that a reference such as "mine/vicreg.py:VICReg" names.
+
+    Raises:
+        ConfigError: If the file or the class is not there, the file fails, or the class is no
+            method with a `Section`.
+    """
+    path, _, name = reference.rpartition(":")
+    found = getattr(_module(Path(path)), name, None)
+    if found is None:
+        raise ConfigError(f"{path} has no class {name}", WHERE, "write path/to/file.py:Class")
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        hint = "derive it from sslcli.methods.base.Method"
+        raise ConfigError(f"{reference} is no method", WHERE, hint)
+    section = getattr(found, "Section", None)
+    if not (isinstance(section, type) and issubclass(section, MethodSection)):
+        hint = "give the class a Section, derived from sslcli.config.method_section.MethodSection"
+        raise ConfigError(f"{reference} does not say which fields it has", WHERE, hint)
+    return found
+
+
+def _module(path: Path) -> ModuleType:
+    known = f"sslcli_custom.{path.resolve()}"  # one file, one module: classes stay the same
+    if known in sys.modules:
+        return sys.modules[known]
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}", WHERE, "the path is from the working folder")
+    spec = importlib.util.spec_from_file_location(known, path)
+    assert spec is not None, "a file that ends in .py has a loader"
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[known] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's code raises
+        del sys.modules[known]
+        what = f"{path} cannot be imported: {type(error).__name__}: {error}"
+        raise ConfigError(what, WHERE, "run it with python to see where") from error
+    return module
+
+
+def completed(config: Config) -> Config:
+    """Return the config with every field of a custom method written out, so that a run keeps them.
+
+    Raises:
+        ConfigError: With every field that is wrong.
+    """
+    if not is_custom(config.method.name):
+        return config
+    summary = str(load_class(config.method.name).__doc__).split("\n")[0]
+    about = {"summary": summary, "measured": ""}  # the preset's is another method's
+    section = section_of(config).model_dump()
+    return Config.model_validate({**config.model_dump(), "method": section, "about": about})
+
+
+def section_of(config: Config) -> MethodSection:
+    """Return the config's method section, of a custom method as its own `Section`.
+
+    Raises:
+        ConfigError: With every field that is wrong, or if views or batch do not suit the method.
+    """
+    if not is_custom(config.method.name):
+        return config.method
+    own: type[MethodSection] = load_class(config.method.name).Section  # type: ignore[attr-defined]
+    try:
+        section = own.model_validate(config.method.model_dump())
+        config.model_copy(update={"method": section}).check_method()
+    except ValidationError as error:
+        faults = [_fault(item["loc"], item["msg"]) for item in error.errors(include_url=False)]
+        first, *others = faults
+        raise ConfigError(first.what, first.where, first.hint, others=others) from error
+    except ValueError as error:
+        raise ConfigError(str(error), config.method.name) from error
+    return section
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> ConfigError:
+    field = ".".join(["method", *map(str, location)])
+    return ConfigError(f"{field}: {message[:1].lower()}{message[1:]}", f"field {field}")

@@ -1,0 +1,85 @@
+"""A method in a file of the user's own: the example, and what can be wrong with one."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sslcli import assemble
+from sslcli.config.presets import resolve, to_toml
+from sslcli.errors import ConfigError
+from sslcli.methods.custom import completed, load_class
+from sslcli.methods.registry import method_class
+
+FILE = Path(__file__).parents[2] / "examples" / "custom_method.py"
+VICREG = f"{FILE}:VICReg"
+
+
+def config(**fields):
+    return resolve("simsiam/digits", None, {"method.name": VICREG} | fields).config
+
+
+def test_the_example_is_built_from_its_own_fields():
+    method = assemble.build_method(config(**{"method.dim": 16, "method.expander_layers": 2}))
+    assert type(method) is method_class(VICREG)
+    assert [m.out_features for m in method.expander if isinstance(m, torch.nn.Linear)] == [16, 16]
+
+
+def test_a_run_keeps_defaults_and_not_the_other_methods_fields(tmp_path):
+    written = completed(config())
+    assert written.method.model_dump()["invariance"] == 25.0
+    assert "predictor_hidden" not in written.method.model_dump()
+    (tmp_path / "config.toml").write_text(to_toml(written))
+    assert resolve(config_file=tmp_path / "config.toml").config == written
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("method.dims", 3, r"method\.dims"), ("method.expander_layers", 7, r"expander_layers")],
+)
+def test_wrong_fields_are_named(field, value, message):
+    with pytest.raises(ConfigError, match=message):
+        completed(config(**{field: value}))
+
+
+def test_too_few_views_are_an_error():
+    one = config().model_copy(update={"views": config().views[:1]})
+    one = one.model_copy(update={"views": (one.views[0].model_copy(update={"count": 1}),)})
+    with pytest.raises(ConfigError, match="at least 2 views"):
+        completed(one)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = 1", "has no class Mine"),
+        ("class Mine: pass", "is no method"),
+        ("import nowhere_to_be_found", "cannot be imported"),
+        (
+            "from sslcli.methods.base import Method\nclass Mine(Method):\n    forward = None",
+            "which fields it has",
+        ),
+    ],
+)
+def test_a_file_that_does_not_fit_says_why(tmp_path, source, message):
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(ConfigError, match=message):
+        load_class(f"{tmp_path}/mine.py:Mine")
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="there is no file"):
+        load_class(f"{tmp_path}/mine.py:Mine")
+
+
+def test_the_examples_loss_is_vicregs():
+    torch.manual_seed(0)
+    a = torch.randn(8, 4)
+    module = sys.modules[method_class(VICREG).__module__]
+    centred = a - a.mean(dim=0)
+    expected = torch.cov(a.T)
+    off_diagonal = expected - torch.diag(torch.diag(expected))
+    torch.testing.assert_close(module.correlation(centred), off_diagonal.square().sum() / 4)
+    short = (1 - (a.var(dim=0) + 1e-4).sqrt()).clamp(min=0).mean()
+    torch.testing.assert_close(module.low_variance(centred), short)
