@@ -10,7 +10,7 @@ import copy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -34,5 +34,6 @@ def follow(target: nn.Module, online: nn.Module, momentum: float) -> None:
     """
     if not 0 <= momentum <= 1:
         raise ValueError(f"a momentum lies in [0, 1], got {momentum}")
-    theirs, own = list(target.parameters()), list(online.parameters())
+    theirs: list[Tensor] = list(target.parameters())
+    own: list[Tensor] = list(online.parameters())
     torch._foreach_lerp_(theirs, own, 1 - momentum)
