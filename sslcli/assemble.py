@@ -1,6 +1,7 @@
 """Build what a command needs from a config: the one place that knows data, networks and methods."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,13 +12,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslcli.config.schema import Config
 from sslcli.data.loader import TrainLoader, eval_batches
+from sslcli.data.seeds import SeedPatches
 from sslcli.data.sources import Source
-from sslcli.data.splits import Splits, Subset, open_splits
+from sslcli.data.splits import Splits, open_splits
 from sslcli.data.views import Views
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.collective import rank, world_size
 from sslcli.engine.environment import world
-from sslcli.engine.log import Probe
 from sslcli.engine.loop import Training
 from sslcli.engine.optim import build_optimizer
 from sslcli.engine.parallel import model_of, part_random_states
@@ -25,16 +26,14 @@ from sslcli.engine.precision import Precision, grad_scaler
 from sslcli.engine.sync_norm import synchronize
 from sslcli.errors import ConfigError, ResourceError, UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
-from sslcli.evaluate.knn import evaluate_knn
 from sslcli.methods.base import Method
+from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.weights import check_weights, load_encoder_weights
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-ONLINE_BANK, ONLINE_QUERIES = 8_000, 2_000
 EVALUATION_BATCH = 512
-PAIRS = 4_096
 BarFor = Callable[[str], Callable[[int, int], None]]
 
 
@@ -68,7 +67,7 @@ def build_method(
     """
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, config.data.image_size)
-    section: Any = config.method
+    section: Any = section_of(config)
     if "num_instances" in type(section).model_fields and section.num_instances is None:
         section = section.model_copy(update={"num_instances": images})
     return place(method_class(section.name)(section, encoder), config, device)
@@ -131,7 +130,7 @@ def build_training(
         synchronize(method, device)
     training = Training(
         method=method,
-        model=model_of(method, device, compiled=train.compile),
+        model=model_of(method, device, train),
         optimizer=build_optimizer(method.param_groups(), config.optimizer, train.batch_size),
         scaler=grad_scaler(device, precision),
         loader=loader,
@@ -215,73 +214,9 @@ def need_labels(source: Source) -> np.ndarray:
     return np.asarray(source.labels)
 
 
-def paired_features(
-    encoder: nn.Module, source: Source, config: Config, device: torch.device, precision: Precision
-) -> tuple[Tensor, Tensor]:
-    """Return the features of two random views of the same images, each [N, D].
-
-    The views are the config's first two, drawn as in its first epoch; up to 4,096 images are used.
-    """
-    rows = np.random.default_rng(config.seed).permutation(len(source))[:PAIRS]
-    views = Views(config.views, config.data.mean, config.data.std, config.seed)
-    loader = TrainLoader(
-        Subset(source, np.sort(rows), f"{len(rows)} of {source.name}"),
-        config.data,
-        views,
-        batch_size=min(EVALUATION_BATCH, len(rows)),
-        seed=config.seed,
-        device=device,
-        drop_last=False,
-    )
-    first, second = (
-        extract(
-            encoder,
-            ((batch.views[which], batch.rows) for batch in loader.epoch(0)),
-            device=device,
-            precision=precision,
-        )
-        for which in (0, min(1, views.num_views - 1))
-    )
-    return first.features, second.features
-
-
 def labels_of(source: Source, features: Features) -> Tensor:
     """Return the class of each feature row, [N] int64."""
     return torch.from_numpy(need_labels(source))[features.rows]
-
-
-def online_knn(
-    config: Config, source: Source, device: torch.device, precision: Precision
-) -> Probe | None:
-    """Return a probe that measures kNN on a slice of the training data; None without labels.
-
-    The slice is fixed by the seed: up to 2,000 queries against up to 8,000 others, so the test
-    part stays out of it.
-    """
-    if source.labels is None or len(np.unique(source.labels)) < 2:
-        return None
-    order = np.random.default_rng(config.seed).permutation(len(source))
-    cut = min(ONLINE_QUERIES, len(source) // 5)
-    queries = Subset(source, np.sort(order[:cut]), "online queries")
-    bank = Subset(source, np.sort(order[cut : cut + ONLINE_BANK]), "online bank")
-    wanted = min(config.evaluation.k, len(bank))
-
-    def probe(method: Method) -> dict[str, float]:
-        kept, asked = (
-            features_of(method.encoder, part, config, device, precision) for part in (bank, queries)
-        )
-        measured = evaluate_knn(
-            kept.features,
-            labels_of(bank, kept),
-            asked.features,
-            labels_of(queries, asked),
-            k=wanted,
-            temperature=config.evaluation.temperature,
-            num_classes=len(source.class_names),
-        )
-        return {"online_knn_top1": measured.top1}
-
-    return probe
 
 
 def open_data(config: Config, bar: BarFor | None = None) -> Splits:
@@ -297,4 +232,9 @@ def open_training(config: Config, bar: BarFor | None = None) -> Splits:
     """
     learns_labels = getattr(config.method, "num_classes", None)
     data = config.data if learns_labels else config.data.model_copy(update={"holdout": 0.0})
-    return open_splits(data, config.seed, bar("reading the data") if bar else None)
+    splits = open_splits(data, config.seed, bar("reading the data") if bar else None)
+    if data.seeds:
+        progress = bar("looking for seeds") if bar else None
+        patches = SeedPatches(splits.train, data.seeds, config.seed, progress)
+        return replace(splits, train=patches)
+    return splits

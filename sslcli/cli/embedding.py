@@ -19,6 +19,7 @@ from sslcli.engine.precision import resolve_precision
 from sslcli.errors import UsageError
 from sslcli.evaluate.classifier import class_names, linear_classifier
 from sslcli.evaluate.stored_calibrator import probabilities_of, stored_calibrator
+from sslcli.nn.exemplar_net import read_out
 
 WRITERS = (".npz", ".parquet")
 
@@ -56,7 +57,7 @@ def write_embeddings(
     if dry_run:
         show.result(dry_run=True, images=len(source), path=str(path))
         return
-    encoder = assemble.load_encoder(checkpoint, where)
+    encoder = read_out(assemble.load_encoder(checkpoint, where), config.evaluation.features)
     found = assemble.features_of(
         encoder, source, config, where, arithmetic, bar=lambda what: Bar(show, what)
     )

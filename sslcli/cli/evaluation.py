@@ -194,10 +194,11 @@ def _open(
     from sslcli import assemble
     from sslcli.cli.watch import Bar
     from sslcli.engine.precision import resolve_precision
+    from sslcli.nn.exemplar_net import read_out
 
     where = assemble.pick_device(device)
     arithmetic, _ = resolve_precision(config.train.precision, where)
-    encoder = assemble.load_encoder(checkpoint, where)
+    encoder = read_out(assemble.load_encoder(checkpoint, where), config.evaluation.features)
     splits = assemble.open_data(config, lambda what: Bar(show, what))
     for source in (splits.train, splits.test) if labelled else ():
         assemble.need_labels(source)
@@ -213,10 +214,12 @@ def _open(
 def untrained(evaluation: Evaluation) -> Evaluation:
     """Return the same evaluation of an encoder with fresh weights of the config's seed."""
     from sslcli import assemble
+    from sslcli.nn.exemplar_net import read_out
 
     images = evaluation.checkpoint.facts["data"]["images"]
     encoder = assemble.build_method(evaluation.config, evaluation.device, images).encoder.eval()
-    return replace(evaluation, encoder=encoder)
+    features = evaluation.config.evaluation.features
+    return replace(evaluation, encoder=read_out(encoder, features))
 
 
 def seeded(metrics: Sequence[str], seeds: str | None) -> tuple[str, ...]:

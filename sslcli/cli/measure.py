@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 from torch import nn
 
-from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.watch import Bar
 from sslcli.evaluate.geometry import alignment, effective_rank, uniformity
 from sslcli.evaluate.knn import KNNAccuracy, evaluate_knn
 from sslcli.evaluate.linear import evaluate_linear, fit_linear
+from sslcli.probing import paired_features
 
 
 def knn(
@@ -36,7 +36,7 @@ def geometry(evaluation: Evaluation) -> dict[str, float]:
     Alignment is of two random views of each image, lower is better; uniformity and effective rank
     are of the first views.
     """
-    first, second = assemble.paired_features(
+    first, second = paired_features(
         evaluation.encoder,
         evaluation.splits.test,
         evaluation.config,

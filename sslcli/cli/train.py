@@ -162,6 +162,7 @@ def train_run(
     from sslcli.engine.rollback import train_with_rollbacks
     from sslcli.engine.run import truncate_metrics
     from sslcli.engine.state import has_state
+    from sslcli.probing import online_knn
 
     stop.again = _resume_line(run, place)
     if place.resume and not from_main(has_state(run)):
@@ -175,7 +176,7 @@ def train_run(
         show.talk(f"resuming after step {training.step} of {training.total_steps}")
     if is_main():
         truncate_metrics(run / "metrics.jsonl", training.step)
-    probe = assemble.online_knn(training.config, splits.train, training.device, training.precision)
+    probe = online_knn(training.config, splits.train, training.device, training.precision)
     watcher = RunWatcher(show, training.total_steps, training.step, training.steps_per_epoch)
     with stop, watcher:
         log = Log(run / "metrics.jsonl", watcher, open_board(run) if is_main() else None)

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcli.config.schema import Triple, ViewConfig
+from sslcli.config.views import Triple, ViewConfig
 from sslcli.data.blur import auto_kernel, gaussian_blur
 from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize
 from sslcli.data.crop import cut, resized_crop
 from sslcli.data.draws import Draws, Samples, alike_together, draw, draw_boxes
+from sslcli.data.exemplar import draw_vectors, transform
 from sslcli.data.threads import cut_evenly, share
 
 Source = Callable[[Tensor, Tensor, Tensor], Tensor]  # index, numbers, flip -> crops in [0, 1]
@@ -54,7 +55,10 @@ class Views:
         """
         views = []
         for samples, config in self._groups(rows.to(images.device), epoch):
-            views += self._render(samples, config, partial(_crop, images, config))
+            source = partial(_crop, images, config)
+            if config.exemplar:
+                source = partial(self._transform, images, config, samples)
+            views += self._render(samples, config, source)
         return views
 
     def cut(self, image: np.ndarray, row: int, epoch: int) -> list[np.ndarray]:
@@ -70,8 +74,11 @@ class Views:
         """
         crops = []
         for samples, config in self._groups(torch.tensor([row]), epoch):
+            size = config.size
+            if config.exemplar:  # the window moves later, and needs what surrounds it
+                size = round(size / config.exemplar.window)
             boxes = draw_boxes(config, samples.numbers(), image.shape[0], image.shape[1])
-            crops += [cut(image, box, config.size, config.interpolation) for box in boxes.tolist()]
+            crops += [cut(image, box, size, config.interpolation) for box in boxes.tolist()]
         return crops
 
     def finish(self, crops: Sequence[Tensor], rows: Tensor, epoch: int) -> list[Tensor]:
@@ -89,8 +96,28 @@ class Views:
         for samples, config in self._groups(rows.to(crops[0].device), epoch):
             own = crops[len(views) : len(views) + config.count]
             pixels = torch.cat([crop.permute(0, 2, 3, 1) for crop in own])  # [N, S, S, 3]
-            views += self._render(samples, config, partial(_unpack, pixels))
+            source = partial(_unpack, pixels)
+            if config.exemplar:
+                wide = pixels.permute(0, 3, 1, 2)
+                source = partial(self._transform, wide, config, samples)
+            views += self._render(samples, config, source)
         return views
+
+    def _transform(
+        self,
+        images: Tensor,
+        config: ViewConfig,
+        samples: Samples,
+        index: Tensor,
+        numbers: Tensor,
+        flip: Tensor,
+    ) -> Tensor:
+        """Transform view-major samples of the images they belong to, as Exemplar-CNN does."""
+        assert config.exemplar is not None
+        chosen = Samples(self._seed, samples.epoch, samples.rows[index], samples.views[index])
+        vectors = draw_vectors(chosen, config.exemplar)
+        pixels = images.index_select(0, index % len(images))
+        return transform(pixels, config.size, config.exemplar, vectors, flip, self._mean)
 
     def _groups(self, rows: Tensor, epoch: int) -> Iterator[tuple[Samples, ViewConfig]]:
         """Yield each group's N = count * B samples, view-major, and its recipe."""

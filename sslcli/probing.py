@@ -1,0 +1,87 @@
+"""Measure an encoder on parts of its training data: online kNN, and pairs of views."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of
+from sslcli.config.schema import Config
+from sslcli.data.loader import TrainLoader
+from sslcli.data.sources import Source
+from sslcli.data.splits import Subset
+from sslcli.data.views import Views
+from sslcli.engine.log import Probe
+from sslcli.engine.precision import Precision
+from sslcli.evaluate.features import extract
+from sslcli.evaluate.knn import evaluate_knn
+from sslcli.methods.base import Method
+
+ONLINE_BANK, ONLINE_QUERIES = 8_000, 2_000
+PAIRS = 4_096
+
+
+def online_knn(
+    config: Config, source: Source, device: torch.device, precision: Precision
+) -> Probe | None:
+    """Return a probe that measures kNN on a slice of the training data; None without labels.
+
+    The slice is fixed by the seed: up to 2,000 queries against up to 8,000 others, so the test
+    part stays out of it.
+    """
+    if source.labels is None or len(np.unique(source.labels)) < 2:
+        return None
+    order = np.random.default_rng(config.seed).permutation(len(source))
+    cut = min(ONLINE_QUERIES, len(source) // 5)
+    queries = Subset(source, np.sort(order[:cut]), "online queries")
+    bank = Subset(source, np.sort(order[cut : cut + ONLINE_BANK]), "online bank")
+    wanted = min(config.evaluation.k, len(bank))
+
+    def probe(method: Method) -> dict[str, float]:
+        kept, asked = (
+            features_of(method.encoder, part, config, device, precision) for part in (bank, queries)
+        )
+        measured = evaluate_knn(
+            kept.features,
+            labels_of(bank, kept),
+            asked.features,
+            labels_of(queries, asked),
+            k=wanted,
+            temperature=config.evaluation.temperature,
+            num_classes=len(source.class_names),
+        )
+        return {"online_knn_top1": measured.top1}
+
+    return probe
+
+
+def paired_features(
+    encoder: nn.Module, source: Source, config: Config, device: torch.device, precision: Precision
+) -> tuple[Tensor, Tensor]:
+    """Return the features of two random views of the same images, each [N, D].
+
+    The views are the config's first two, drawn as in its first epoch; a config of one view shows it
+    as in its first two epochs. Up to 4,096 images are used.
+    """
+    rows = np.random.default_rng(config.seed).permutation(len(source))[:PAIRS]
+    views = Views(config.views, config.data.mean, config.data.std, config.seed)
+    loader = TrainLoader(
+        Subset(source, np.sort(rows), f"{len(rows)} of {source.name}"),
+        config.data,
+        views,
+        batch_size=min(EVALUATION_BATCH, len(rows)),
+        seed=config.seed,
+        device=device,
+        drop_last=False,
+    )
+    is_pair = views.num_views > 1
+    first, second = (
+        extract(
+            encoder,
+            ((batch.views[which], batch.rows) for batch in loader.epoch(epoch)),
+            device=device,
+            precision=precision,
+        )
+        for which, epoch in ((0, 0), (1, 0) if is_pair else (0, 1))
+    )
+    order = [torch.from_numpy(found.rows).argsort() for found in (first, second)]
+    return first.features[order[0]], second.features[order[1]]
