@@ -11,8 +11,10 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
 TINY = {
     "checkpoint": "--preset simsiam/digits --epoch-of simsiam/digits --steps 1 --rounds 1",
+    "jem": "--encoder wrn-10-1 --size 8 --batch 4 --rounds 1",
     "knn": "--train 500 --test 50 --dim 8 --rounds 1",
     "loader": "--images 60 --rounds 1 --workers 0",
+    "methods": "--setting digits --methods swav --batch 8 --steps 1 --rounds 1",
     "precision": "--encoder resnet8 --batch 2 --size 8 --rounds 1",
     "step": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
 }
@@ -69,6 +71,11 @@ def test_a_tiny_run_without_json_prints_a_table(run):
     title, header, row = run("knn", *TINY["knn"].split()).splitlines()[:3]
     assert "queries" in title
     assert len(header.split()) == len(row.split()) - 1  # "torch topk" is two words
+
+
+def test_jem_draws_the_samples_that_the_authors_script_draws(run):
+    found = json.loads(run("jem", *TINY["jem"].split(), "--json"))
+    assert found["largest_difference"] < 1e-5
 
 
 @pytest.mark.parametrize("name", sorted(ALONE))

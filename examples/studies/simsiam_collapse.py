@@ -8,14 +8,12 @@ finished is not trained again, and one that was stopped goes on.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
+from commands import curve, pretrain
 from matplotlib import pyplot
 
 ARMS = {"with stop-gradient": "true", "without stop-gradient": "false"}
@@ -23,25 +21,6 @@ PANELS = {
     "loss": "loss (-1 is perfect prediction)",
     "embedding_std": "embedding_std (0 is collapse)",
 }
-
-
-def train(run, preset, data, changes):
-    """Train one arm, unless that is done already."""
-    command = [sys.executable, "-m", "sslcli", "pretrain", "--out", str(run)]
-    if (run / "state").is_dir():
-        command.append("--resume")
-    else:
-        command += ["--preset", preset, "--overwrite", *(["--data", data] if data else [])]
-        command += [word for change in changes for word in ("--set", change)]
-    print("$", *command[2:], file=sys.stderr, flush=True)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def curve(run, name):
-    """Return epochs and values of one metric."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if name in row]
-    return [row["epoch"] for row in rows], [row[name] for row in rows]
 
 
 def draw(runs, preset, path):
@@ -70,7 +49,7 @@ def main():
     runs = {label: options.out / value for label, value in ARMS.items()}
     for label, value in ARMS.items():
         changes = [*options.set, f"method.stop_gradient={value}"]
-        train(runs[label], options.preset, options.data, changes)
+        pretrain(runs[label], options.preset, options.data, changes)
     figure = options.out / "collapse.png"
     draw(runs, options.preset, figure)
     for label, run in runs.items():
