@@ -179,6 +179,22 @@ def load_encoder(checkpoint: Checkpoint, device: torch.device) -> nn.Module:
     return place(encoder, config, device).eval()
 
 
+def load_method(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Method:
+    """Rebuild a checkpoint's whole method, memory included, in evaluation mode.
+
+    Raises:
+        CheckpointError: If its tensors do not fit the config it carries.
+    """
+    config, weights = checkpoint.config, checkpoint.tensors()
+    images = checkpoint.facts["data"]["images"]
+    with torch.device("meta"):  # as in load_encoder
+        described = build_method(config, "meta", images)
+    check_weights(described, weights, str(checkpoint.path))
+    method = build_method(config, device, images)
+    method.load_state_dict(weights)
+    return method.eval()
+
+
 def features_of(
     encoder: nn.Module,
     source: Source,

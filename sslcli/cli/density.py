@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslcli.cli.sampling_density import load_method
+from sslcli import assemble
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.evaluate.ood.density import REFINEMENT, Density
 from sslcli.methods.base import Method
@@ -43,5 +43,5 @@ def density_of(checkpoint: Checkpoint, device: torch.device, seed: int) -> Densi
     used = REFINEMENT
     if sampler is not None:
         used = langevin(sampler.model_copy(update={"steps": REFINEMENT.steps}))
-    method = load_method(checkpoint, device).requires_grad_(False)
+    method = assemble.load_method(checkpoint, device).requires_grad_(False)
     return Density(LogP(method), used, seed)

@@ -18,10 +18,8 @@ from sslcli.engine.precision import autocast
 from sslcli.errors import UsageError
 from sslcli.evaluate.sampling import MIN_STEPS
 from sslcli.memory.replay import ReplayBuffer
-from sslcli.methods.base import Method
 from sslcli.methods.sampling import Sampling
 from sslcli.nn.spectral import dividing_once
-from sslcli.nn.weights import check_weights
 from sslcli.perturb.sgld import Langevin, sgld
 
 Start = Literal["fresh", "buffer"]
@@ -68,7 +66,9 @@ class Density:
     def __init__(self, evaluation: Evaluation) -> None:
         config, section = evaluation.config, cast(Any, evaluation.checkpoint.config.method)
         self.device, self.precision = evaluation.device, evaluation.precision
-        self.method: Any = load_method(evaluation.checkpoint, self.device).requires_grad_(False)
+        self.method: Any = assemble.load_method(evaluation.checkpoint, self.device).requires_grad_(
+            False
+        )
         self.num_classes: int | None = section.num_classes
         self.range: tuple[float, float] = section.replay.range
         self.batch = config.train.batch_size  # training has shown that it fits the device
@@ -183,21 +183,6 @@ class Density:
 def _tell(watch: Watch, batch: int, batches: int, steps: int, step: int) -> None:
     """Tell how many steps of all batches are done, from those of one batch."""
     watch(batch * steps + step, batches * steps)
-
-
-def load_method(checkpoint: Checkpoint, device: torch.device) -> Method:
-    """Rebuild a checkpoint's whole method, memory included, in evaluation mode.
-
-    Raises:
-        CheckpointError: If its tensors do not fit the config it carries.
-    """
-    with torch.device("meta"):  # an altered config may describe more than the memory
-        described = assemble.build_method(checkpoint.config, "meta")
-    weights = checkpoint.tensors()
-    check_weights(described, weights, str(checkpoint.path))
-    method = assemble.build_method(checkpoint.config, device)
-    method.load_state_dict(weights)
-    return method.eval()
 
 
 def default_steps(sampler: SamplerConfig, replay: ReplayConfig, start: Start) -> int:

@@ -1,5 +1,6 @@
 """Show a run while it goes on: a live line on a terminal, a plain line now and then elsewhere."""
 
+import atexit
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -92,7 +93,7 @@ class Bar:
     def __init__(self, show: Show, what: str) -> None:
         self._show, self._what = show, what
         self._live: Progress | None = None
-        self._told = time.monotonic()
+        self._started = self._told = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` is done."""
@@ -102,13 +103,15 @@ class Bar:
             self._move(done, total)
         elif time.monotonic() - self._told > PLAIN_EVERY_SECONDS:
             self._told = time.monotonic()
-            self._show.talk(f"{self._what} {done:,} of {total:,}")
+            left = (self._told - self._started) * (total / max(1, done) - 1)
+            self._show.talk(f"{self._what} {done:,} of {total:,}, {duration(left)} left")
 
     def _move(self, done: int, total: int) -> None:
         if not self._live:
             self._live = Progress(console=self._show.err, transient=True)
             self._task = self._live.add_task(self._what, total=total)
             self._live.start()
+            atexit.register(self._live.stop)  # a fault must not leave the cursor hidden
         self._live.update(self._task, completed=done, total=total)
         if done >= total:
             self._live.stop()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslcli.evaluate.binning import Bins
+from sslcli.evaluate.canvas import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,14 +13,6 @@ if TYPE_CHECKING:
 # Okabe & Ito's colours, apart for the colour-blind too; the hatch tells them apart in print.
 _GAP = "#D55E00"
 _BAR: dict[str, Any] = {"color": "#0072B2", "alpha": 0.85, "edgecolor": "white", "linewidth": 0.8}
-_STYLE: dict[Any, Any] = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "font.size": 10,
-    "legend.frameon": False,
-}
 
 
 def reliability_diagram(panels: Mapping[str, Bins], path: Path) -> None:
@@ -37,14 +30,7 @@ def reliability_diagram(panels: Mapping[str, Bins], path: Path) -> None:
     """
     if not panels:
         raise ValueError("a reliability diagram needs at least one panel")
-    # Agg draws without a display; a Figure of one's own leaves pyplot's state alone.
-    from matplotlib import rc_context  # noqa: PLC0415  (0.3 s: only when a figure is drawn)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(4.2 * len(panels), 5), layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawn(path, (4.2 * len(panels), 5.0)) as figure:
         rows = figure.subplots(
             2, len(panels), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 1)
         )
@@ -55,8 +41,6 @@ def reliability_diagram(panels: Mapping[str, Bins], path: Path) -> None:
         rows[1][0].set_ylabel("images")
         handles, labels = rows[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="png", dpi=150)
 
 
 def _draw_accuracy(axes: "Axes", title: str, bins: Bins) -> None:

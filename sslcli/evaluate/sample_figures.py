@@ -1,8 +1,7 @@
 """Draw samples as a grid, a row a class, and the energies of chains over their steps."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +11,17 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sslcli.evaluate.canvas import COLOURS, drawn
+
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 Pixels = NDArray[np.uint8]
 
 COLUMNS = 16
 _CELL, _GAP, _LETTER, _LONGEST = 64, 3, 8, 24  # pixels, and letters of a name
 _DPI = 100
-# Okabe & Ito's colours, apart for the colour-blind too.
-_CHAINS, _REAL = "#0072B2", "#D55E00"
-_STYLE: dict[Any, Any] = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E6E6E6",
-    "axes.axisbelow": True,
-    "font.size": 10,
-    "legend.frameon": False,
-}
+_CHAINS, _REAL = COLOURS[:2]
 
 
 def sample_grid(groups: Mapping[str, Float[Tensor, "_ 3 height width"]], path: Path) -> None:
@@ -79,7 +70,7 @@ def energy_trajectory(
     levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
     low, lower, middle, upper, high = energies.double().quantile(levels, dim=1).numpy()
     steps = np.arange(len(energies))
-    with _drawn((9.0, 5.0), path) as figure:
+    with drawn(path, (9.0, 5.0), _DPI) as figure:
         axes = figure.add_subplot()
         axes.plot(steps, middle, color=_CHAINS, label=f"median of {energies.shape[1]:,} chains")
         axes.fill_between(steps, lower, upper, color=_CHAINS, alpha=0.35, lw=0, label="25 to 75 %")
@@ -113,7 +104,7 @@ def _write(grid: Pixels, names: list[str], path: Path) -> None:
     longest = max(map(len, names))
     margin = _LETTER * (longest + 2) if longest else _GAP
     height, width = grid.shape[0] + _GAP, grid.shape[1] + margin
-    with _drawn((width / _DPI, height / _DPI), path) as figure:
+    with drawn(path, (width / _DPI, height / _DPI), _DPI) as figure:
         figure.set_layout_engine("none")
         figure.figimage(grid, margin, 0, origin="upper")  # never resampled
         for index, name in enumerate(names):
@@ -126,19 +117,3 @@ def _write(grid: Pixels, names: list[str], path: Path) -> None:
 
 def _short(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
-
-
-@contextmanager
-def _drawn(size: tuple[float, float], path: Path) -> "Iterator[Figure]":
-    """Give an empty figure of a size in inches, and write it as a PNG at the end."""
-    # Agg draws without a display; a Figure of one's own leaves pyplot's state alone.
-    from matplotlib import rc_context  # noqa: PLC0415  (0.3 s: only when a figure is drawn)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, format="png", dpi=_DPI)

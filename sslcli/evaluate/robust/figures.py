@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sslcli.evaluate.figures import _grid, _line
+from sslcli.evaluate.canvas import line_style, panel_grid
 
 Curve = Sequence[tuple[float, float]]
 MEAN = "mean"
@@ -23,10 +23,10 @@ def accuracy_curves(
     Raises:
         ValueError: If there is no panel.
     """
-    with _grid(len(panels), path, 3.6) as axes:
+    with panel_grid(len(panels), path, 3.6) as axes:
         for each, (title, lines) in zip(axes, panels.items(), strict=True):
             for i, (name, points) in enumerate(lines.items()):
-                look = {"color": "black", "linewidth": 3} if name == MEAN else _line(i)
+                look = {"color": "black", "linewidth": 3} if name == MEAN else line_style(i)
                 each.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name, **look)
             each.set(title=title, xlabel=labels[title], ylim=(-0.02, 1.02))
             if len(lines) > 1:
