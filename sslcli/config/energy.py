@@ -158,6 +158,11 @@ class IGEBMConfig(MethodSection):
     )
     sampler: SamplerConfig
     replay: ReplayConfig
+    relabel: Fraction = Field(
+        default=0.0,
+        description="Share of recycled chains that go on under a random class; all in the "
+        "authors' code, whose buffer has no labels.",
+    )
     gradient_clamp: GradientClampConfig | None = None
 
     @model_validator(mode="after")

@@ -1,8 +1,9 @@
 """IGEBM: an energy-based model of images, with or without classes, trained by short chains.
 
 Du & Mordatch 2019, arXiv:1903.08689. Traps: the network's output is the energy, low on data;
-noise goes in before the gradient; the buffer keeps the label that a chain was run for, or a
-recycled chain would go on under another class; spectral norms advance once a step, not once a call.
+noise goes in before the gradient; the buffer keeps the label that a chain was run for, and only
+`relabel` of the recycled chains go on under another class, which is what teaches energies to tell
+classes apart; spectral norms advance once a step, not once a call.
 """
 
 from collections.abc import Mapping
