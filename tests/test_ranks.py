@@ -10,7 +10,23 @@ import torch
 from objectives import trained
 
 pytestmark = pytest.mark.ddp
-CASES = ["simsiam/digits", "hdge/digits", "NT-Xent", "SupCon"]
+CASES = [
+    "simsiam/digits",
+    "byol/digits",
+    "directpred/digits",
+    "directcopy/digits",
+    "moco-v3/digits",
+    "dino/digits",
+    "dino/digits-vit",
+    "hdge/digits",
+    "simclr/digits",
+    "simclr-v2/digits",
+    "supcon/digits",
+    "instdisc/digits",
+    "invaspread/digits",
+    "moco-v1/digits",
+    "moco-v2/digits",
+]
 STEPS = 3
 
 
@@ -35,6 +51,16 @@ def test_two_processes_equal_one_with_both_halves(two, case):
         assert_close(their_state, state)
 
 
+def test_two_processes_in_chunks_equal_one_at_once(two):
+    fields = {"encoder.name": "wrn-10-1", "encoder.norm": "none", "encoder.width": None}
+    fields |= {"train.accumulate": 2}
+    losses, gradients, state = trained("supcon/digits", STEPS, **fields)
+    for found in two(trained, "supcon/digits", STEPS, **fields, **{"train.chunk_size": 5}):
+        assert found[0] == pytest.approx(losses, abs=1e-9)
+        assert_close(found[1], gradients)
+        assert_close(found[2], state)
+
+
 def test_a_gather_without_gradient_is_told_apart(two):
     _, gradients, _ = trained("own negatives", 1)
     (_, theirs, _), _ = two(trained, "own negatives", 1)
@@ -45,3 +71,11 @@ def test_a_gather_without_gradient_is_told_apart(two):
 def test_two_processes_agree_with_each_other(two):
     (_, _, first), (_, _, second) = two(trained, "simsiam/digits", STEPS)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("case", ["jem/digits", "igebm/digits"])
+def test_two_processes_of_a_density_share_weights_and_sample_for_themselves(two, case):
+    (_, _, first), (_, _, second) = two(trained, case, 2, **{"method.sampler.steps": 2})
+    own = {name for name in first if not torch.equal(first[name], second[name])}
+    assert any(name.endswith("replay.images") for name in own)
+    assert all("replay." in name for name in own)

@@ -23,6 +23,16 @@ def finetune(
             rich_help_panel=options.DATA,
         ),
     ] = None,
+    from_head_layer: Annotated[
+        int,
+        Option(
+            "--from-head-layer",
+            min=0,
+            metavar="N",
+            help="Keep the first N hidden layers of the projection head (SimCLR v2).",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = 0,
     set_: options.Set = None,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
@@ -78,7 +88,9 @@ def finetune(
         from sslcli.cli.estimate import show_estimate
         from sslcli.cli.supervised import Supervised
 
-        run = Supervised(evaluation, "finetune", place, stop, series=bool(seeds))
+        run = Supervised(
+            evaluation, "finetune", place, stop, series=bool(seeds), head_layers=from_head_layer
+        )
         if dry_run:
             recipe = run.recipe(evaluation.config.seed)
             show_estimate(run.training(*recipe), show, processes=devices)

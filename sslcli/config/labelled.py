@@ -1,8 +1,11 @@
-"""Sections of the methods that learn from labels alone."""
+"""Sections of the methods that learn from labels, or from a network that did."""
 
 from typing import Literal
 
+from pydantic import Field
+
 from sslcli.config.method_section import Features, MethodSection
+from sslcli.config.section import Fraction, Positive, Section
 
 
 class LinearProbeConfig(MethodSection):
@@ -12,8 +15,29 @@ class LinearProbeConfig(MethodSection):
     num_classes: Features
 
 
+class HeadLayer(Section):
+    """A hidden layer of a projection head: Linear, BatchNorm if `norm`, ReLU."""
+
+    width: Features
+    bias: bool
+    norm: bool
+
+
 class FinetuneConfig(MethodSection):
     """A linear classifier and its encoder, trained together."""
 
     name: Literal["finetune"]
     num_classes: Features
+    head: tuple[HeadLayer, ...] = Field(
+        default=(),
+        description="Layers of the pre-training head between encoder and classifier (SimCLR v2).",
+    )
+
+
+class DistillConfig(MethodSection):
+    """A classifier that learns a teacher's probabilities (SimCLR v2, section 2)."""
+
+    name: Literal["distill"]
+    classes: Features = Field(description="The teacher's.")
+    temperature: Positive
+    alpha: Fraction

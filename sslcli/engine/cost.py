@@ -113,6 +113,7 @@ def estimate(training: Training, processes: int = 1) -> Cost:
     counted = max(2, images)  # BatchNorm's statistics need two images; SyncBN has them elsewhere
     batch_views = _view_shapes(training, counted)
     flops, activations = _pass(training, batch_views)
+    repeated = 4 / 3 if train.chunk_size else 1  # chunks go forward twice
     parameters = [p for p in method.parameters() if p.requires_grad]
     count = sum(p.numel() for p in parameters)
     memory = Memory(
@@ -121,7 +122,7 @@ def estimate(training: Training, processes: int = 1) -> Cost:
         moments=_moments(training.config.optimizer) * _nbytes(parameters),
         buffers=_nbytes(method.buffers()),
         views=4 * sum(torch.Size(shape).numel() for shape in batch_views) * images // counted,
-        activations=activations * images // counted,
+        activations=activations * min(images, train.chunk_size or images) // counted,
         data=_resident_data(training),
     )
     return Cost(
@@ -131,7 +132,7 @@ def estimate(training: Training, processes: int = 1) -> Cost:
         micro_batch=images,
         parameters=count,
         encoder_parameters=sum(p.numel() for p in method.encoder.parameters()),
-        flops_per_image=flops / counted,
+        flops_per_image=flops / counted * repeated,
         memory=memory,
     )
 
@@ -186,7 +187,8 @@ def _pass(training: Training, shapes: list[tuple[int, int, int, int]]) -> tuple[
         kept[id(storage)] = storage  # held, so that no later storage gets the same id
         return tensor
 
-    with FakeTensorMode() as mode, FlopCounterMode(display=False, custom_mapping=_CPU) as counter:
+    fake = FakeTensorMode(allow_non_fake_inputs=True)  # such as a teacher's weights
+    with fake as mode, FlopCounterMode(display=False, custom_mapping=_CPU) as counter:
         tensors = (*training.method.named_parameters(), *training.method.named_buffers())
         state: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in tensors}
         views = [torch.empty(shape, device=training.device) for shape in shapes]

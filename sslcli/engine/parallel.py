@@ -6,16 +6,24 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sslcli.config.schema import TrainConfig
+from sslcli.engine.chunking import Chunked
 from sslcli.engine.collective import rank, world_size
+from sslcli.methods.base import BatchContrast, Method
 
 
-def model_of(method: nn.Module, device: torch.device, *, compiled: bool) -> nn.Module:
-    """Return what forward goes through: compiled if asked, gradients averaged over processes.
+def model_of(method: Method, device: torch.device, train: TrainConfig) -> nn.Module:
+    """Return what forward goes through: chunked or compiled, gradients averaged over processes.
 
     Buffers are not broadcast each step: synchronised statistics are equal anyway, and of local ones
     the first process's are saved, as the papers' code does.
     """
-    model = cast(nn.Module, torch.compile(method)) if compiled else method
+    model: nn.Module = method
+    if train.chunk_size:
+        assert isinstance(method, BatchContrast), "the config checks that it contrasts its batch"
+        model = Chunked(method, train.chunk_size)
+    if train.compile:
+        model = cast(nn.Module, torch.compile(method))
     if world_size() == 1:
         return model
     return DistributedDataParallel(

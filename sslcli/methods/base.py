@@ -125,6 +125,31 @@ class Method(nn.Module, ABC):
         return {}
 
 
+class BatchContrast(Method):
+    """A method that tells each sample from the others of its batch.
+
+    It is written in two parts, so that the loop can embed a large batch in chunks and still take
+    the gradient of the whole (`engine.chunking`). Its section says `contrasts_batch = True`.
+    """
+
+    gathers = True
+
+    @abstractmethod
+    def embed(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return embeddings, each with one row a sample; no sample needs another but in BatchNorm.
+
+        It is called twice for each chunk, with the same noise and running statistics.
+        """
+
+    @abstractmethod
+    def compare(self, embeddings: tuple[Tensor, ...], batch: Batch, progress: Progress) -> Output:
+        """Return the loss of a whole batch's embeddings."""
+
+    def forward(self, batch: Batch, progress: Progress) -> Output:
+        """Return the loss of one batch, embedded at once."""
+        return self.compare(self.embed(batch), batch, progress)
+
+
 def feature_dim(encoder: nn.Module) -> int:
     """Return the size of an encoder's features."""
     assert isinstance(encoder.feature_dim, int), "encoders carry feature_dim"

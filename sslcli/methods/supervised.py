@@ -1,13 +1,15 @@
 """Supervised training on top of an encoder, in the same loop as every other method."""
 
 import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from sslcli.config.energy import SupervisedConfig
-from sslcli.config.labelled import FinetuneConfig, LinearProbeConfig
+from sslcli.config.labelled import FinetuneConfig, HeadLayer, LinearProbeConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.precision import full
 from sslcli.methods.base import Method, Output, Progress, feature_dim
@@ -68,21 +70,63 @@ class LinearProbe(Method):
 class Finetune(Method):
     """Train the encoder and a linear classifier together.
 
+    SimCLR v2 (arXiv:2006.10029, section 2) keeps layers of the pre-training head in between, which
+    helps when labels are few; the classifier is then all that follows the encoder.
+
     Args:
-        config: The number of classes.
+        config: The number of classes, and the layers that are kept.
         encoder: Where training starts.
     """
 
     def __init__(self, config: FinetuneConfig, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.classifier = nn.Linear(feature_dim(encoder), config.num_classes)
-        nn.init.zeros_(self.classifier.weight)
-        nn.init.zeros_(self.classifier.bias)
+        kept = list(_head_layers(feature_dim(encoder), config.head))
+        width = config.head[-1].width if config.head else feature_dim(encoder)
+        last = nn.Linear(width, config.num_classes)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.classifier = nn.Sequential(*kept, last) if kept else last
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy in nats."""
         return _classify(self.classifier(self.encoder(batch.views[0])), batch)
+
+
+def _head_layers(width: int, head: Sequence[HeadLayer]) -> Iterator[nn.Module]:
+    for layer in head:
+        yield nn.Linear(width, layer.width, bias=layer.bias)
+        if layer.norm:
+            yield nn.BatchNorm1d(layer.width)
+        yield nn.ReLU(inplace=True)
+        width = layer.width
+
+
+def first_layers(projector: nn.Module, count: int) -> tuple[tuple[HeadLayer, ...], nn.Sequential]:
+    """Return the first hidden layers of a projection head, described and as modules.
+
+    Args:
+        projector: Linear layers, each but the last followed by ReLU, with BatchNorm or without.
+        count: Hidden layers.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    layers = list(projector.children())
+    ends = [index for index, layer in enumerate(layers) if isinstance(layer, nn.ReLU)]
+    if not 0 < count <= len(ends):
+        raise ValueError(f"the head has {len(ends)} hidden layers")
+    kept = layers[: ends[count - 1] + 1]
+    head = tuple(
+        HeadLayer(
+            width=layer.out_features,
+            bias=layer.bias is not None,
+            norm=isinstance(after, nn.BatchNorm1d),
+        )
+        for layer, after in pairwise(kept)
+        if isinstance(layer, nn.Linear)
+    )
+    return head, nn.Sequential(*kept)
 
 
 def _classify(logits: torch.Tensor, batch: Batch) -> Output:

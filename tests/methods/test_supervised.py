@@ -6,8 +6,10 @@ from tiny_energy import batch, progress, tiny_encoder
 from torch.nn import functional
 
 from sslcli.config.energy import SupervisedConfig
+from sslcli.config.labelled import FinetuneConfig
 from sslcli.errors import ConfigError
-from sslcli.methods.supervised import Supervised
+from sslcli.methods.supervised import Finetune, Supervised, first_layers
+from sslcli.nn.heads import mlp
 
 
 def method(**fields):
@@ -46,3 +48,24 @@ def test_its_logits_are_also_a_density():
 def test_data_without_labels_is_refused():
     with pytest.raises(ConfigError, match="no labels"):
         method()(batch(labelled=False), progress())
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_first_layers_of_a_head_are_rebuilt_from_their_description(norm):
+    projector = mlp([16, 12, 8, 4], hidden_norm=norm)
+    head, kept = first_layers(projector, 2)
+    assert [(layer.width, layer.bias, layer.norm) for layer in head] == [
+        (12, not norm, norm), (8, not norm, norm)
+    ]  # fmt: skip
+    config = FinetuneConfig(name="finetune", num_classes=4, head=head)
+    encoder = tiny_encoder()
+    encoder.feature_dim = 16
+    built = Finetune(config, encoder).classifier
+    assert [str(layer) for layer in built[:-1]] == [str(layer) for layer in kept]
+    assert built[-1].weight.shape == (4, 8)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_head_has_no_more_first_layers_than_hidden_ones(count):
+    with pytest.raises(ValueError, match="2 hidden layers"):
+        first_layers(mlp([16, 12, 8, 4]), count)

@@ -1,0 +1,77 @@
+"""Train on a large batch in the memory of a small one, with the exact gradient of the whole.
+
+A loss with in-batch negatives needs all embeddings at once, but no activations. Gradient caching
+(Gao et al. 2021, arXiv:2101.06983) embeds the batch in chunks and keeps nothing but the embeddings,
+takes the loss's gradient at these, and embeds every chunk a second time to send its share on to the
+weights. torch's checkpointing does just this when a chunk is what it recomputes, and goes together
+with gathers, gradient averaging, autocast and a loss scaler as any other forward does.
+
+BatchNorm is the exception to exactness: it normalises each chunk by the chunk's own statistics.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from math import ceil
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from sslcli.data.batch import Batch
+from sslcli.methods.base import BatchContrast, Output, Progress
+
+
+class Chunked(nn.Module):
+    """A method's forward that embeds its batch in chunks.
+
+    Args:
+        method: Whose `embed` sees the chunks, and whose `compare` sees the batch.
+        size: Samples of a chunk, at most; the chunks of a batch are of nearly equal size.
+    """
+
+    def __init__(self, method: BatchContrast, size: int) -> None:
+        super().__init__()
+        self.method, self.size = method, size
+
+    def forward(self, batch: Batch, progress: Progress) -> Output:
+        """Return the loss of one batch."""
+        count = ceil(len(batch) / self.size)
+        if count == 1:
+            return self.method.forward(batch, progress)
+        embedded = [self._embed(chunk) for chunk in chunks(batch, count)]
+        joined = tuple(torch.cat(parts) for parts in zip(*embedded, strict=True))
+        return self.method.compare(joined, batch, progress)
+
+    def _embed(self, chunk: Batch) -> tuple[Tensor, ...]:
+        """Embed a chunk now and, with the same random numbers, in the backward pass."""
+        embeddings: tuple[Tensor, ...] = checkpoint(
+            self.method.embed, chunk, use_reentrant=False, context_fn=self._passes
+        )
+        return embeddings
+
+    def _passes(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), statistics_kept(self.method)
+
+
+def chunks(batch: Batch, count: int) -> Iterator[Batch]:
+    """Split a batch into parts of nearly equal size."""
+    views = zip(*(view.tensor_split(count) for view in batch.views), strict=True)
+    labels = [None] * count if batch.labels is None else batch.labels.tensor_split(count)
+    for own, rows, classes in zip(views, batch.rows.tensor_split(count), labels, strict=True):
+        yield replace(batch, views=list(own), rows=rows, labels=classes)
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Let BatchNorm write into copies of its running statistics: these samples have counted."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    kept = [norm._buffers for norm in norms]
+    for norm in norms:
+        norm._buffers = {n: None if x is None else x.clone() for n, x in norm._buffers.items()}
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, kept, strict=True):
+            norm._buffers = buffers

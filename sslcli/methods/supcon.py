@@ -1,0 +1,52 @@
+"""Supervised contrastive learning: views of one class attract each other, all others repel.
+
+Khosla et al. 2020, arXiv:2004.11362. This is the first stage, an encoder that knows no classes by
+number; the second, a linear classifier on it, is `ssl linear-eval`. Traps: labels are gathered in
+the order of the embeddings; L_in, which some libraries call SupCon, is the worse of the two forms;
+the official code multiplies the loss by temperature / 0.07.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sslcli.config.contrastive import SupConConfig
+from sslcli.data.batch import Batch
+from sslcli.engine.collective import gather, gather_with_gradient
+from sslcli.losses.contrastive import nearest_top1, sup_con
+from sslcli.methods.base import BatchContrast, Output, Progress, feature_dim
+from sslcli.methods.classifier import labels_of
+from sslcli.nn.heads import mlp
+
+
+class SupCon(BatchContrast):
+    """Contrast classes with each other, in two views of every image (section 3.2).
+
+    Args:
+        config: Head, temperature and form of the loss.
+        encoder: Maps images to [B, encoder.feature_dim].
+    """
+
+    def __init__(self, config: SupConConfig, encoder: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        sizes = [feature_dim(encoder), config.hidden, config.dim]
+        self.projector = mlp(sizes, hidden_norm=False)
+
+    def embed(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return the projections of the first two views, each [B, D]."""
+        together: Tensor = self.projector(self.encoder(torch.cat(batch.views[:2])))  # [2B, D]
+        return together.chunk(2)
+
+    def compare(self, embeddings: tuple[Tensor, ...], batch: Batch, progress: Progress) -> Output:
+        """Return the loss in nats, over both views of all processes' images."""
+        config, labels = self.config, labels_of(batch, self.config.num_classes)
+        views = torch.cat([gather_with_gradient(z) for z in embeddings])  # [2 * W * B, D]
+        classes = gather(labels).repeat(len(embeddings))
+        loss = sup_con(views, classes, config.temperature, config.form)
+        scale = config.temperature / config.base_temperature if config.base_temperature else 1.0
+        chance = scale * math.log(len(views) - 1)
+        metrics = {"contrast_top1": nearest_top1(views, classes)}
+        return Output(scale * loss, metrics, embeddings=embeddings[0].detach(), chance=chance)
