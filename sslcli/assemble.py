@@ -59,24 +59,28 @@ def pick_device(name: str) -> torch.device:
 
 
 def build_method(
-    config: Config, device: torch.device | str = "cpu", images: int | None = None
+    config: Config,
+    device: torch.device | str = "cpu",
+    images: int | None = None,
+    *,
+    load_start: bool = False,
 ) -> Method:
     """Return the config's method on `device`, with the fresh weights that its seed decides.
 
-    A method that remembers each image needs to know how many the training data has.
+    Args:
+        config: What to build.
+        device: Where to put it.
+        images: How many the training data has, for a method that remembers each of them.
+        load_start: Load the weights that `encoder.weights` names, before targets are copied.
     """
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, config.data.image_size)
+    if load_start and config.encoder.weights:
+        load_encoder_weights(encoder, config.encoder.weights)
     section: Any = section_of(config)
     if "num_instances" in type(section).model_fields and section.num_instances is None:
         section = section.model_copy(update={"num_instances": images})
     return place(method_class(section.name)(section, encoder), config, device)
-
-
-def load_start(method: Method, config: Config) -> None:
-    """Load the weights that the config says to start from, if it names any; see `nn.weights`."""
-    if config.encoder.weights:
-        load_encoder_weights(method.encoder, config.encoder.weights)
 
 
 def place(module: ModuleT, config: Config, device: torch.device | str) -> ModuleT:
@@ -146,6 +150,9 @@ def build_training(
 def _check_classes(config: Config, source: Source) -> None:
     """Raise ConfigError when a method with classes is given data with others."""
     wanted, there = getattr(config.method, "num_classes", None), len(source.class_names)
+    if wanted and source.labels is None:
+        what = f"{config.method.name} learns classes, and {source.name} has no labels"
+        raise ConfigError(what, "data.source", "use labelled data, or a method that needs none")
     if wanted and wanted != there:
         what = f"{config.method.name} is to learn {wanted} classes, and {source.name} has {there}"
         raise ConfigError(what, "method.num_classes", f"set it to {there}, or use other data")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
@@ -41,3 +42,15 @@ def test_classes_that_are_not_the_data_s_are_refused(photos):
     with pytest.raises(ConfigError, match=r"10 classes, and .* has 2") as caught:
         assemble.build_training(wrong, method, source, torch.device("cpu"), "fp32")
     assert caught.value.where == "method.num_classes"
+
+
+def test_a_target_starts_from_the_weights_that_the_config_names(tmp_path):
+    fields = {"encoder.weights": str(tmp_path / "start.safetensors")}
+    config = resolve("moco-v2/digits", None, fields).config
+    other = assemble.build_method(resolve("moco-v2/digits", None, {"seed": 1}).config).encoder
+    weights = {name: value.contiguous() for name, value in other.state_dict().items()}
+    save_file(weights, tmp_path / "start.safetensors")
+    method = assemble.build_method(config, load_start=True)
+    wanted = next(other.parameters())
+    assert torch.equal(next(method.encoder.parameters()), wanted)
+    assert torch.equal(next(method.target.parameters()), wanted)

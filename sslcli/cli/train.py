@@ -133,9 +133,8 @@ def pretrain_run(
     show.talk(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
     with main_first(world().local_rank == 0):  # it writes the index that the others read
         splits = assemble.open_training(config, lambda what: Bar(show, what))
-    method = assemble.build_method(config, where, len(splits.train))
-    if not (place.resume and from_main(has_state(Path(str(place.out))))):
-        assemble.load_start(method, config)
+    goes_on = place.resume and from_main(has_state(Path(str(place.out))))
+    method = assemble.build_method(config, where, len(splits.train), load_start=not goes_on)
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
