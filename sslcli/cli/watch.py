@@ -17,6 +17,8 @@ _SHOWN = {
     "effective_rank": "rank",
     "online_knn_top1": "kNN",
     "train_top1": "top1",
+    "contrast_top1": "top1",
+    "instance_top1": "top1",
     "grad_norm": "grad",
 }
 

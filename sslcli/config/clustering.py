@@ -29,7 +29,7 @@ class SwAVConfig(MethodSection):
         default=Duration("0 epochs"), description="When the queue begins to fill."
     )
 
-    def check_batch(self, batch_size: int) -> None:
+    def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
         """Raise ValueError if a step's embeddings do not fit the queue."""
         if 0 < self.queue < batch_size:
             raise ValueError(f"method.queue must be 0, or at least train.batch_size ({batch_size})")

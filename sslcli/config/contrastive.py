@@ -45,7 +45,7 @@ class SimCLRv2Config(MethodSection):
         default=0.999, description="Of the moving average whose embeddings fill the queue."
     )
 
-    def check_batch(self, batch_size: int) -> None:
+    def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
         """Raise ValueError if a step's embeddings do not fit the queue."""
         if 0 < self.queue < batch_size:
             raise ValueError(f"method.queue must be 0, or at least train.batch_size ({batch_size})")

@@ -21,5 +21,5 @@ class MethodSection(BaseModel):
 
     name: str
 
-    def check_batch(self, batch_size: int) -> None:
-        """Raise ValueError if the method cannot work with this global batch."""
+    def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
+        """Raise ValueError if the method cannot work with this global batch or BatchNorm."""

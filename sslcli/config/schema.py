@@ -237,7 +237,7 @@ class Config(Section):
             raise ValueError(
                 f"{self.method.name} needs at least {self.method.min_views} views, got {views}"
             )
-        self.method.check_batch(self.train.batch_size)
+        self.method.check_training(self.train.batch_size, self.train.sync_batch_norm)
         if self.train.chunk_size and not self.method.contrasts_batch:
             raise ValueError(
                 f"train.chunk_size is for losses that compare the samples of a batch; "
