@@ -10,9 +10,11 @@ import typer
 
 from sslcli import __version__
 from sslcli.cli import (
+    attention,
     bench,
     calibrate,
     data,
+    distill,
     doctor,
     embed,
     export,
@@ -23,17 +25,23 @@ from sslcli.cli import (
     ood_detect,
     presets,
     pretrain,
+    robust_eval,
+    sample_sgld,
 )
 from sslcli.errors import ExitCode
 
 app = typer.Typer(name="ssl", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("pretrain")(pretrain.pretrain)
 app.command("finetune")(finetune.finetune)
+app.command("distill")(distill.distill)
 app.command("linear-eval")(linear_eval.linear_eval)
 app.command("knn-eval")(knn_eval.knn_eval)
 app.command("calibrate")(calibrate.calibrate)
 app.command("ood-detect")(ood_detect.ood_detect)
+app.command("robust-eval")(robust_eval.robust_eval)
+app.command("sample-sgld")(sample_sgld.sample_sgld)
 app.command("embed")(embed.embed)
+app.command("attention")(attention.attention)
 app.command("export")(export.export)
 app.add_typer(presets.app, name="presets")
 app.command("methods")(methods.methods)

@@ -7,16 +7,17 @@ from torch import nn
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import UsageError
 from sslcli.export.compare import Features
-from sslcli.nn.architectures import RESNETS
+from sslcli.nn.architectures import RESNETS, cifar_depth, vit_size
 
 
 def check_resnet(encoder: EncoderConfig, library: str) -> None:
     """Raise UsageError unless `library` can build this ResNet."""
     others = "safetensors, onnx or pt2"
-    if encoder.name.startswith("timm:"):
+    if encoder.name.startswith("timm:") or vit_size(encoder.name):
         what, others = f"{encoder.name} is no model of {library}", f"timm, {others}"
     elif encoder.name not in RESNETS:
-        what = f"{encoder.name}, of the CIFAR family, is no model of {library}"
+        family = ", of the CIFAR family," if cifar_depth(encoder.name) else ""
+        what = f"{encoder.name}{family} is no model of {library}"
     elif encoder.width not in (None, 64):
         what = f"{library} has no {encoder.name} whose first stage is {encoder.width} wide"
     else:

@@ -7,19 +7,20 @@ from torch import nn
 from sslcli.export import recipe, safetensors
 from sslcli.export.compare import Features
 from sslcli.export.report import ExportMeta
+from sslcli.nn.architectures import TransformerSize, patch_side, vit_size
 from sslcli.nn.encoders import timm_options
 
 RELATIVE_TOLERANCE = 1e-5
 
 
 def check(meta: ExportMeta) -> None:
-    """Accept timm's models and torchvision's ResNets, which timm has under the same names."""
-    if not meta.encoder.name.startswith("timm:"):
+    """Accept timm's models, torchvision's ResNets, and our transformers, which are timm's class."""
+    if not meta.encoder.name.startswith("timm:") and not vit_size(meta.encoder.name):
         recipe.check_resnet(meta.encoder, "timm")
 
 
 def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
-    """Return the state dict as it is: timm's ResNets keep torchvision's names."""
+    """Return the state dict as it is: our ResNets and transformers have timm's names."""
     return safetensors.serialize(encoder, meta)
 
 
@@ -30,6 +31,8 @@ def load(path: Path, meta: ExportMeta) -> Features:
 
 def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
     """Return the Python that loads the file."""
+    if size := vit_size(meta.encoder.name):
+        return _transformer(size, meta, path)
     name = meta.encoder.name
     if name.startswith("timm:"):
         name = name.removeprefix("timm:")
@@ -42,5 +45,22 @@ def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
         "import safetensors.torch, timm, torch",
         f"model = timm.create_model({', '.join([repr(name), *arguments])})",
         *recipe.stem_lines(meta.encoder),
+        *recipe.load_lines(path),
+    )
+
+
+def _transformer(size: TransformerSize, meta: ExportMeta, path: Path) -> tuple[str, ...]:
+    arguments = {
+        "img_size": meta.image_size,
+        "patch_size": patch_side(meta.encoder),
+        "embed_dim": size.width,
+        "depth": size.depth,
+        "num_heads": size.heads,
+        "num_classes": 0,
+    }
+    written = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    return (
+        "import safetensors.torch, timm, torch",
+        f"model = timm.models.VisionTransformer({written})",
         *recipe.load_lines(path),
     )

@@ -25,6 +25,14 @@ class Architecture(NamedTuple):
     base_width: int = 64
 
 
+class TransformerSize(NamedTuple):
+    """A vision transformer's blocks, entries of a token, and heads of its attention."""
+
+    depth: int
+    width: int
+    heads: int
+
+
 # resnet10 is ours, for small machines: torchvision's class with one block a stage.
 RESNETS = {
     "resnet10": Architecture((1, 1, 1, 1), bottleneck=False),
@@ -44,14 +52,28 @@ IGEBM = {
     "igebm-small": ((2, 1), (2, 2), (2, 2)),
     "igebm-large": ((3, 1), (3, 2), (3, 4)),
 }
+# DeiT's (Touvron et al. 2021, arXiv:2012.12877, table 1); MoCo v3's ViT-S is vit-12-384-12.
+VITS = {
+    "vit-tiny": TransformerSize(12, 192, 3),
+    "vit-small": TransformerSize(12, 384, 6),
+    "vit-base": TransformerSize(12, 768, 12),
+}
+# Dosovitskiy et al. 2014 (arXiv:1406.6909), section 3.1: filters, then the fully connected layer.
+EXEMPLAR = {
+    "exemplar-small": (64, 64, 128),
+    "exemplar-medium": (64, 128, 256, 512),
+    "exemplar-large": (92, 256, 512, 1024),
+}
 _STEM = ("stem", "stem_stride", "stem_padding")  # fields that one kind of network alone has
 _BLOCK = ("norm", "activation", "dropout", "conv_bias")
+_VIT = ("patch_size", "positions", "init", "drop_path")
 _CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110))
 
 
 def encoder_names() -> tuple[str, ...]:
     """Return the names worth listing; families have more members, and timm more models."""
-    return (*RESNETS, *_CIFAR_FAMILY, "wrn-28-10", "wrn-40-2", *IGEBM, "timm:NAME")
+    wide = ("wrn-28-10", "wrn-40-2")
+    return (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, "timm:NAME")
 
 
 def cifar_depth(name: str) -> int | None:
@@ -74,6 +96,17 @@ def wide_size(name: str) -> tuple[int, int] | None:
         return None
     depth, widening = int(match[1]), int(match[2])
     return (depth, widening) if depth >= 10 and depth % 6 == 4 else None
+
+
+def vit_size(name: str) -> TransformerSize | None:
+    """Return what a vision transformer's name says of it, or None when it is none."""
+    match = re.fullmatch(r"vit-([1-9]\d?)-([1-9]\d{0,3})-([1-9]\d?)", name)
+    return TransformerSize(*map(int, match.groups())) if match else VITS.get(name)
+
+
+def patch_side(config: EncoderConfig) -> int:
+    """Return the side of a vision transformer's patches."""
+    return config.patch_size or 16
 
 
 def map_sizes(config: EncoderConfig, image_size: int) -> list[int]:
@@ -101,17 +134,24 @@ def check_encoder(config: EncoderConfig, image_size: int) -> None:
 
 def _faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
     if config.name.startswith("timm:"):
+        yield from _unused(config, (*_STEM, "width", "zero_init_residual", *_BLOCK, *_VIT))
+    elif size := vit_size(config.name):
         yield from _unused(config, (*_STEM, "width", "zero_init_residual", *_BLOCK))
+        yield from _token_faults(config, size, image_size)
     elif wide_size(config.name):
-        yield from _unused(config, (*_STEM, "width", "zero_init_residual", "conv_bias"))
+        yield from _unused(config, (*_STEM, "width", "zero_init_residual", "conv_bias", *_VIT))
         yield from _least_size(config, image_size, 4)
     elif config.name in IGEBM:
-        yield from _unused(config, (*_STEM, "zero_init_residual", "norm"))
+        yield from _unused(config, (*_STEM, "zero_init_residual", "norm", *_VIT))
         yield from _least_size(config, image_size, 8)
+    elif config.name in EXEMPLAR:
+        fixed = (*_STEM, "width", "zero_init_residual", "norm", "activation", "conv_bias", *_VIT)
+        yield from _unused(config, fixed)
+        yield from _least_size(config, image_size, 32)
     elif config.name not in RESNETS and cifar_depth(config.name) is None:
         yield _unknown(config.name)
     else:
-        yield from _unused(config, _BLOCK)
+        yield from _unused(config, (*_BLOCK, *_VIT))
         if config.name in RESNETS and config.stem == "imagenet":
             yield from _unused(config, ("stem_stride", "stem_padding"))
         yield from _width_faults(config)
@@ -137,6 +177,22 @@ def _unused_field(config: EncoderConfig, field: str) -> ConfigError:
     has = "the ImageNet stem" if is_stem else kind
     hint = 'leave it out, or set encoder.stem = "cifar"' if is_stem else "leave it out"
     return ConfigError(f"{has} ({config.name}) has no {field}", f"encoder.{field}", hint)
+
+
+def _token_faults(
+    config: EncoderConfig, size: TransformerSize, image_size: int
+) -> Iterator[ConfigError]:
+    if size.width % size.heads:
+        hint = "write vit-DEPTH-WIDTH-HEADS with a width that the heads divide"
+        what = f"{size.heads} heads cannot share {size.width} entries"
+        yield ConfigError(what, "encoder.name", hint)
+    if config.positions == "sin-cos" and size.width % 4:
+        what = f"a sin-cos table needs a width divisible by 4, not {size.width}"
+        yield ConfigError(what, "encoder.positions", 'use another width, or "learned"')
+    if image_size % (patch := patch_side(config)):
+        what = f"{image_size}-pixel images do not divide into patches of {patch} pixels"
+        hint = f"choose a divisor of {image_size}, or another data.image_size"
+        yield ConfigError(what, "encoder.patch_size", hint)
 
 
 def _least_size(config: EncoderConfig, image_size: int, least: int) -> Iterator[ConfigError]:

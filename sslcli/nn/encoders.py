@@ -8,10 +8,21 @@ from torch import nn
 
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import IGEBM, RESNETS, check_encoder, cifar_depth, wide_size
+from sslcli.nn.architectures import (
+    EXEMPLAR,
+    IGEBM,
+    RESNETS,
+    check_encoder,
+    cifar_depth,
+    patch_side,
+    vit_size,
+    wide_size,
+)
 from sslcli.nn.cifar_resnet import CifarResNet
 from sslcli.nn.energy_resnet import EnergyResNet
+from sslcli.nn.exemplar_net import ExemplarNet
 from sslcli.nn.resnet import ResNet, cifar_stem, imagenet_stem
+from sslcli.nn.vit import VisionTransformer
 from sslcli.nn.wide_resnet import WideResNet
 
 
@@ -41,9 +52,20 @@ def build_encoder(config: EncoderConfig, image_size: int) -> nn.Module:
             dropout=config.dropout,
             conv_bias=config.conv_bias,
         )
+    if config.name in EXEMPLAR:
+        return ExemplarNet(EXEMPLAR[config.name], dropout=config.dropout)
     if size := wide_size(config.name):
         return WideResNet(
             *size, norm=config.norm, activation=config.activation, dropout=config.dropout
+        )
+    if tokens := vit_size(config.name):
+        return VisionTransformer(
+            tokens,
+            image_size=image_size,
+            patch_size=patch_side(config),
+            positions=config.positions,
+            init=config.init,
+            drop_path=config.drop_path,
         )
     depth = cifar_depth(config.name)
     assert depth is not None

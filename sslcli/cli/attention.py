@@ -1,0 +1,62 @@
+"""`ssl attention`: where a vision transformer looks."""
+
+from typing import Annotated
+
+from typer import Option
+
+from sslcli.cli import options
+
+
+def attention(
+    ckpt: options.Checkpoint,
+    count: Annotated[
+        int,
+        Option(
+            "--count",
+            min=1,
+            max=64,
+            help="Images, drawn from the test part by the seed.",
+            rich_help_panel=options.WHAT,
+        ),
+    ] = 8,
+    out: Annotated[
+        str | None,
+        Option(
+            "--out",
+            metavar="FILE",
+            help="The PNG to write.",
+            show_default="figures/attention.png in the run",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    data: options.Data = None,
+    test: options.Test = None,
+    set_: options.Set = None,
+    seed: options.Seed = None,
+    data_root: options.DataRoot = None,
+    download: options.Download = False,
+    dry_run: options.DryRun = False,
+    device: options.Device = "auto",
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw the attention of the class token in a vision transformer's last block, head by head.
+
+    A row an image: the image, the mean over heads, then each head; each map is scaled to its own
+    largest weight. Larger images give finer maps: --set data.image_size=448.
+
+    ssl attention runs/dino-photos --data photos/ --count 8 --out attention.png
+    """
+    from sslcli.cli.attending import draw_attention
+    from sslcli.cli.evaluation import DataChoice, open_evaluation
+    from sslcli.cli.show import Show
+
+    show = Show("attention", as_json=json, quiet=quiet)
+    choice = DataChoice(data, test, data_root, download)
+    evaluation = open_evaluation(
+        ckpt, choice, show, set_=set_ or [], seed=seed, device=device, labelled=False
+    )
+    if dry_run:
+        evaluation.plan()
+        return
+    draw_attention(evaluation, count, out)

@@ -1,0 +1,69 @@
+"""The loss of DINO, and what its teacher says (Caron et al. 2021, arXiv:2104.14294)."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sslcli.losses.precision import full
+
+
+def dino(
+    student: Sequence[Float[Tensor, "batch prototypes"]],
+    teacher: Sequence[Float[Tensor, "batch prototypes"]],
+    center: Float[Tensor, " prototypes"],
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Float[Tensor, ""]:
+    """Let the student say of each view what the teacher says of another (section 3.1, eq. 3).
+
+    The cross-entropy is averaged over all pairs of a teacher's and a student's view; equal places
+    in the two lists are the same view and make no pair.
+
+    Args:
+        student: Logits of all views, each [B, K].
+        teacher: Logits of the first views; no gradient flows back to them.
+        center: Subtracted from the teacher's logits, [K]. The paper's text adds it, with the sign
+            turned.
+        student_temperature: What the student's logits are divided by, above 0.
+        teacher_temperature: The same of the teacher's; a lower one sharpens.
+
+    Returns:
+        Scalar in nats, float32 at least; ln K when the student is uniform.
+
+    Raises:
+        ValueError: If a temperature is not positive or there is no pair.
+    """
+    if not student_temperature > 0:
+        raise ValueError(f"the temperature must be positive, got {student_temperature}")
+    targets = [teacher_probabilities(logits, center, teacher_temperature) for logits in teacher]
+    log_shares = [(full(logits) / student_temperature).log_softmax(dim=1) for logits in student]
+    terms = [
+        -(target * log_share).sum(dim=1).mean()
+        for place, target in enumerate(targets)
+        for other, log_share in enumerate(log_shares)
+        if other != place
+    ]
+    if not terms:
+        raise ValueError("there is no pair of different views")
+    return sum(terms[1:], terms[0]) / len(terms)
+
+
+def teacher_probabilities(
+    logits: Float[Tensor, "batch prototypes"],
+    center: Float[Tensor, " prototypes"],
+    temperature: float,
+) -> Float[Tensor, "batch prototypes"]:
+    """Return the teacher's centred and sharpened distributions, detached (section 3.1).
+
+    Args:
+        logits: Raw, [B, K].
+        center: Subtracted from them, [K].
+        temperature: What they are divided by then, above 0.
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"the temperature must be positive, got {temperature}")
+    return ((full(logits.detach()) - center) / temperature).softmax(dim=1)
