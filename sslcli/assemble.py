@@ -193,7 +193,7 @@ def load_method(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> M
         CheckpointError: If its tensors do not fit the config it carries.
     """
     config, weights = checkpoint.config, checkpoint.tensors()
-    images = checkpoint.facts["data"]["images"]
+    images = checkpoint.facts.get("data", {}).get("images")
     with torch.device("meta"):  # as in load_encoder
         described = build_method(config, "meta", images)
     check_weights(described, weights, str(checkpoint.path))

@@ -83,5 +83,5 @@ def paired_features(
         )
         for which, epoch in ((0, 0), (1, 0) if is_pair else (0, 1))
     )
-    order = [torch.from_numpy(found.rows).argsort() for found in (first, second)]
+    order = [found.rows.argsort() for found in (first, second)]
     return first.features[order[0]], second.features[order[1]]

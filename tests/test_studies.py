@@ -1,32 +1,132 @@
 """The studies go on where they were stopped, and leave a table, numbers and a figure."""
 
+import contextlib
+import importlib
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from sslcli.cli import app, show
+from sslcli.config.presets import resolve
+
 FOLDER = Path(__file__).parent.parent / "examples" / "studies"
-TINY = ["--methods", "supervised,igebm", "--set", 'train.duration="2 steps"']
+TWO_STEPS = ["--set", 'train.duration="2 steps"']
+TINY = {
+    "ablations": ["--study", "swav-multi-crop", *TWO_STEPS],
+    "byol_collapse": TWO_STEPS,
+    "directpred": TWO_STEPS,
+    "moco": TWO_STEPS,
+    "simsiam_collapse": TWO_STEPS,
+}
+ALONE = {  # these run `ssl` in threads, where it cannot catch signals
+    "cifar10_small": ["--setting", "digits", "--methods", "simclr", "--epochs", "1"],
+    "energy": ["--methods", "supervised,igebm", *TWO_STEPS],
+}
 
 
-def energy(out):
-    """Run the study in its smallest form; return what it says on stdout and stderr."""
+def alone(name, out):
+    """Run a study in a process of its own; return what it says on stdout and stderr."""
     environment = {**os.environ, "SSL_CACHE": str(out / "cache")}
     environment.pop("SSL_DATA", None)
-    command = [sys.executable, str(FOLDER / "energy.py"), "--out", str(out), *TINY]
+    command = [sys.executable, str(FOLDER / f"{name}.py"), "--out", str(out), *ALONE[name]]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
+
+
+@pytest.fixture
+def study(monkeypatch, capsys, tmp_path):
+    """Return a function that runs a study in this process; it returns its output and commands."""
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setenv("SSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SSL_DATA", raising=False)
+    ran = []
+
+    def ssl(*words):
+        ran.append(words)
+        monkeypatch.setattr(sys, "argv", ["ssl", *words])
+        monkeypatch.setattr(show, "_printed_json", False)
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
+            app.main()
+        assert ended.value.code == 0, capsys.readouterr().err
+        return said.getvalue()
+
+    def run(name):
+        ran.clear()
+        monkeypatch.setattr(importlib.import_module("commands"), "ssl", ssl)
+        out = ["--out", str(tmp_path / "study")]
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *out, *TINY[name]])
+        capsys.readouterr()
+        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out, list(ran)
+
+    return run
+
+
+def test_each_study_is_listed_here():
+    assert {file.stem for file in FOLDER.glob("*.py")} == TINY.keys() | ALONE.keys() | {"commands"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "byol_collapse",
+        "simsiam_collapse",
+        pytest.param("directpred", marks=pytest.mark.slow),
+        pytest.param("moco", marks=pytest.mark.slow),
+    ],
+)
+def test_a_study_trains_its_arms_and_draws_a_figure(study, tmp_path, name):
+    printed, ran = study(name)
+    (figure,) = (tmp_path / "study").glob("*.png")
+    assert figure.stat().st_size > 10_000
+    assert str(figure) in printed
+    assert sum(words[0] == "pretrain" for words in ran) >= 2
+
+
+def test_an_ablation_does_again_what_is_lost_and_nothing_else(study, tmp_path):
+    printed, _ = study("ablations")
+    assert (tmp_path / "study" / "swav-multi-crop.png").stat().st_size > 10_000
+    (tmp_path / "study" / "swav-multi-crop" / "2-crops" / "study-knn.json").unlink()
+    again, ran = study("ablations")
+    assert again == printed
+    assert [words[0] for words in ran if "--resume" not in words] == ["knn-eval"]
+
+
+@pytest.fixture
+def ablations(monkeypatch):
+    """Return what examples/studies/ablations.py defines."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return runpy.run_path(str(FOLDER / "ablations.py"))
+
+
+def test_every_arm_of_the_ablations_is_a_valid_config(ablations):
+    for study in ablations["STUDIES"].values():
+        assert {label for pair in study.better for label in pair} <= study.arms.keys()
+        for preset, changes in study.arms.values():
+            resolve(preset, None, {}, [*ablations["SHORT"], *changes])
+
+
+def test_a_difference_counts_beyond_two_standard_errors(ablations):
+    verdict = ablations["verdict"]
+    high, low = ({"knn": knn, "n": 400} for knn in (0.9, 0.8))  # errors 0.015 and 0.02: 0.05
+    assert verdict(high, low) == "seen"
+    assert verdict(low, high) == "the other way round"
+    assert verdict(high, {"knn": 0.86, "n": 400}) == "within chance"
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
     """Return the folder of a study that is done, and what it printed."""
     out = tmp_path_factory.mktemp("energy")
-    return out, energy(out)[0]
+    return out, alone("energy", out)[0]
 
 
 def test_energy_measures_each_method_and_draws(first):
@@ -44,9 +144,18 @@ def test_energy_measures_each_method_and_draws(first):
 def test_energy_skips_what_is_done(first):
     out, printed = first
     (out / "digits" / "supervised-0" / "study-ood.json").unlink()
-    again, talk = energy(out)
+    again, talk = alone("energy", out)
     commands = [line.split()[2:] for line in talk.splitlines() if line.startswith("$")]
     assert [words[0] for words in commands] == ["pretrain", "ood-detect"]
     assert commands[0][-1] == "--resume"
     assert "igebm" not in talk
     assert again == printed
+
+
+@pytest.mark.slow
+def test_cifar10_small_compares_methods_in_a_table(tmp_path):
+    printed, _ = alone("cifar10_small", tmp_path)
+    (found,) = json.loads((tmp_path / "study.json").read_text())
+    assert found["method"] == "simclr"
+    assert printed.count("| simclr |") == 1
+    assert (tmp_path / "study.png").stat().st_size > 10_000

@@ -78,7 +78,7 @@ class MomentumContrastConfig(MethodSection):
     )
 
     def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
-        """Raise ValueError if keys do not fit the queue, or the parts of BatchNorm are not to be."""
+        """Raise ValueError if keys do not fit the queue, or parts of BatchNorm cannot be."""
         keys = batch_size * (2 if self.symmetric else 1)
         if keys > self.queue_size:
             raise ValueError(f"method.queue_size must be at least the {keys} keys of a step")

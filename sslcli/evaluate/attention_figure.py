@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from sslcli.evaluate.canvas import drawn
+
 _INCH = 1.3  # side of a panel
 
 
@@ -24,23 +26,18 @@ def attention_figure(
         maps: Weight of each patch, as `VisionTransformer.cls_attention` gives it.
         path: The file to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  (0.3 s)
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     shown = np.concatenate([maps.mean(dim=1, keepdim=True).numpy(), maps.numpy()], axis=1)
     titles = ["image", "mean", *(f"head {head}" for head in range(1, shown.shape[1]))]
     size = (_INCH * len(titles), (_INCH + 0.2) * len(images) + 0.3)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(len(images), len(titles), squeeze=False)
-    for row, image, weights in zip(panels, images, shown, strict=True):
-        row[0].imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
-        for panel, weight in zip(row[1:], weights, strict=True):
-            panel.imshow(weight, interpolation="nearest", vmin=0, cmap="viridis")
-            panel.set_xlabel(f"{weight.max():.0%}", fontsize=7, labelpad=2)
-        for panel in row:
-            panel.set(xticks=[], yticks=[])
-    for panel, title in zip(panels[0], titles, strict=True):
-        panel.set_title(title, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, format="png")
+    with drawn(path, size) as figure:
+        panels = figure.subplots(len(images), len(titles), squeeze=False)
+        for row, image, weights in zip(panels, images, shown, strict=True):
+            row[0].imshow(image.permute(1, 2, 0).numpy(), interpolation="nearest")
+            for panel, weight in zip(row[1:], weights, strict=True):
+                panel.imshow(weight, interpolation="nearest", vmin=0, cmap="viridis")
+                panel.set_xlabel(f"{weight.max():.0%}", fontsize=7, labelpad=2)
+            for panel in row:
+                panel.set(xticks=[], yticks=[])
+                panel.grid(visible=False)
+        for panel, title in zip(panels[0], titles, strict=True):
+            panel.set_title(title, fontsize=9, loc="center")

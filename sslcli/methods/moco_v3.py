@@ -15,7 +15,7 @@ from sslcli.config.transformers import MoCoV3Config
 from sslcli.data.batch import Batch
 from sslcli.engine.collective import gather, rank
 from sslcli.errors import ConfigError
-from sslcli.losses.in_batch import batch_info_nce, own_key_top1
+from sslcli.losses.contrastive import batch_info_nce, own_key_top1
 from sslcli.methods.base import BatchContrast, Output, Progress, feature_dim
 from sslcli.nn.heads import mlp
 from sslcli.nn.target import follow, target_of

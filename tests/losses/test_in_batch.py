@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden_input import golden
 
-from sslcli.losses.in_batch import batch_info_nce, own_key_top1
+from sslcli.losses.contrastive import batch_info_nce, own_key_top1
 
 
 @pytest.mark.parametrize(("temperature", "value"), [(0.2, 0.0945944044), (1.0, 1.6039133359)])
