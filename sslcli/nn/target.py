@@ -1,7 +1,7 @@
 """Target networks: copies that follow a network by an exponential moving average.
 
 Parameters are averaged and buffers are not, as all official codes have it: a target's BatchNorm
-keeps the statistics of its own passes (spec of He et al. 2020, moco issue 70). Update a target in
+keeps the statistics of its own passes (facebookresearch/moco, issue 70). Update a target in
 `after_step`. That is where BYOL and DINO do it; MoCo does it before the pass of the keys of the
 next step, between which no weight moves.
 """
