@@ -135,8 +135,10 @@ def test_a_signal_saves_and_one_process_may_go_on(number, code, word, start):
     process = start(*TRAIN, *SAVE_OFTEN, *epochs(200), *TWO, "--out", "run")
     wait_for_state("run", process)
     process.send_signal(number)
+    asked = time.monotonic()
     _, talk = process.communicate(timeout=60)
     assert process.returncode == code, talk
+    assert time.monotonic() - asked < 10
     assert talk.count(f"stopped by {word} after step") == 1
     assert talk.count("error:") == 1
     assert "torch/" not in talk

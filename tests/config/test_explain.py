@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from sslcli.config.explain import nearest
+from sslcli.config.methods import SECTIONS
 from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError, SslError
 
@@ -38,7 +39,7 @@ def faults(*overrides: str) -> list[SslError]:
         ("train.accumulate=3", "train: batch_size must be divisible by accumulate"),
         ("views.0.order=[]", "views.0: order must begin with crop"),
         ("views.0.count=1", "simsiam needs at least 2 views, got 1"),
-        ("method.name=3", "method.name must be one of "),
+        ("method.name=3", f"method.name must be one of {', '.join(SECTIONS)}, not 3"),
         ("method={}", "method.name is missing"),
         ("train=", "train is missing"),
     ],
