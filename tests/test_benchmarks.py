@@ -21,6 +21,7 @@ TINY = {
 # Their smallest case takes longer than a quick test may.
 SLOW = {"linear", "ood", "startup", "views"}
 ALONE = {  # these measure whole processes
+    "chunks": "--preset simclr/digits --batch 32 --chunk 8",
     "memory": "--images=512 --epochs=1",
     "processes": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
 }
