@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from commands import curve, measured, pretrain
+from commands import curve, measured, plain, pretrain
 from matplotlib import pyplot
 
 Arm = tuple[str, list[str]]  # a preset, and what each --set takes
@@ -201,8 +198,7 @@ def draw(study: Study, found: dict[str, dict], path: Path) -> None:
     axes[1].set_title("kNN on held-out training images")
     bars(axes[2], found)
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
+        plain(axis)
     handles = axes[1].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=len(found), frameon=False)
     figure.suptitle(study.claim)

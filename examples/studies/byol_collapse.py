@@ -14,11 +14,7 @@ and at 0.04 without the stop-gradient; kNN on 288 held-out training images at 97
 import argparse
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from commands import curve, pretrain
-from matplotlib import pyplot
+from commands import curve, draw_curves, pretrain
 
 ARMS = {
     "BYOL": "method.stop_gradient=true",
@@ -35,23 +31,6 @@ PANELS = {
 SHORT = ['train.duration="20 epochs"', 'train.log_every="5 steps"']
 
 
-def draw(runs, preset, path):
-    """Draw each metric as one panel with a line an arm."""
-    figure, axes = pyplot.subplots(1, len(PANELS), figsize=(11, 3.2), layout="constrained")
-    for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
-        for (label, run), color in zip(runs.items(), COLORS, strict=True):
-            mark = "o" if name == "online_knn_top1" else None
-            axis.plot(*curve(run, name), color=color, label=label, linewidth=1.8, marker=mark)
-        axis.set(title=title, xlabel="epoch")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
-    axes[0].set_ylim(bottom=0)
-    axes[1].set_ylim(bottom=0)
-    axes[0].legend(frameon=False)
-    figure.suptitle(f"BYOL, {preset}")
-    figure.savefig(path, dpi=150)
-
-
 def main():
     """Train the arms and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -63,7 +42,7 @@ def main():
     runs = {label: options.out / label.replace(" ", "-") for label in ARMS}
     for label, change in ARMS.items():
         pretrain(runs[label], options.preset, options.data, [*SHORT, *options.set, change])
-    draw(runs, options.preset, options.out / "collapse.png")
+    draw_curves(runs, COLORS, PANELS, f"BYOL, {options.preset}", options.out / "collapse.png")
     for label, run in runs.items():
         spread, accuracy = (curve(run, n)[1][-1] for n in ("embedding_std", "online_knn_top1"))
         print(f"{label}: embedding_std {spread:.4f}, held-out kNN {accuracy:.4f} at the end")

@@ -14,9 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
-import matplotlib
-
-matplotlib.use("Agg")
 from commands import measured, pretrain, rows
 from matplotlib import pyplot
 

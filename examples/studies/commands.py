@@ -1,10 +1,18 @@
-"""Run `ssl` commands once: what is finished is not done again, what was stopped goes on."""
+"""What studies share: commands that run once and go on where they stopped, and figures."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
+ACCURACY = "online_knn_top1"
 
 
 def pretrain(run: Path, preset: str, data: str | None = None, changes: Sequence[str] = ()) -> None:
@@ -53,6 +61,40 @@ def ssl(*words: str) -> str:
 def rows(run: Path) -> list[dict]:
     """Return what was logged in training, a row each time."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def plain(axis: Axes) -> None:
+    """Leave of a panel's frame what it needs, over a faint grid."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.25)
+
+
+def draw_curves(
+    runs: Mapping[str, Path],
+    colors: Sequence[str],
+    panels: Mapping[str, str],
+    title: str,
+    path: Path,
+) -> None:
+    """Draw each metric of `panels` as one panel under its title, with a line a run.
+
+    What is never negative begins at 0, accuracies aside.
+    """
+    width = 2 + 3 * len(panels)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(width, 3.2), layout="constrained")
+    for axis, (name, heading) in zip(axes, panels.items(), strict=True):
+        for (label, run), color in zip(runs.items(), colors, strict=True):
+            mark = "o" if name == ACCURACY else None
+            axis.plot(*curve(run, name), color=color, label=label, linewidth=1.8, marker=mark)
+        axis.set(title=heading, xlabel="epoch")
+        plain(axis)
+        if name != ACCURACY and axis.dataLim.y0 >= 0:
+            axis.set_ylim(bottom=0)
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(runs), frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
 
 
 def curve(run: Path, name: str) -> tuple[list[float], list[float]]:

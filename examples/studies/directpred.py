@@ -16,11 +16,7 @@ freq 5, 95.2 % with the linear predictor trained alone, whose embedding_std stay
 import argparse
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from commands import curve, measured, pretrain
-from matplotlib import pyplot
+from commands import draw_curves, measured, pretrain
 
 ARMS = {
     "DirectPred, freq 1": ("directpred/digits", ["method.freq=1"]),
@@ -28,6 +24,7 @@ ARMS = {
     "trained linear": ("directpred/digits", ["method.freq=0"]),
     "trained 2-layer": ("byol/digits", ["method.momentum=0.95", "method.momentum_end=0.95"]),
 }
+TITLE = "Linear predictors set and trained, built-in digits"
 COLORS = ("#1b6ca8", "#5b8c5a", "#d99a2b", "#c8553d")
 PANELS = {
     "online_knn_top1": "kNN on held-out training images",
@@ -35,23 +32,6 @@ PANELS = {
     "effective_rank": "effective rank of the projections",
 }
 OFTEN = ['train.log_every="11 steps"', 'evaluation.online_every="10%"']
-
-
-def draw(runs, path):
-    """Draw each metric as one panel with a line an arm."""
-    figure, axes = pyplot.subplots(1, len(PANELS), figsize=(11, 3.2), layout="constrained")
-    for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
-        for (label, run), color in zip(runs.items(), COLORS, strict=True):
-            mark = "o" if name == "online_knn_top1" else None
-            axis.plot(*curve(run, name), color=color, label=label, linewidth=1.8, marker=mark)
-        axis.set(title=title, xlabel="epoch")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
-    axes[1].set_ylim(bottom=0)
-    axes[2].set_ylim(bottom=0)
-    axes[2].legend(frameon=False, loc="lower right")
-    figure.suptitle("Linear predictors set and trained, built-in digits")
-    figure.savefig(path, dpi=150)
 
 
 def main():
@@ -63,7 +43,7 @@ def main():
     runs = {label: options.out / label.replace(", ", "-").replace(" ", "-") for label in ARMS}
     for label, (preset, changes) in ARMS.items():
         pretrain(runs[label], preset, changes=[*OFTEN, *options.set, *changes])
-    draw(runs, options.out / "directpred.png")
+    draw_curves(runs, COLORS, PANELS, TITLE, options.out / "directpred.png")
     for label, run in runs.items():
         found = measured(run, "knn", "knn-eval")
         print(f"{label}: kNN {100 * found['metrics']['top1']:.1f} % of {found['metrics']['n']}")

@@ -19,11 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
-import matplotlib
 import torch
-
-matplotlib.use("Agg")
 from commands import measured, pretrain, rows
 from matplotlib import pyplot
 from matplotlib.axes import Axes
@@ -75,13 +73,12 @@ def study(run: Path, name: str, method: str, seed: int, changes: Sequence[str]) 
 def classified(run: Path) -> dict[str, float]:
     """Return accuracy and ECE of an IGEBM on its held-out images."""
     checkpoint = load_checkpoint(run)
-    method, config = assemble.build_method(checkpoint.config), checkpoint.config
-    method.load_state_dict(checkpoint.tensors())
-    test = assemble.open_data(config).test
+    method: Any = assemble.load_method(checkpoint)
+    test = assemble.open_data(checkpoint.config).test
     with torch.no_grad():
         parts = [
-            (method.eval().logits(images), seen)
-            for images, seen in eval_batches(test, config.data, 100, "cpu")
+            (method.logits(images), seen)
+            for images, seen in eval_batches(test, checkpoint.config.data, 100, "cpu")
         ]
     logits, seen = (torch.cat(part) for part in zip(*parts, strict=True))
     labels = torch.from_numpy(assemble.need_labels(test))[seen]

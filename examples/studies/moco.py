@@ -17,10 +17,7 @@ import argparse
 from pathlib import Path
 from statistics import mean, stdev
 
-import matplotlib
-
-matplotlib.use("Agg")
-from commands import curve, measured, pretrain
+from commands import curve, measured, plain, pretrain
 from matplotlib import pyplot
 
 MOMENTA = (0.0, 0.9, 0.99, 0.999)
@@ -76,8 +73,7 @@ def draw(momenta: list[dict], queues: list[dict], preset: str, path: Path) -> No
         axes[2].plot(*curve(arm["run"], "loss"), color=color, label=f"{arm['momentum']:g}")
     axes[2].set(title=LOSS, xlabel="epoch", ylabel="nats")
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
+        plain(axis)
         axis.legend(frameon=False)
     figure.suptitle(f"MoCo, {preset}")
     figure.savefig(path, dpi=150)

@@ -10,32 +10,13 @@ finished is not trained again, and one that was stopped goes on.
 import argparse
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from commands import curve, pretrain
-from matplotlib import pyplot
+from commands import curve, draw_curves, pretrain
 
 ARMS = {"with stop-gradient": "true", "without stop-gradient": "false"}
 PANELS = {
     "loss": "loss (-1 is perfect prediction)",
     "embedding_std": "embedding_std (0 is collapse)",
 }
-
-
-def draw(runs, preset, path):
-    """Draw each metric as one panel with a line an arm."""
-    figure, axes = pyplot.subplots(1, len(PANELS), figsize=(9, 3.2), layout="constrained")
-    for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
-        for (label, run), color in zip(runs.items(), ("#1b6ca8", "#c8553d"), strict=True):
-            axis.plot(*curve(run, name), color=color, label=label, linewidth=1.8)
-        axis.set(title=title, xlabel="epoch")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
-    axes[1].set_ylim(bottom=0)
-    axes[0].legend(frameon=False)
-    figure.suptitle(f"SimSiam, {preset}")
-    figure.savefig(path, dpi=150)
 
 
 def main():
@@ -51,7 +32,7 @@ def main():
         changes = [*options.set, f"method.stop_gradient={value}"]
         pretrain(runs[label], options.preset, options.data, changes)
     figure = options.out / "collapse.png"
-    draw(runs, options.preset, figure)
+    draw_curves(runs, ("#1b6ca8", "#c8553d"), PANELS, f"SimSiam, {options.preset}", figure)
     for label, run in runs.items():
         print(f"{label}: embedding_std {curve(run, 'embedding_std')[1][-1]:.4f} at the end")
     print(figure)
