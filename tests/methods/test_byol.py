@@ -3,6 +3,7 @@
 import pytest
 import torch
 from golden_input import golden
+from tiny_images import PROGRESS, flat_encoder, pairs
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -11,34 +12,20 @@ from sslcli.data.batch import Batch
 from sslcli.methods.base import Progress
 from sslcli.methods.byol import BYOL
 
-PROGRESS = Progress(step=0, total_steps=10, steps_per_epoch=5)
-
-
-def tiny_encoder():
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(48, 12), nn.ReLU())
-    encoder.feature_dim = 12
-    return encoder
-
 
 def make(**fields):
     torch.manual_seed(0)
     numbers = {"name": "byol", "projector_hidden": 16, "dim": 8, "predictor_hidden": 16}
-    return BYOL(BYOLConfig(**(numbers | {"momentum": 0.9} | fields)), tiny_encoder())
-
-
-def batch(size=6):
-    generator = torch.Generator().manual_seed(1)
-    views = [torch.randn(size, 3, 4, 4, generator=generator) for _ in range(2)]
-    return Batch(views, torch.arange(size))
+    return BYOL(BYOLConfig(**(numbers | {"momentum": 0.9} | fields)), flat_encoder())
 
 
 def test_loss_is_the_distance_of_both_directions():
     method = make()
-    z1, z2 = (method.projector(method.encoder(view)) for view in batch().views)
-    t1, t2 = (normalize(method.target(view)) for view in batch().views)
+    z1, z2 = (method.projector(method.encoder(view)) for view in pairs().views)
+    t1, t2 = (normalize(method.target(view)) for view in pairs().views)
     q1, q2 = (normalize(method.predictor(z)) for z in (z1, z2))
     expected = ((q1 - t2).square().sum(1) + (q2 - t1).square().sum(1)).mean()
-    assert method(batch(), PROGRESS).loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert method(pairs(), PROGRESS).loss.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 class Given(nn.Module):
@@ -82,7 +69,7 @@ def test_heads_have_the_official_layers_and_the_target_no_predictor():
 
 def test_target_takes_no_gradient_and_no_group_holds_it():
     method = make()
-    method(batch(), PROGRESS).loss.backward()
+    method(pairs(), PROGRESS).loss.backward()
     assert all(p.grad is None and not p.requires_grad for p in method.target.parameters())
     named = [name for group in method.param_groups() for name, _ in group.named]
     assert not any(name.startswith("target.") for name in named)
@@ -105,7 +92,7 @@ def test_target_follows_with_a_momentum_that_rises_to_one(step, momentum):
 
 def test_target_normalises_by_its_own_batch_and_keeps_its_own_buffers():
     method = make(momentum=0.0, momentum_end=0.0)
-    method(batch(), PROGRESS)
+    method(pairs(), PROGRESS)
     own = method.target[1][1].running_mean.clone()
     method.after_step(PROGRESS, {})
     assert torch.equal(method.target[1][1].running_mean, own)
@@ -117,14 +104,14 @@ def test_target_normalises_by_its_own_batch_and_keeps_its_own_buffers():
 def test_predictors_of_the_ablation(kind, tensors):
     method = make(predictor=kind)
     assert len(list(method.predictor.parameters())) == tensors
-    assert method(batch(), PROGRESS).loss.isfinite()
+    assert method(pairs(), PROGRESS).loss.isfinite()
 
 
 def test_without_stop_gradient_both_branches_learn_and_there_is_no_target():
     method = make(stop_gradient=False, predictor="none")
     assert method.target is None
-    z = [method.projector(method.encoder(view)) for view in batch().views]
-    loss = method(batch(), PROGRESS).loss
+    z = [method.projector(method.encoder(view)) for view in pairs().views]
+    loss = method(pairs(), PROGRESS).loss
     distance = 2 * (normalize(z[0]) - normalize(z[1])).square().sum(1).mean()
     found = torch.autograd.grad(loss, method.encoder[1].weight)[0]
     expected = torch.autograd.grad(distance, method.encoder[1].weight)[0]
@@ -133,7 +120,7 @@ def test_without_stop_gradient_both_branches_learn_and_there_is_no_target():
 
 def test_order_of_samples_and_of_views_does_not_matter():
     method = make()
-    first = method(batch(), PROGRESS).loss
+    first = method(pairs(), PROGRESS).loss
     order = torch.randperm(6)
-    shuffled = Batch([view[order] for view in batch().views[::-1]], order)
+    shuffled = Batch([view[order] for view in pairs().views[::-1]], order)
     assert torch.allclose(first, method(shuffled, PROGRESS).loss, atol=1e-5)

@@ -3,11 +3,10 @@
 import pytest
 import torch
 from golden_input import golden
-from torch import nn
+from tiny_images import flat_encoder, pairs
 from torch.nn.functional import cosine_similarity
 
 from sslcli.config.siamese import DirectPredConfig
-from sslcli.data.batch import Batch
 from sslcli.methods.base import Progress
 from sslcli.methods.directpred import DirectPred, predictor
 from sslcli.methods.linear_predictor import correlations
@@ -15,23 +14,11 @@ from sslcli.methods.linear_predictor import correlations
 FIRST = Progress(step=1, total_steps=10, steps_per_epoch=5)
 
 
-def tiny_encoder():
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(48, 12), nn.ReLU())
-    encoder.feature_dim = 12
-    return encoder
-
-
 def make(**fields):
     torch.manual_seed(0)
     numbers = {"name": "directpred", "projector_hidden": 16, "dim": 6, "epsilon": 0.1}
     rates = {"correlation_momentum": 0.3, "momentum": 0.9}
-    return DirectPred(DirectPredConfig(**(numbers | rates | fields)), tiny_encoder())
-
-
-def batch(size=8, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    views = [torch.randn(size, 3, 4, 4, generator=generator) for _ in range(2)]
-    return Batch(views, torch.arange(size))
+    return DirectPred(DirectPredConfig(**(numbers | rates | fields)), flat_encoder())
 
 
 def golden_correlation():
@@ -42,7 +29,7 @@ def golden_correlation():
 def learn(method, steps):
     """Make forward passes and the updates after them; the weights stay."""
     for done in range(1, steps + 1):
-        carry = method(batch(seed=done), FIRST).carry
+        carry = method(pairs(8, seed=done), FIRST).carry
         with torch.no_grad():
             method.after_step(Progress(done, 10, 5), carry)
     return method
@@ -104,7 +91,7 @@ def test_the_first_correlation_is_the_first_batch_s_and_then_an_average():
     learn(method, 2)
     expected = 0
     for done, weight in ((1, 0.3), (2, 0.7)):
-        views = batch(seed=done).views
+        views = pairs(8, seed=done).views
         f = torch.cat([method.projector(method.encoder(view)) for view in views])
         expected = expected + weight * f.T @ f / len(f)
     assert torch.allclose(method.correlation[0], expected, atol=1e-6)
@@ -113,20 +100,20 @@ def test_the_first_correlation_is_the_first_batch_s_and_then_an_average():
 
 def test_loss_is_the_official_one_plus_four():
     method = learn(make(), 1)
-    f1, f2 = (method.projector(method.encoder(view)) for view in batch().views)
-    t1, t2 = (method.target(view) for view in batch().views)
+    f1, f2 = (method.projector(method.encoder(view)) for view in pairs(8).views)
+    t1, t2 = (method.target(view) for view in pairs(8).views)
     w = method.predictors[0]
     cosines = cosine_similarity(f1 @ w.T, t2) + cosine_similarity(f2 @ w.T, t1)
     expected = 4 - 2 * cosines.mean()
-    assert method(batch(), FIRST).loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert method(pairs(8), FIRST).loss.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_scale_of_the_predictor_does_not_matter():
     method = learn(make(), 1)
-    before = method(batch(), FIRST).loss
+    before = method(pairs(8), FIRST).loss
     with torch.no_grad():
         method.predictors *= 7
-    assert torch.allclose(before, method(batch(), FIRST).loss, atol=1e-6)
+    assert torch.allclose(before, method(pairs(8), FIRST).loss, atol=1e-6)
 
 
 @pytest.mark.parametrize(("freq", "is_trained"), [(0, True), (1, False), (5, True)])
@@ -134,7 +121,7 @@ def test_only_a_predictor_that_is_not_set_at_each_step_is_trained(freq, is_train
     method = make(freq=freq)
     named = [name for group in method.param_groups() for name, _ in group.named]
     assert ("predictors" in named) is is_trained
-    method(batch(), FIRST).loss.backward()
+    method(pairs(8), FIRST).loss.backward()
     assert (method.predictors.grad is not None) is is_trained
 
 
@@ -142,7 +129,7 @@ def test_predictor_is_set_at_steps_1_and_6_if_freq_is_5():
     method, changed = make(freq=5), []
     for done in range(1, 8):
         before = method.predictors.detach().clone()
-        carry = method(batch(seed=done), FIRST).carry
+        carry = method(pairs(8, seed=done), FIRST).carry
         with torch.no_grad():
             method.after_step(Progress(done, 10, 5), carry)
         changed.append(not torch.equal(before, method.predictors))
@@ -165,13 +152,13 @@ def test_target_follows_with_constant_momentum_or_is_the_online_network():
 
 def test_an_online_target_is_detached():
     method = learn(make(target="online"), 1)
-    f = [method.projector(method.encoder(view)) for view in batch().views]
+    f = [method.projector(method.encoder(view)) for view in pairs(8).views]
     w = method.predictors[0]
-    pairs = ((f[0] @ w.T, f[1].detach()), (f[1] @ w.T, f[0].detach()))
-    expected = 4 - 2 * sum(cosine_similarity(p, t).mean() for p, t in pairs)
+    crossed = ((f[0] @ w.T, f[1].detach()), (f[1] @ w.T, f[0].detach()))
+    expected = 4 - 2 * sum(cosine_similarity(p, t).mean() for p, t in crossed)
     weight = method.encoder[1].weight
     wanted = torch.autograd.grad(expected, weight)[0]
-    found = torch.autograd.grad(method(batch(), FIRST).loss, weight)[0]
+    found = torch.autograd.grad(method(pairs(8), FIRST).loss, weight)[0]
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
@@ -208,6 +195,6 @@ def test_directions_are_unit_vectors_and_sides_split_at_the_mean():
 def test_correlation_stays_in_float32_under_autocast():
     method = make()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = method(batch(), FIRST)
+        output = method(pairs(8), FIRST)
     assert {value.dtype for value in output.carry.values()} == {torch.float32}
     assert output.loss.dtype == torch.float32

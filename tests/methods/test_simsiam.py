@@ -2,39 +2,25 @@
 
 import pytest
 import torch
+from tiny_images import PROGRESS, flat_encoder, pairs
 from torch import nn
 from torch.nn import functional
 
 from sslcli.config.siamese import SimSiamConfig
 from sslcli.data.batch import Batch
-from sslcli.methods.base import Progress
 from sslcli.methods.simsiam import SimSiam
-
-PROGRESS = Progress(step=0, total_steps=10, steps_per_epoch=5)
-
-
-def tiny_encoder():
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(48, 12), nn.ReLU())
-    encoder.feature_dim = 12
-    return encoder
 
 
 def make(**fields):
     torch.manual_seed(0)
     numbers = {"name": "simsiam", "projector_layers": 2, "dim": 8, "predictor_hidden": 4}
-    return SimSiam(SimSiamConfig(**(numbers | fields)), tiny_encoder())
-
-
-def batch(size=6):
-    generator = torch.Generator().manual_seed(1)
-    views = [torch.randn(size, 3, 4, 4, generator=generator) for _ in range(2)]
-    return Batch(views, torch.arange(size))
+    return SimSiam(SimSiamConfig(**(numbers | fields)), flat_encoder())
 
 
 def test_loss_is_the_papers_algorithm():
     method = make()
-    output = method(batch(), PROGRESS)
-    z1, z2 = (method.projector(method.encoder(view)) for view in batch().views)
+    output = method(pairs(), PROGRESS)
+    z1, z2 = (method.projector(method.encoder(view)) for view in pairs().views)
     p1, p2 = method.predictor(z1), method.predictor(z2)
     expected = 0.0
     for p, z in ((p1, z2), (p2, z1)):
@@ -46,7 +32,7 @@ def test_loss_is_the_papers_algorithm():
 
 def test_projection_is_detached_and_prediction_is_not():
     method = make()
-    z1, z2 = (method.projector(method.encoder(view)).detach() for view in batch().views)
+    z1, z2 = (method.projector(method.encoder(view)).detach() for view in pairs().views)
     z1.requires_grad_()
     z2.requires_grad_()
     method._distance(z1, z2).backward()
@@ -66,7 +52,7 @@ def test_stop_gradient_halves_the_gradient_of_equal_branches():
     gradients = []
     for stop in (True, False):
         method = make(predictor="none", stop_gradient=stop)
-        method(batch(), PROGRESS).loss.backward()
+        method(pairs(), PROGRESS).loss.backward()
         gradients.append(torch.cat([p.grad.flatten() for p in method.parameters()]))
     assert torch.allclose(2 * gradients[0], gradients[1], atol=1e-6)
 
@@ -106,21 +92,21 @@ def test_fixed_predictor_is_not_trained():
 
 def test_cross_entropy_similarity_matches_its_formula():
     method = make(similarity="cross-entropy", symmetric=False, predictor="none")
-    z1, z2 = (method.projector(method.encoder(view)) for view in batch().views)
+    z1, z2 = (method.projector(method.encoder(view)) for view in pairs().views)
     expected = -(functional.softmax(z2, 1) * functional.log_softmax(z1, 1)).sum(1).mean()
-    assert method(batch(), PROGRESS).loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert method(pairs(), PROGRESS).loss.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_asymmetric_loss_is_one_direction():
     method = make(symmetric=False)
-    z1, z2 = (method.projector(method.encoder(view)) for view in batch().views)
+    z1, z2 = (method.projector(method.encoder(view)) for view in pairs().views)
     expected = -functional.cosine_similarity(method.predictor(z1), z2).mean()
-    assert method(batch(), PROGRESS).loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert method(pairs(), PROGRESS).loss.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_order_of_samples_and_of_views_does_not_matter():
     method = make()
-    first = method(batch(), PROGRESS).loss
+    first = method(pairs(), PROGRESS).loss
     order = torch.randperm(6)
-    shuffled = Batch([view[order] for view in batch().views[::-1]], order)
+    shuffled = Batch([view[order] for view in pairs().views[::-1]], order)
     assert torch.allclose(first, method(shuffled, PROGRESS).loss, atol=1e-6)

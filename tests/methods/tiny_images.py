@@ -15,9 +15,9 @@ def flat_encoder():
     return encoder
 
 
-def pairs(size=6, labels=None):
+def pairs(size=6, labels=None, seed=1):
     """Return a batch of two noise views an image."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     views = [torch.randn(size, 3, 4, 4, generator=generator) for _ in range(2)]
     return Batch(views, torch.arange(size), labels)
 

@@ -1,12 +1,10 @@
 """Tiny networks and batches for the tests of instance discrimination."""
 
+from dataclasses import replace
+
 import torch
+from tiny_images import PROGRESS, pairs
 from torch import nn
-
-from sslcli.data.batch import Batch
-from sslcli.methods.base import Progress
-
-PROGRESS = Progress(step=0, total_steps=10, steps_per_epoch=5)
 
 
 def tiny_encoder():
@@ -19,9 +17,7 @@ def tiny_encoder():
 
 
 def batch(size=8, seed=1, first=0):
-    generator = torch.Generator().manual_seed(seed)
-    views = [torch.randn(size, 3, 4, 4, generator=generator) for _ in range(2)]
-    return Batch(views, torch.arange(first, first + size))
+    return replace(pairs(size, seed=seed), rows=torch.arange(first, first + size))
 
 
 def stepped(method, one):
