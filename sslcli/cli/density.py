@@ -1,5 +1,6 @@
 """Read a checkpoint's method as a density of images, where it learns one."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from sslcli.evaluate.ood.density import REFINEMENT, Density
 from sslcli.methods.base import Method
 from sslcli.methods.classifier import langevin
 from sslcli.methods.registry import method_class
+from sslcli.perturb.sgld import Langevin
 
 
 class LogP(nn.Module):
@@ -27,21 +29,27 @@ class LogP(nn.Module):
         return log_p
 
 
-def density_of(checkpoint: Checkpoint, device: torch.device, seed: int) -> Density | None:
-    """Return the density that a checkpoint's method learned; None when it learns none.
+def refinement_of(checkpoint: Checkpoint) -> Langevin | None:
+    """Return how a checkpoint's images are refined; None when its method learned no density.
 
-    It is refined as it was sampled from in training, or as JEM is when it was not, in as many steps
-    as JEM is in either case.
-
-    Raises:
-        CheckpointError: If its tensors do not fit the config it carries.
+    As they were sampled in training, or as JEM's are when they were not, in as many steps as JEM's
+    in either case.
     """
     section: Any = checkpoint.config.method
     if not hasattr(method_class(section.name), "log_density"):
         return None
     sampler = getattr(section, "sampler", None)
-    used = REFINEMENT
-    if sampler is not None:
-        used = langevin(sampler.model_copy(update={"steps": REFINEMENT.steps}))
+    return REFINEMENT if sampler is None else replace(langevin(sampler), steps=REFINEMENT.steps)
+
+
+def density_of(checkpoint: Checkpoint, device: torch.device, seed: int) -> Density | None:
+    """Return the density that a checkpoint's method learned; None when it learned none.
+
+    Raises:
+        CheckpointError: If its tensors do not fit the config it carries.
+    """
+    refinement = refinement_of(checkpoint)
+    if refinement is None:
+        return None
     method = assemble.load_method(checkpoint, device).requires_grad_(False)
-    return Density(LogP(method), used, seed)
+    return Density(LogP(method), refinement, seed)

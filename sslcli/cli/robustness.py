@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
+from sslcli.cli.density import refinement_of
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.robustness_plan import Trial
 from sslcli.cli.robustness_report import Report
@@ -21,7 +22,6 @@ from sslcli.data.evaluation import eval_batches
 from sslcli.data.splits import Subset
 from sslcli.errors import DataError, UsageError
 from sslcli.evaluate.classifier import class_names, match_classes, need_classifier
-from sslcli.evaluate.ood.density import REFINEMENT
 from sslcli.evaluate.robust.autoattack import AutoAttack, need_autoattack
 from sslcli.evaluate.robust.defence import Defence
 from sslcli.evaluate.robust.measure import (
@@ -32,8 +32,6 @@ from sslcli.evaluate.robust.measure import (
     corruption_condition,
     measure,
 )
-from sslcli.methods.classifier import langevin
-from sslcli.methods.registry import method_class
 from sslcli.perturb.adversarial import Norm
 from sslcli.perturb.sgld import Langevin
 
@@ -167,12 +165,12 @@ class Robustness:
         Raises:
             UsageError: If the method learned no density.
         """
-        section: Any = self.evaluation.checkpoint.config.method
-        if not hasattr(method_class(section.name), "log_density"):
-            what = f"{section.name} has no log p(x) to refine images by"
+        checkpoint = self.evaluation.checkpoint
+        refinement = refinement_of(checkpoint)
+        if refinement is None:
+            what = f"{checkpoint.config.method.name} has no log p(x) to refine images by"
             raise UsageError(what, "--refine", "leave it out, or take a run of jem or hdge")
-        sampler = getattr(section, "sampler", None)
-        return REFINEMENT if sampler is None else langevin(sampler)
+        return refinement
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in [0, 1], whole levels of 255, and their rows in the test part."""

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Queue(nn.Module):
@@ -22,6 +23,12 @@ class Queue(nn.Module):
         self.register_buffer("rows", torch.zeros(size, dim))  # [K, D]
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
         self.register_buffer("held", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def fill(self) -> "Queue":
+        """Fill with random unit vectors, as MoCo's begins, and return itself."""
+        self.push(functional.normalize(torch.randn_like(self.rows), dim=1))
+        return self
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -53,8 +53,7 @@ class MoCo(Method):
         self.encoder = split_batch_norm(encoder, max(1, config.splits // world_size()))
         self.head = self._make_head(feature_dim(encoder))
         self.target = target_of(self._online())
-        self.queue = Queue(config.queue_size, config.dim)
-        self.queue.push(functional.normalize(torch.randn(config.queue_size, config.dim), dim=1))
+        self.queue = Queue(config.queue_size, config.dim).fill()
 
     def _make_head(self, width: int) -> nn.Module:
         return nn.Linear(width, self.config.dim)

@@ -44,8 +44,7 @@ class SimCLRv2(BatchContrast):
         self.target: nn.Module | None = None
         if config.queue:
             self.target = target_of(nn.Sequential(encoder, self.projector))
-            self.queue = Queue(config.queue, config.dim)
-            self.queue.rows.copy_(functional.normalize(torch.randn(config.queue, config.dim)))
+            self.queue = Queue(config.queue, config.dim).fill()
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return the projections of the first two views, and the memory's of the second."""
