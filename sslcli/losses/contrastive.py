@@ -41,7 +41,7 @@ def nt_xent(
     views = torch.cat([a, b])
     scores = _scores(views, temperature)  # [2N, 2N]
     if negatives is not None:
-        scores = torch.cat([scores, _cosines(views, negatives) / temperature], dim=1)
+        scores = torch.cat([scores, _cosines(views, negatives, temperature)], dim=1)
     partners = torch.arange(len(scores), device=scores.device).roll(len(a))
     return functional.cross_entropy(scores, partners)
 
@@ -103,10 +103,24 @@ def info_nce(
     Raises:
         ValueError: If `temperature` is not positive.
     """
+    return choose_key(key_scores(query, key, negatives, temperature))
+
+
+def key_scores(
+    query: Float[Tensor, "batch dim"],
+    key: Float[Tensor, "batch dim"],
+    negatives: Float[Tensor, "queue dim"],
+    temperature: float,
+) -> Float[Tensor, "batch candidates"]:
+    """Return the logits of `info_nce`, [B, 1 + K], with the query's own key in column 0."""
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    positive = functional.cosine_similarity(full(query), full(key))[:, None]  # [B, 1]
-    scores = torch.cat([positive, _cosines(query, negatives)], dim=1) / temperature  # [B, 1 + K]
+    own = functional.cosine_similarity(full(query), full(key))[:, None] / temperature  # [B, 1]
+    return torch.cat([own, _cosines(query, negatives, temperature)], dim=1)
+
+
+def choose_key(scores: Float[Tensor, "batch candidates"]) -> Float[Tensor, ""]:
+    """Return the mean cross-entropy in nats of logits whose column 0 is the right one."""
     return functional.cross_entropy(scores, scores.new_zeros(len(scores), dtype=torch.int64))
 
 
@@ -189,7 +203,7 @@ def batch_info_nce(
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
     own = torch.arange(first, first + len(query), device=query.device)
-    return functional.cross_entropy(_cosines(query, keys) / temperature, own)
+    return functional.cross_entropy(_cosines(query, keys, temperature), own)
 
 
 @torch.no_grad()
@@ -209,10 +223,11 @@ def _scores(embeddings: Tensor, temperature: float, others: Tensor | None = None
     """
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    scores = _cosines(embeddings, embeddings if others is None else others)
-    return scores.div_(temperature).fill_diagonal_(-torch.inf)  # in place: a large batch's is large
+    scores = _cosines(embeddings, embeddings if others is None else others, temperature)
+    return scores.fill_diagonal_(-torch.inf)  # in place: a large batch's is large
 
 
-def _cosines(a: Tensor, b: Tensor) -> Tensor:
-    """Return the cosine of every vector of a with every one of b, [N, M]."""
-    return inner_products(*(functional.normalize(full(vectors), dim=1) for vectors in (a, b)))
+def _cosines(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return the cosine of every vector of a with every one of b, over a temperature, [N, M]."""
+    a, b = (functional.normalize(full(vectors), dim=1) for vectors in (a, b))
+    return inner_products(a / temperature, b)  # a has fewer numbers than the product

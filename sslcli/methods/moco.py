@@ -18,8 +18,8 @@ from sslcli.config.instance import MoCoConfig, MoCoV2Config
 from sslcli.data.batch import Batch
 from sslcli.engine.collective import deal, gather, permutation, world_size
 from sslcli.errors import ConfigError
-from sslcli.losses.contrastive import info_nce
-from sslcli.losses.precision import full, inner_products
+from sslcli.losses.contrastive import choose_key, key_scores
+from sslcli.losses.precision import full
 from sslcli.memory.queue import Queue
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.nn.heads import mlp
@@ -69,11 +69,18 @@ class MoCo(Method):
         queries = [self.head(self.encoder(view)) for view, _ in pairs]  # [B, D] each
         keys = [self._keys(view) for _, view in pairs]
         past, temperature = self.queue.rows, self.config.temperature
-        losses = [info_nce(q, k, past, temperature) for q, k in zip(queries, keys, strict=True)]
-        metrics = {"contrast_top1": key_top1(queries[0], keys[0], past)}
+        scores = [key_scores(q, k, past, temperature) for q, k in zip(queries, keys, strict=True)]
+        own, others = scores[0].detach()[:, 0], scores[0].detach()[:, 1:]
+        metrics = {"contrast_top1": (own > others.amax(dim=1)).float().mean()}  # a tie is no find
         chance = len(pairs) * math.log(1 + len(past))
         carry = {"keys": torch.cat(keys)}
-        return Output(torch.stack(losses).sum(), metrics, carry, queries[0].detach(), chance)
+        return Output(
+            torch.stack([choose_key(each) for each in scores]).sum(),
+            metrics,
+            carry,
+            queries[0].detach(),
+            chance,
+        )
 
     @torch.no_grad()
     def _keys(self, images: Tensor) -> Tensor:
@@ -99,17 +106,3 @@ class MoCoV2(MoCo):
         if self.config.hidden is None:
             return super()._make_head(width)
         return mlp([width, self.config.hidden, self.config.dim], hidden_norm=False)
-
-
-@torch.no_grad()
-def key_top1(query: Tensor, key: Tensor, negatives: Tensor) -> Tensor:
-    """Return the share of queries that are nearer to their key than to any negative.
-
-    Args:
-        query: Raw embeddings, [B, D].
-        key: Unit vectors, [B, D].
-        negatives: Unit vectors, [K, D].
-    """
-    unit = functional.normalize(full(query), dim=1)
-    positive = (unit * key).sum(dim=1, keepdim=True)  # [B, 1]
-    return (positive > inner_products(unit, negatives)).all(dim=1).float().mean()
