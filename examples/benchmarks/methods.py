@@ -4,7 +4,8 @@ A first step notes which passes the encoder and its copies make, of what size, w
 gradient. The bare passes repeat just those, forward and, where there is a gradient, backward, on
 noise. The step also makes views, computes the loss, and updates weights, targets and memory. Both
 take turns in one process, and the median of the rounds' ratios counts; 1 would be a method that
-costs nothing beyond its encoder.
+costs nothing beyond its encoder. With one thread (OMP_NUM_THREADS=1) on a CPU it is processor time
+that is compared, which other work on the machine disturbs less.
 
     python examples/benchmarks/methods.py [--setting cifar10-small] [--methods swav byol] [--json]
 """
@@ -63,13 +64,15 @@ def bare(training: Training, passes: list[Pass], images: dict[tuple[int, ...], t
 
 
 def seconds(work: Callable[[], object]) -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    start = time.perf_counter()
+    has_device = torch.cuda.is_available()
+    alone = torch.get_num_threads() == 1 and not has_device
+    clock = time.process_time if alone else time.perf_counter
+    wait = torch.cuda.synchronize if has_device else lambda: None
+    wait()
+    start = clock()
     work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    wait()
+    return clock() - start
 
 
 def measure(preset: str, batch: int | None, count: int, rounds: int) -> dict:
