@@ -107,11 +107,18 @@ def ablations(monkeypatch):
     return runpy.run_path(str(FOLDER / "ablations.py"))
 
 
-def test_every_arm_of_the_ablations_is_a_valid_config(ablations):
+@pytest.mark.parametrize("setting", ["digits", "cifar10-small"])
+def test_every_arm_of_the_ablations_is_a_valid_config(ablations, setting):
     for study in ablations["STUDIES"].values():
         assert {label for pair in study.better for label in pair} <= study.arms.keys()
-        for preset, changes in study.arms.values():
-            resolve(preset, None, {}, [*ablations["SHORT"], *changes])
+        for arm in study.arms.values():
+            resolve(arm.preset(setting), None, {}, arm.all_changes(setting, epochs=3))
+
+
+def test_an_ablation_can_drop_the_small_crops(ablations):
+    arm = ablations["STUDIES"]["swav-multi-crop"].arms["2 crops"]
+    config = resolve("swav/digits", None, {}, arm.all_changes("digits", epochs=3)).config
+    assert config.views == resolve("swav/digits", None, {}).config.views[:1]
 
 
 def test_a_difference_counts_beyond_two_standard_errors(ablations):

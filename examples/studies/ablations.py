@@ -1,24 +1,57 @@
-"""Repeat the papers' ablations on the built-in digits, each in a short run with one seed.
+"""Repeat the papers' ablations, each in short runs with one seed.
 
 Trains every arm of a study, measures kNN and linear probe on the test images, draws a figure and
 prints a table with one sentence: whether what the paper found is seen here. What is finished is not
 done again, and a run that was stopped goes on.
 
     python examples/studies/ablations.py --study simclr-head
-    python examples/studies/ablations.py --study all
+    python examples/studies/ablations.py --setting cifar10-small --epochs 2 \
+        --data cifar10/train.tar --test cifar10/test.tar
 """
 
 import argparse
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
 from commands import curve, measured, plain, pretrain
 from matplotlib import pyplot
 
-Arm = tuple[str, list[str]]  # a preset, and what each --set takes
+from sslcli.config.presets import resolve
+
 COLORS = ("#1b6ca8", "#d99a2b", "#c8553d", "#5b8c5a", "#7a5195", "#6b7280")
 SHORT = ['train.log_every="5 steps"', 'evaluation.online_every="10%"']
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One run of a study.
+
+    Attributes:
+        method: Whose preset of the setting is trained; `supervised` with the views of the others.
+        changes: What each --set takes.
+        times: How many times the study's epochs.
+        large_only: Whether views are made of the first size alone.
+    """
+
+    method: str
+    changes: list[str] = field(default_factory=list)
+    times: int = 1
+    large_only: bool = False
+
+    def preset(self, setting: str) -> str:
+        """Return what --preset takes."""
+        return f"{self.method}/{setting}{'-ssl' if self.method == 'supervised' else ''}"
+
+    def all_changes(self, setting: str, epochs: int) -> list[str]:
+        """Return what each --set takes when the study lasts some epochs."""
+        changes = [*SHORT, f'train.duration="{self.times * epochs} epochs"', *self.changes]
+        if self.large_only:
+            views = resolve(self.preset(setting), None, {}).config.views
+            large = views[0].model_dump(mode="json", exclude_unset=True)
+            changes.append("views=" + json.dumps([large], separators=(",", "=")))  # is TOML too
+        return changes
 
 
 @dataclass(frozen=True)
@@ -27,10 +60,10 @@ class Study:
 
     Attributes:
         claim: What the paper found, and where.
-        arms: Preset and changes by label.
+        arms: Runs by label.
         better: Pairs of labels; by the claim the first knows more than the second.
         metric: What else training logs that shows it.
-        epochs: Of every arm that does not set its own.
+        epochs: Of every arm, on the digits.
     """
 
     claim: str
@@ -40,34 +73,27 @@ class Study:
     epochs: int = 10
 
 
-def batches(preset: str) -> dict[str, Arm]:
+def batches(name: str) -> dict[str, Arm]:
     """Return arms that take each step of 256 images in parts, as BYOL's section 5 does.
 
     A part has its own negatives and BatchNorm; number of steps, rate and momentum stay.
     """
-    name = {"byol/digits": "BYOL", "simclr/digits": "SimCLR"}[preset]
     return {
-        f"{name}, {256 // parts} images": (
-            preset,
-            ["train.batch_size=256", f"train.accumulate={parts}"],
+        f"{name}, {256 // parts} images": Arm(
+            name.lower(), ["train.batch_size=256", f"train.accumulate={parts}"]
         )
         for parts in (1, 4, 16)
     }
 
 
-LARGE_CROPS = (
-    "views=[{count = 2, size = 8, crop_scale = [0.5, 1.0], jitter = {brightness = 0.4, "
-    'contrast = 0.4, saturation = 0.0, hue = 0.0, probability = 0.8}, order = ["crop", "jitter"]}]'
-)
-
 STUDIES = {
     "simsiam-predictor": Study(
         "SimSiam needs a predictor that is trained, best at a constant rate (table 1)",
         {
-            "constant rate": ("simsiam/digits", []),
-            "decayed rate": ("simsiam/digits", ["method.constant_predictor_lr=false"]),
-            "fixed predictor": ("simsiam/digits", ["method.predictor=fixed"]),
-            "no predictor": ("simsiam/digits", ["method.predictor=none"]),
+            "constant rate": Arm("simsiam"),
+            "decayed rate": Arm("simsiam", ["method.constant_predictor_lr=false"]),
+            "fixed predictor": Arm("simsiam", ["method.predictor=fixed"]),
+            "no predictor": Arm("simsiam", ["method.predictor=none"]),
         },
         [
             ("constant rate", "decayed rate"),
@@ -79,18 +105,15 @@ STUDIES = {
     "simsiam-symmetric": Study(
         "SimSiam's symmetric loss helps as twice the training does (section 4.6)",
         {
-            "symmetric": ("simsiam/digits", []),
-            "asymmetric": ("simsiam/digits", ["method.symmetric=false"]),
-            "asymmetric, twice as long": (
-                "simsiam/digits",
-                ["method.symmetric=false", 'train.duration="20 epochs"'],
-            ),
+            "symmetric": Arm("simsiam"),
+            "asymmetric": Arm("simsiam", ["method.symmetric=false"]),
+            "asymmetric, twice as long": Arm("simsiam", ["method.symmetric=false"], times=2),
         },
         [("symmetric", "asymmetric"), ("asymmetric, twice as long", "asymmetric")],
     ),
     "batch": Study(
         "BYOL suffers less than SimCLR when the batch shrinks (section 5, figure 3)",
-        {**batches("byol/digits"), **batches("simclr/digits")},
+        {**batches("BYOL"), **batches("SimCLR")},
         [
             ("SimCLR, 256 images", "SimCLR, 16 images"),
             ("BYOL, 16 images", "SimCLR, 16 images"),
@@ -101,34 +124,34 @@ STUDIES = {
     "supcon": Study(
         "labels help a contrastive loss, and it beats cross-entropy (SupCon, table 2)",
         {
-            "SupCon": ("supcon/digits", []),
-            "cross-entropy": ("supervised/digits-ssl", []),
-            "SimCLR": ("simclr/digits", []),
+            "SupCon": Arm("supcon"),
+            "cross-entropy": Arm("supervised"),
+            "SimCLR": Arm("simclr"),
         },
         [("SupCon", "cross-entropy"), ("SupCon", "SimCLR")],
     ),
     "simclr-head": Study(
         "SimCLR's features are better under a head, best a non-linear one (figure 8)",
         {
-            "non-linear head": ("simclr/digits", []),
-            "linear head": ("simclr/digits", ["method.projector=linear"]),
-            "no head": ("simclr/digits", ["method.projector=none"]),
+            "non-linear head": Arm("simclr"),
+            "linear head": Arm("simclr", ["method.projector=linear"]),
+            "no head": Arm("simclr", ["method.projector=none"]),
         },
         [("non-linear head", "linear head"), ("non-linear head", "no head")],
     ),
     "simclr-colour": Study(
         "SimCLR needs crops and colour together (section 3.1, figure 5)",
         {
-            "crop and colour": ("simclr/digits", []),
-            "crop": ("simclr/digits", ["views.0.jitter="]),
-            "colour": ("simclr/digits", ["views.0.crop_scale=[1, 1]", "views.0.crop_ratio=[1, 1]"]),
+            "crop and colour": Arm("simclr"),
+            "crop": Arm("simclr", ["views.0.jitter=", "views.0.grayscale=0"]),
+            "colour": Arm("simclr", ["views.0.crop_scale=[1, 1]", "views.0.crop_ratio=[1, 1]"]),
         },
         [("crop and colour", "crop"), ("crop and colour", "colour")],
         metric="contrast_top1",
     ),
     "swav-multi-crop": Study(
         "SwAV gains from small crops beside the large ones (table 3)",
-        {"2 + 2 crops": ("swav/digits", []), "2 crops": ("swav/digits", [LARGE_CROPS])},
+        {"2 + 2 crops": Arm("swav"), "2 crops": Arm("swav", large_only=True)},
         [("2 + 2 crops", "2 crops")],
         metric="swap_top1",
         epochs=30,
@@ -136,23 +159,20 @@ STUDIES = {
 }
 
 
-def train(study: Study, out: Path, changes: list[str]) -> dict[str, dict]:
+def train(study: Study, out: Path, options: argparse.Namespace) -> dict[str, dict]:
     """Train and measure every arm; return its run and numbers by label."""
+    test = ["--test", options.test] if options.test else []
     found = {}
-    for label, (preset, own) in study.arms.items():
+    for label, arm in study.arms.items():
         run = out / label.replace(", ", "-").replace(" ", "-")
-        length = f'train.duration="{study.epochs} epochs"'
-        pretrain(run, preset, changes=[*SHORT, length, *own, *changes])
-        knn = measured(run, "knn", "knn-eval", "--baseline")["metrics"]
-        linear = measured(run, "linear", "linear-eval")["metrics"]
-        found[label] = {
-            "run": run,
-            "knn": knn["top1"],
-            "linear": linear["top1"],
-            "untrained": knn["top1_untrained"],
-            "n": knn["n"],
-        }
-    return found
+        changes = arm.all_changes(options.setting, options.epochs or study.epochs)
+        pretrain(run, arm.preset(options.setting), options.data, [*changes, *options.set])
+        knn = measured(run, "knn", "knn-eval", *test)["metrics"]
+        linear = measured(run, "linear", "linear-eval", *test)["metrics"]
+        found[label] = {"run": run, "knn": knn["top1"], "linear": linear["top1"], "n": knn["n"]}
+    first = next(iter(found.values()))
+    baseline = measured(first["run"], "untrained", "knn-eval", *test, "--baseline")["metrics"]
+    return {label: {**one, "untrained": baseline["top1_untrained"]} for label, one in found.items()}
 
 
 def error(share: float, n: int) -> float:
@@ -215,8 +235,9 @@ def bars(axis: pyplot.Axes, found: dict[str, dict]) -> None:
             axis.bar(place + shift, height, 0.36, yerr=spread, color=color, alpha=alpha)
     one = next(iter(found.values()))
     axis.axhline(100 * one["untrained"], color="grey", linestyle="--", linewidth=1)
-    lowest = min(min(each["knn"], each["linear"], each["untrained"]) for each in found.values())
-    axis.set(ylim=(max(0, 100 * lowest - 5), 100), xticks=[])
+    values = [each[name] for each in found.values() for name in ("knn", "linear", "untrained")]
+    low, high = 100 * min(values) - 5, 100 * max(values) + 5
+    axis.set(ylim=(max(0, low), min(100, high)), xticks=[])
     axis.set_title(f"kNN and, pale, linear: % of {one['n']}; dashed: untrained", size=10)
 
 
@@ -224,12 +245,16 @@ def main() -> None:
     """Do what is left of the studies asked for; write a figure and print the numbers of each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--study", choices=[*STUDIES, "all"], default="all")
+    parser.add_argument("--setting", default="digits", help="of the presets")
+    parser.add_argument("--epochs", type=int, help="instead of the study's")
+    parser.add_argument("--data", help="what ssl pretrain --data takes")
+    parser.add_argument("--test", help="what ssl knn-eval --test takes")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--set", action="append", default=[], help="passed on to every arm")
     options = parser.parse_args()
     for name in STUDIES if options.study == "all" else [options.study]:
         study, figure = STUDIES[name], options.out / f"{name}.png"
-        found = train(study, options.out / name, options.set)
+        found = train(study, options.out / name, options)
         draw(study, found, figure)
         print(table(found), sentence(study, found), figure, "", sep="\n\n", flush=True)
 
