@@ -1,7 +1,8 @@
 """Train every method with its cifar10-small preset and compare what their encoders know.
 
-All see the same number of images with the same encoder. What is finished is not done again, and a
-run that was stopped goes on, so the study can be stopped at any time and started anew.
+All see the same number of images with the same encoder; cross-entropy with views of the same kind
+stands beside them. What is finished is not done again, and a run that was stopped goes on, so the
+study can be stopped at any time and started anew.
 
     python examples/studies/cifar10_small.py --data cifar10/train.tar --test cifar10/test.tar
     python examples/studies/cifar10_small.py ... --methods simclr byol --epochs 2
@@ -21,7 +22,7 @@ from sslcli.config.presets import list_presets
 
 SETTING = "cifar10-small"
 # Energy-based models have their own study, at another image size and with another network.
-OTHERS = {"jem", "jem-stable", "hdge", "igebm", "supervised"}
+OTHERS = {"jem", "jem-stable", "hdge", "igebm"}
 COLUMNS = {
     "method": "{}",
     "images_per_second": "{:.0f}",
@@ -33,19 +34,23 @@ COLUMNS = {
 }
 
 
-def presets(wanted: Sequence[str], setting: str) -> list[str]:
-    """Return the methods to train: those asked for, or all that have the setting."""
-    found = [name.split("/")[0] for name in list_presets() if name.endswith(f"/{setting}")]
-    return list(wanted) or [method for method in found if method not in OTHERS]
+def presets(wanted: Sequence[str], setting: str) -> dict[str, str]:
+    """Return the preset of each method: of those asked for, or of all that have the setting.
+
+    `supervised/SETTING` is the baseline of the energy-based models, `-ssl` the one that belongs
+    here.
+    """
+    names = [name for name in list_presets() if name.endswith((f"/{setting}", f"/{setting}-ssl"))]
+    found = {name.split("/")[0]: name for name in names}
+    return {name: found[name] for name in wanted or found if wanted or name not in OTHERS}
 
 
-def study(method: str, options: argparse.Namespace) -> dict:
+def study(method: str, preset: str, test: Sequence[str], options: argparse.Namespace) -> dict:
     """Train and evaluate one method; return a row of the table."""
     run = options.out / method
     changes = [f"train.duration={options.epochs} epochs"] if options.epochs else []
-    pretrain(run, f"{method}/{options.setting}", options.data, changes)
-    test = ["--test", options.test] if options.test else []
-    knn = measured(run, "knn", "knn-eval", *test, "--baseline", "--geometry")["metrics"]
+    pretrain(run, preset, options.data, changes)
+    knn = measured(run, "knn", "knn-eval", *test, "--geometry")["metrics"]
     linear = measured(run, "linear", "linear-eval", *test)["metrics"]
     return {
         "method": method,
@@ -53,8 +58,6 @@ def study(method: str, options: argparse.Namespace) -> dict:
         "knn": knn["top1"],
         "linear": linear["top1"],
         **{name: knn[name] for name in ("alignment", "uniformity", "effective_rank")},
-        "untrained": knn["top1_untrained"],
-        "pixels": knn["top1_pixels"],
         "n": knn["n"],
         "epochs": rows(run)[-1]["epoch"],
     }
@@ -67,8 +70,14 @@ def table(found: list[dict]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def draw(found: list[dict], path: Path) -> None:
-    """Draw kNN and linear accuracy of every method as bars, with what no training reaches."""
+def draw(found: list[dict], untrained: dict, path: Path) -> None:
+    """Draw kNN and linear accuracy of every method as bars, with what no training reaches.
+
+    Args:
+        found: A row a method.
+        untrained: kNN's top-1 of the untrained encoder and of raw pixels, from 0 to 1.
+        path: The PNG file.
+    """
     height = 0.9 + 0.34 * len(found)
     figure, axis = pyplot.subplots(figsize=(7, height), layout="constrained")
     places = range(len(found))
@@ -77,7 +86,7 @@ def draw(found: list[dict], path: Path) -> None:
         bars = axis.barh([p + shift for p in places], values, 0.36, color=color, label=name)
         axis.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
     for name, style in (("untrained", ":"), ("pixels", "--")):
-        value = 100 * found[0][name]
+        value = 100 * untrained[f"top1_{name}"]
         axis.axvline(value, color="#444444", linestyle=style, linewidth=1, label=f"{name}, kNN")
     axis.set_yticks(list(places), [row["method"] for row in found])
     axis.invert_yaxis()
@@ -100,13 +109,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/cifar10-small"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    test = ["--test", options.test] if options.test else []
+    chosen = presets(options.methods, options.setting)
     with ThreadPoolExecutor(options.jobs) as pool:
-        chosen = presets(options.methods, options.setting)
-        found = list(pool.map(lambda method: study(method, options), chosen))
+        found = list(pool.map(lambda pair: study(*pair, test, options), chosen.items()))
+    first = options.out / next(iter(chosen))
+    untrained = measured(first, "untrained", "knn-eval", *test, "--baseline")["metrics"]
     found.sort(key=lambda row: -row["knn"])
     (options.out / "study.json").write_text(json.dumps(found, indent=1) + "\n")
     (options.out / "study.md").write_text(table(found) + "\n")
-    draw(found, options.out / "study.png")
+    draw(found, untrained, options.out / "study.png")
     print(table(found))
 
 
