@@ -71,7 +71,7 @@ class MoCo(Method):
         past, temperature = self.queue.rows, self.config.temperature
         scores = [key_scores(q, k, past, temperature) for q, k in zip(queries, keys, strict=True)]
         own, others = scores[0].detach()[:, 0], scores[0].detach()[:, 1:]
-        metrics = {"contrast_top1": (own > others.amax(dim=1)).float().mean()}  # a tie is no find
+        metrics = {"contrast_top1": (own > others.amax(dim=1)).float().mean()}
         chance = len(pairs) * math.log(1 + len(past))
         carry = {"keys": torch.cat(keys)}
         return Output(
