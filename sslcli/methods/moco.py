@@ -70,17 +70,12 @@ class MoCo(Method):
         keys = [self._keys(view) for _, view in pairs]
         past, temperature = self.queue.rows, self.config.temperature
         scores = [key_scores(q, k, past, temperature) for q, k in zip(queries, keys, strict=True)]
+        loss = torch.stack([choose_key(each) for each in scores]).sum()
         own, others = scores[0].detach()[:, 0], scores[0].detach()[:, 1:]
         metrics = {"contrast_top1": (own > others.amax(dim=1)).float().mean()}
         chance = len(pairs) * math.log(1 + len(past))
         carry = {"keys": torch.cat(keys)}
-        return Output(
-            torch.stack([choose_key(each) for each in scores]).sum(),
-            metrics,
-            carry,
-            queries[0].detach(),
-            chance,
-        )
+        return Output(loss, metrics, carry, queries[0].detach(), chance)
 
     @torch.no_grad()
     def _keys(self, images: Tensor) -> Tensor:
