@@ -238,7 +238,7 @@ def bars(axis: pyplot.Axes, found: dict[str, dict]) -> None:
     values = [each[name] for each in found.values() for name in ("knn", "linear", "untrained")]
     low, high = 100 * min(values) - 5, 100 * max(values) + 5
     axis.set(ylim=(max(0, low), min(100, high)), xticks=[])
-    axis.set_title(f"kNN and, pale, linear: % of {one['n']}; dashed: untrained", size=10)
+    axis.set_title(f"kNN and, pale, linear: % of {one['n']:,}; dashed: untrained", size=8)
 
 
 def main() -> None:
