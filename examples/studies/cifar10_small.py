@@ -1,8 +1,8 @@
 """Train every method with its cifar10-small preset and compare what their encoders know.
 
-All see as many views of 24 px with the same encoder, InstDisc and Exemplar-CNN 8,000 images the more
-often; cross-entropy, with one view an image, stands beside them. What is finished is not done again,
-and a run that was stopped goes on, so the study can be stopped at any time and started anew.
+All see as many views of 24 px with the same encoder, InstDisc and Exemplar-CNN 8,000 images the
+more often; cross-entropy, with one view an image, stands beside them. What is finished is not done
+again, and a run that was stopped goes on, so the study can be stopped at any time and started anew.
 
     python examples/studies/cifar10_small.py --data cifar10/train.tar --test cifar10/test.tar
     python examples/studies/cifar10_small.py ... --methods simclr byol --epochs 2
