@@ -83,13 +83,13 @@ def sup_con(
     return each.where(count > 0, 0.0).mean()
 
 
-def info_nce(
+def key_scores(
     query: Float[Tensor, "batch dim"],
     key: Float[Tensor, "batch dim"],
     negatives: Float[Tensor, "queue dim"],
     temperature: float,
-) -> Float[Tensor, ""]:
-    """Tell each query's key from the keys of a queue (He et al. 2020, arXiv:1911.05722, eq. 1).
+) -> Float[Tensor, "batch candidates"]:
+    """Score each query's own key, in column 0, and a queue's (He et al. 2020, arXiv:1911.05722).
 
     Args:
         query: Raw embeddings, shape [B, D].
@@ -98,29 +98,22 @@ def info_nce(
         temperature: What similarities are divided by, above 0.
 
     Returns:
-        Scalar mean in nats; ln(K + 1) when all similarities are equal.
+        Logits for `info_nce`, [B, 1 + K].
 
     Raises:
         ValueError: If `temperature` is not positive.
     """
-    return choose_key(key_scores(query, key, negatives, temperature))
-
-
-def key_scores(
-    query: Float[Tensor, "batch dim"],
-    key: Float[Tensor, "batch dim"],
-    negatives: Float[Tensor, "queue dim"],
-    temperature: float,
-) -> Float[Tensor, "batch candidates"]:
-    """Return the logits of `info_nce`, [B, 1 + K], with the query's own key in column 0."""
-    if not temperature > 0:
-        raise ValueError(f"the temperature must be positive, got {temperature}")
+    others = _cosines(query, negatives, temperature)
     own = functional.cosine_similarity(full(query), full(key))[:, None] / temperature  # [B, 1]
-    return torch.cat([own, _cosines(query, negatives, temperature)], dim=1)
+    return torch.cat([own, others], dim=1)
 
 
-def choose_key(scores: Float[Tensor, "batch candidates"]) -> Float[Tensor, ""]:
-    """Return the mean cross-entropy in nats of logits whose column 0 is the right one."""
+def info_nce(scores: Float[Tensor, "batch candidates"]) -> Float[Tensor, ""]:
+    """Tell each query's key, in column 0, from the rest (He et al. 2020, eq. 1).
+
+    Returns:
+        Scalar mean in nats; ln of the number of columns when all scores are equal.
+    """
     return functional.cross_entropy(scores, scores.new_zeros(len(scores), dtype=torch.int64))
 
 
@@ -200,8 +193,6 @@ def batch_info_nce(
     Raises:
         ValueError: If `temperature` is not positive.
     """
-    if not temperature > 0:
-        raise ValueError(f"the temperature must be positive, got {temperature}")
     own = torch.arange(first, first + len(query), device=query.device)
     return functional.cross_entropy(_cosines(query, keys, temperature), own)
 
@@ -221,13 +212,17 @@ def _scores(embeddings: Tensor, temperature: float, others: Tensor | None = None
 
     `others` are the same embeddings for the right-hand factor, such as detached ones.
     """
-    if not temperature > 0:
-        raise ValueError(f"the temperature must be positive, got {temperature}")
     scores = _cosines(embeddings, embeddings if others is None else others, temperature)
     return scores.fill_diagonal_(-torch.inf)  # in place: a large batch's is large
 
 
 def _cosines(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
-    """Return the cosine of every vector of a with every one of b, over a temperature, [N, M]."""
+    """Return the cosine of every vector of a with every one of b, over a temperature, [N, M].
+
+    Raises:
+        ValueError: If `temperature` is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"the temperature must be positive, got {temperature}")
     a, b = (functional.normalize(full(vectors), dim=1) for vectors in (a, b))
     return inner_products(a / temperature, b)  # a has fewer numbers than the product

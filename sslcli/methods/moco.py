@@ -18,7 +18,7 @@ from sslcli.config.instance import MoCoConfig, MoCoV2Config
 from sslcli.data.batch import Batch
 from sslcli.engine.collective import deal, gather, permutation, world_size
 from sslcli.errors import ConfigError
-from sslcli.losses.contrastive import choose_key, key_scores
+from sslcli.losses.contrastive import info_nce, key_scores
 from sslcli.losses.precision import full
 from sslcli.memory.queue import Queue
 from sslcli.methods.base import Method, Output, Progress, feature_dim
@@ -70,7 +70,7 @@ class MoCo(Method):
         keys = [self._keys(view) for _, view in pairs]
         past, temperature = self.queue.rows, self.config.temperature
         scores = [key_scores(q, k, past, temperature) for q, k in zip(queries, keys, strict=True)]
-        loss = torch.stack([choose_key(each) for each in scores]).sum()
+        loss = torch.stack([info_nce(each) for each in scores]).sum()
         own, others = scores[0].detach()[:, 0], scores[0].detach()[:, 1:]
         metrics = {"contrast_top1": (own > others.amax(dim=1)).float().mean()}
         chance = len(pairs) * math.log(1 + len(past))

@@ -7,7 +7,7 @@ import torch
 from golden_input import golden
 from torch.nn import functional
 
-from sslcli.losses.contrastive import info_nce, invariant_spread, nt_xent
+from sslcli.losses.contrastive import info_nce, invariant_spread, key_scores, nt_xent
 from sslcli.losses.nce import candidate_chance
 
 
@@ -37,7 +37,7 @@ def slow_spread(z, temperature):
 
 @pytest.mark.parametrize(("temperature", "value"), [(0.07, 1.0539672048), (0.2, 1.0665326299)])
 def test_info_nce_has_its_golden_values(temperature, value):
-    loss = info_nce(golden(0.7), golden(0.9), queue(), temperature)
+    loss = info_nce(key_scores(golden(0.7), golden(0.9), queue(), temperature))
     assert loss.item() == pytest.approx(value, abs=1e-10)
 
 
@@ -50,7 +50,7 @@ def test_invariant_spread_has_its_golden_values(temperature, value):
 @pytest.mark.parametrize("size", [4096, 65536])
 def test_orthogonal_keys_are_a_guess_among_the_queue(size):
     query, other = torch.eye(4)[:2], torch.eye(4)[2:]
-    loss = info_nce(query, other, torch.eye(4)[3].expand(size, -1), 0.07)
+    loss = info_nce(key_scores(query, other, torch.eye(4)[3].expand(size, -1), 0.07))
     assert loss.item() == pytest.approx(math.log(size + 1), abs=1e-5)
 
 
@@ -101,13 +101,16 @@ def test_half_of_the_negatives_are_the_nearest_or_the_farthest():
 def test_scale_rotation_and_order_change_nothing():
     a, b, past = golden(0.7), golden(0.9), queue()
     order, turn = torch.tensor([2, 0, 3, 1]), rotation()
-    contrast, spread = info_nce(a, b, past, 0.1).item(), invariant_spread(a, b, 0.1).item()
+    contrast, spread = (
+        info_nce(key_scores(a, b, past, 0.1)).item(),
+        invariant_spread(a, b, 0.1).item(),
+    )
     for x, y, z in (
         (3 * a, 3 * b, 3 * past),
         (a @ turn, b @ turn, past @ turn),
         (a[order], b[order], past),
     ):
-        assert info_nce(x, y, z, 0.1).item() == pytest.approx(contrast, abs=1e-10)
+        assert info_nce(key_scores(x, y, z, 0.1)).item() == pytest.approx(contrast, abs=1e-10)
         assert invariant_spread(x, y, 0.1).item() == pytest.approx(spread, abs=1e-10)
     assert invariant_spread(b, a, 0.1).item() == pytest.approx(spread, abs=1e-10)
 
@@ -115,6 +118,6 @@ def test_scale_rotation_and_order_change_nothing():
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_that_is_not_positive_is_refused(temperature):
     with pytest.raises(ValueError, match="temperature"):
-        info_nce(golden(0.7), golden(0.9), queue(), temperature)
+        info_nce(key_scores(golden(0.7), golden(0.9), queue(), temperature))
     with pytest.raises(ValueError, match="temperature"):
         invariant_spread(golden(0.7), golden(0.9), temperature)
