@@ -124,6 +124,7 @@ def build_training(
         seed=config.seed,
         device=device,
         drop_last=train.drop_last,
+        parts=train.accumulate,
         rank=rank(),
         world_size=world_size(),
         machine_share=min(world().local_size, world_size()),

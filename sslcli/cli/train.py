@@ -119,6 +119,7 @@ def pretrain_run(
     """
     from sslcli import assemble
     from sslcli.cli.watch import Bar
+    from sslcli.engine.accumulation import accumulation_note
     from sslcli.engine.collective import from_main, is_main, main_first, world_size
     from sslcli.engine.environment import world
     from sslcli.engine.precision import resolve_precision, tune_device
@@ -139,6 +140,8 @@ def pretrain_run(
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
     show.talk(f"images are {training.loader.mode}")
+    if note := accumulation_note(method, config.train):
+        show.talk(note)
     if estimate:
         estimate(training)
         return

@@ -14,7 +14,7 @@ class Batch:
         rows: Index of each sample in the data set, [B] int64; memory banks use it.
         labels: Class of each sample, [B] int64; None when the data has no labels.
         weight: What a mean over these samples is multiplied by, so that its average over processes
-            is the mean over the samples of all; 1.0 when all have equally many.
+            and over the parts of a step is the mean over all samples; 1.0 when parts are even.
     """
 
     views: list[Tensor]

@@ -41,7 +41,8 @@ class TrainLoader:
         batch_size: Images of a batch over all processes, divisible by `world_size`.
         seed: Seed of the order.
         device: Where batches are needed.
-        drop_last: Leave out the last, smaller batch of an epoch; it may be uneven otherwise.
+        drop_last: Leave out the last step of an epoch if it is smaller than the others.
+        parts: Batches of a step.
         rank: Number of this process.
         world_size: Number of processes.
         machine_share: How many of them run on this machine and share its memory and cores.
@@ -64,6 +65,7 @@ class TrainLoader:
         seed: int,
         device: torch.device | str,
         drop_last: bool,
+        parts: int = 1,
         rank: int = 0,
         world_size: int = 1,
         machine_share: int = 1,
@@ -71,7 +73,7 @@ class TrainLoader:
         progress: Progress = None,
     ) -> None:
         self.source, self.seed, self.device = source, seed, torch.device(device)
-        self._deal = Deal(len(source), batch_size, drop_last, rank, world_size)
+        self._deal = Deal(len(source), batch_size, drop_last, rank, world_size, parts)
         _refuse_small(self._deal, least)
         self._machine_share = machine_share
         self.feed = self._open(data, views, progress)
@@ -102,6 +104,11 @@ class TrainLoader:
         """What to do when waiting dominates, in one sentence; empty for packed images."""
         return self.feed.remedy(self._machine_share)
 
+    @property
+    def images(self) -> int:
+        """Images of an epoch, over all processes."""
+        return self._deal.rows
+
     def __len__(self) -> int:
         return len(self._deal)
 
@@ -126,7 +133,7 @@ class TrainLoader:
 def _refuse_small(deal: Deal, least: int) -> None:
     """Raise ConfigError when there is no batch, or one leaves a process too few images."""
     if not len(deal):
-        what = f"{deal.n} images are too few for one batch of {deal.batch_size}"
+        what = f"{deal.n} images are too few for one batch of {deal.step_size}"
         hint = "lower train.batch_size, or set train.drop_last to false"
         raise ConfigError(what, "train.batch_size", hint)
     size, needed = deal.size(len(deal) - 1), least * deal.world_size

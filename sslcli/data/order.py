@@ -33,14 +33,16 @@ class Deal:
 
     Batch i of all processes together is rows [i * batch_size, (i + 1) * batch_size) of the order,
     however many they are; process r takes every `world_size`-th of them, beginning with the r-th.
-    Of a last batch that does not divide evenly the first processes have one row more.
+    Of a last batch that does not divide evenly the first processes have one row more. A step takes
+    `parts` batches in a row; the last one of an epoch takes those that are left.
 
     Args:
         n: Rows of the data set.
         batch_size: Rows of one batch over all processes, divisible by `world_size`.
-        drop_last: Leave out the last, smaller batch.
+        drop_last: Leave out the last step if it would have fewer rows than the others.
         rank: Number of this process.
         world_size: Number of processes.
+        parts: Batches of a step.
 
     Raises:
         ValueError: If a batch does not divide among the processes.
@@ -51,6 +53,7 @@ class Deal:
     drop_last: bool
     rank: int = 0
     world_size: int = 1
+    parts: int = 1
 
     def __post_init__(self) -> None:
         if self.batch_size % self.world_size:
@@ -58,20 +61,38 @@ class Deal:
             raise ValueError(f"{what} {self.world_size} processes")
 
     def __len__(self) -> int:
-        return self.n // self.batch_size if self.drop_last else -(-self.n // self.batch_size)
+        if self.drop_last:
+            return self.n // self.step_size * self.parts
+        return -(-self.n // self.batch_size)
+
+    @property
+    def step_size(self) -> int:
+        """Rows of a whole step."""
+        return self.batch_size * self.parts
+
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch."""
+        return self._rows_before(len(self))
 
     def size(self, batch: int) -> int:
         """Return the rows of one batch over all processes."""
-        return min(self.batch_size, self.n - batch * self.batch_size)
+        return self._rows_before(batch + 1) - self._rows_before(batch)
 
     def weight(self, batch: int) -> float:
         """Return what this process's mean over its rows of a batch counts, 1.0 when all are even.
 
-        The average over processes of weighted means is the mean over all rows of the batch.
+        The average over processes and over the batches of a step of weighted means is the mean over
+        all rows of the step.
         """
-        size = self.size(batch)
-        own = len(range(self.rank, size, self.world_size))
-        return own * self.world_size / size
+        own = len(range(self.rank, self.size(batch), self.world_size))
+        first = batch - batch % self.parts
+        end = min(first + self.parts, len(self))
+        rows = self._rows_before(end) - self._rows_before(first)
+        return own * self.world_size * (end - first) / rows
+
+    def _rows_before(self, batch: int) -> int:
+        return min(self.n, batch * self.batch_size)
 
     def batches(self, order: np.ndarray, start: int = 0) -> list[np.ndarray]:
         """Return this process's rows of each batch from the `start`-th on, views of the order."""

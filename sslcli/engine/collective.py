@@ -104,6 +104,20 @@ def mean(local: Tensor) -> Tensor:
     return total(local) / world_size()
 
 
+def mean_row(local: Tensor) -> Tensor:
+    """Return the mean over the rows of all processes, who need not have equally many; no gradient.
+
+    Args:
+        local: [B, ...].
+
+    Returns:
+        [...].
+    """
+    if world_size() == 1:
+        return local.detach().mean(dim=0)
+    return total(local.sum(dim=0)) / total(local.new_full((), len(local)))
+
+
 def permutation(n: int, device: torch.device) -> Tensor:
     """Draw a permutation of the n samples of every process, the same on all of them, [W * n]."""
     order = torch.randperm(world_size() * n, device=device)

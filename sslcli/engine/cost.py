@@ -127,7 +127,7 @@ def estimate(training: Training, processes: int = 1) -> Cost:
     )
     return Cost(
         steps=training.total_steps,
-        images=train.batch_size * training.total_steps,
+        images=training.seen(training.total_steps),
         processes=processes,
         micro_batch=images,
         parameters=count,

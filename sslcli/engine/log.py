@@ -46,8 +46,9 @@ class _Row:
 class Log:
     """Average the loss between rows, and write each row when it has come from the device.
 
-    A row is a mean over all processes, and the first one writes it. Its numbers are copied while
-    the next step runs, so no step waits for them; on the CPU they are there at once.
+    Each image since the last row counts alike in the loss, also those of a smaller step. A row is a
+    mean over all processes, and the first one writes it. Its numbers are copied while the next step
+    runs, so no step waits for them; on the CPU they are there at once.
 
     Args:
         file: metrics.jsonl, to which rows are appended.
@@ -62,7 +63,7 @@ class Log:
     def __init__(self, file: Path, watcher: Watcher, board: Any = None) -> None:
         self._file, self._watcher, self._board = file, watcher, board
         self._sum: Tensor | None = None
-        self._count = 0
+        self._images = 0  # since the last row
         self._mark = time.perf_counter()
         self._waited = 0.0
         self._row: _Row | None = None
@@ -73,7 +74,7 @@ class Log:
 
     def start_again(self, step: int, note: str) -> None:
         """Forget what came after a step that the run has gone back to, and say why."""
-        self._sum, self._count, self._row, self._guards = None, 0, None, None
+        self._sum, self._images, self._row, self._guards = None, 0, None, None
         self.last = {}
         if is_main():
             truncate_metrics(self._file, step)
@@ -82,8 +83,11 @@ class Log:
     def add(self, training: Training, result: StepResult) -> None:
         """Take one step's loss without waiting for the device."""
         self.settle()
-        self._sum = result.loss if self._sum is None else self._sum + result.loss
-        self._count += 1
+        images = training.seen(training.step) - training.seen(training.step - 1)
+        batches = images / training.config.train.batch_size  # 1 unless the step is a smaller one
+        loss = result.loss if batches == 1 else result.loss * batches
+        self._sum = loss if self._sum is None else self._sum + loss
+        self._images += images
         self._watcher.step(training.step)
 
     def row(self, training: Training, result: StepResult, probe: Probe | None = None) -> None:
@@ -95,7 +99,8 @@ class Log:
             probe: Measures the encoder for this row on the first process, such as by online kNN.
         """
         assert self._sum is not None, "a row tells of at least one step"
-        tensors = {"loss": self._sum / self._count, **result.output.metrics}
+        batches = self._images / training.config.train.batch_size
+        tensors = {"loss": self._sum / batches, **result.output.metrics}
         if result.grad_norm is not None:
             tensors["grad_norm"] = result.grad_norm
         tensors["weights_finite"] = _finite(training.method)
@@ -107,7 +112,7 @@ class Log:
         self._guards = self._guards or self._guard(training)
         host, arrived = _on_its_way(values)
         self._row = _Row(plain, list(tensors), host, arrived, result.output.chance)
-        self._sum, self._count = None, 0
+        self._sum, self._images = None, 0
         if probe:
             self.pause()
             self._row.plain |= probe(training.method) if is_main() else {}
@@ -165,7 +170,7 @@ class Log:
         seconds = max(now - self._mark, 1e-9)
         waiting, self._mark, self._waited = waited - self._waited, now, waited
         return {
-            "images_per_second": round(self._count * training.config.train.batch_size / seconds, 1),
+            "images_per_second": round(self._images / seconds, 1),
             "data_wait": round(min(1.0, waiting / seconds), 3),
         }
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from math import ceil
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sslcli.config.schema import Config
 from sslcli.data.batch import Batch
+from sslcli.engine.accumulation import joined
 from sslcli.engine.optim import clip_gradients
 from sslcli.engine.precision import Precision, autocast
 from sslcli.engine.schedule import set_rates
@@ -39,6 +41,10 @@ class Loader(Protocol):
     def remedy(self) -> str:
         """What to do when that is too long."""
 
+    @property
+    def images(self) -> int:
+        """Images of an epoch, over all processes."""
+
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
 
@@ -55,7 +61,8 @@ class Training:
         model: What `forward` goes through: the method, compiled and wrapped for many processes.
         optimizer: Made by `engine.optim.build_optimizer` from the method's groups.
         scaler: Scales the loss under fp16 and does nothing otherwise.
-        loader: Batches of this process; `train.accumulate` of them make one step.
+        loader: Batches of this process; `train.accumulate` of them make one step, and those that
+            are left at the end of an epoch the last one.
         config: The run's config.
         device: Where the tensors live.
         precision: "bf16", "fp16" or "fp32", resolved.
@@ -75,7 +82,7 @@ class Training:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps in one pass over the data."""
-        return len(self.loader) // self.config.train.accumulate
+        return ceil(len(self.loader) / self.config.train.accumulate)
 
     @property
     def total_steps(self) -> int:
@@ -85,7 +92,13 @@ class Training:
     @property
     def progress(self) -> Progress:
         """Where training stands."""
-        return Progress(self.step, self.total_steps, self.steps_per_epoch)
+        parts = self.config.train.accumulate
+        return Progress(self.step, self.total_steps, self.steps_per_epoch, parts=parts)
+
+    def seen(self, step: int) -> int:
+        """Return how many images the first `step` steps show, over all processes."""
+        epochs, rest = divmod(step, self.steps_per_epoch)
+        return epochs * self.loader.images + rest * self.config.train.batch_size
 
     def check(self) -> None:
         """Raise ConfigError when the data cannot fill one step or the run has no step."""
@@ -109,8 +122,8 @@ class StepResult:
     """What a step leaves for the log; every tensor stays on the device.
 
     Attributes:
-        loss: Mean loss of the step's parts, scalar.
-        output: The last part's output.
+        loss: Mean loss over the step's samples, scalar; averaged over processes, of all of them.
+        output: What the step's parts put out, joined.
         grad_norm: Norm before clipping, scalar; None without clipping.
     """
 
@@ -120,7 +133,10 @@ class StepResult:
 
 
 def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
-    """Make one optimiser step from the mean loss of `batches`, never waiting for the device."""
+    """Make one optimiser step from the mean loss over all samples of `batches`.
+
+    It never waits for the device.
+    """
     method, optimizer, scaler = training.method, training.optimizer, training.scaler
     progress = training.progress
     set_rates(
@@ -128,10 +144,10 @@ def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
     )
     optimizer.zero_grad(set_to_none=True)
     outputs = []
-    for index, batch in enumerate(batches, 1):
-        with _reducing(training.model, now=index == len(batches)):
+    for index, batch in enumerate(batches):
+        with _reducing(training.model, now=index + 1 == len(batches)):
             with autocast(training.device, training.precision):
-                output = training.model(batch, progress)
+                output = training.model(batch, replace(progress, part=index))
             loss = output.loss if batch.weight == 1 else output.loss * batch.weight
             scaler.scale(loss / len(batches)).backward()
         outputs.append(output)
@@ -141,10 +157,10 @@ def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
     scaler.step(optimizer)
     scaler.update()
     training.step += 1
+    whole = joined(outputs, [batch.weight for batch in batches])
     with torch.no_grad():
-        method.after_step(training.progress, _joined(outputs))
-    loss = torch.stack([output.loss.detach() for output in outputs]).mean()
-    return StepResult(loss, outputs[-1], grad_norm)
+        method.after_step(training.progress, whole.carry)
+    return StepResult(whole.loss, whole, grad_norm)
 
 
 def _reducing(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
@@ -152,15 +168,6 @@ def _reducing(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
     return (
         nullcontext() if now or not isinstance(model, DistributedDataParallel) else model.no_sync()
     )
-
-
-def _joined(outputs: Sequence[Output]) -> dict[str, Tensor]:
-    """Join what the parts of an accumulated step carry, along the batch."""
-    if len(outputs) == 1:
-        return dict(outputs[0].carry)
-    return {
-        name: torch.cat([output.carry[name] for output in outputs]) for name in outputs[0].carry
-    }
 
 
 def steps(training: Training) -> Iterator[list[Batch]]:

@@ -20,11 +20,15 @@ class Progress:
         step: Optimiser steps done before this one.
         total_steps: Optimiser steps of the whole run.
         steps_per_epoch: Optimiser steps in one pass over the data.
+        part: Number of the part that is worked on, where a step is made in parts.
+        parts: Parts of a step; the last one of an epoch may have fewer.
     """
 
     step: int
     total_steps: int
     steps_per_epoch: int
+    part: int = 0
+    parts: int = 1
 
     @property
     def epoch(self) -> float:
@@ -57,8 +61,10 @@ class Output:
 
     Attributes:
         loss: Scalar to differentiate, float32.
-        metrics: Detached scalars for the log; they stay on the device until logged.
-        carry: What `after_step` needs of this forward: detached, float32.
+        metrics: Detached scalars for the log, means over the samples as a rule, for they are
+            averaged over parts and processes as the loss is; they stay on the device until logged.
+        carry: What `after_step` needs of this forward: detached, float32. The parts of a step are
+            joined along the first dimension.
         embeddings: Detached [B, D], from which the loop reports collapse when it logs.
         chance: The loss of a guess among the candidates, ln of their number, in nats; None for a
             loss without candidates. A loss that stays there is reported.
@@ -105,6 +111,7 @@ class Method(nn.Module, ABC):
 
     encoder: nn.Module
     gathers = False  # whether the loss compares samples of different processes
+    over_batch: tuple[str, ...] = ()  # what the loss takes over a batch that accumulation divides
 
     @abstractmethod
     def forward(self, batch: Batch, progress: Progress) -> Output:
@@ -133,6 +140,7 @@ class BatchContrast(Method):
     """
 
     gathers = True
+    over_batch = ("negatives",)
 
     @abstractmethod
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sslcli.config.transformers import DINOConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import mean
+from sslcli.engine.collective import total
 from sslcli.losses.dino import dino, teacher_probabilities
 from sslcli.losses.precision import full, inner_products
 from sslcli.methods.base import Method, Output, Progress, feature_dim
@@ -63,7 +63,11 @@ class DINO(Method):
         loss = dino(student, teacher, self.center, self.config.student_temperature, temperature)
         said = teacher_probabilities(teacher[0], self.center, temperature)
         metrics = {"teacher_entropy": torch.special.entr(said).sum(dim=1).mean()}
-        carry = {"center": torch.cat(teacher).mean(dim=0, keepdim=True)}  # [1, K]
+        logits = torch.cat(teacher)  # [2B, K]
+        carry = {
+            "sum": logits.sum(dim=0, keepdim=True),
+            "count": logits.new_full((1,), len(logits)),
+        }
         chance = math.log(self.config.prototypes)
         return Output(loss, metrics, carry, student[0].detach(), chance)
 
@@ -92,7 +96,7 @@ class DINO(Method):
         momentum = progress.cosine(self.config.momentum, self.config.momentum_end)
         follow(self._teacher, self.student, momentum)
         if self.config.centring:
-            found = mean(carry["center"].mean(dim=0))
+            found = total(carry["sum"].sum(dim=0)) / total(carry["count"].sum())
             self.center.lerp_(found, 1 - self.config.center_momentum)  # eq. 4
 
 

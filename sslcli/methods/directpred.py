@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sslcli.config.siamese import DirectPredConfig
-from sslcli.engine.collective import mean
+from sslcli.engine.collective import mean_row
 from sslcli.methods.linear_predictor import LinearPredictor
 
 # The code's bound from below on an eigenvalue of the predictor, where max s counts as 1.
@@ -42,6 +42,7 @@ class DirectPred(LinearPredictor):
         super().__init__(config, encoder, count=2 * config.partitions or 1)
         drawn = functional.normalize(torch.randn(config.dim, config.partitions), dim=0)
         self.register_buffer("directions", drawn if config.partitions else None)
+        self.over_batch = ("the means that divide the samples",) if config.partitions else ()
 
     def solve(self, correlation: Tensor) -> Tensor:
         """Return W of each correlation, [K, D, D]."""
@@ -53,7 +54,7 @@ class DirectPred(LinearPredictor):
         if self.directions is None:
             return super().shares(features)
         along = features @ self.directions  # [B, n]
-        above = (along >= mean(along.mean(dim=0))).to(features)
+        above = (along >= mean_row(along)).to(features)
         return torch.cat([above, 1 - above], dim=1)
 
 

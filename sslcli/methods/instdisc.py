@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sslcli.config.instance import InstDiscConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather, mean
+from sslcli.engine.collective import gather, mean_row
 from sslcli.errors import ConfigError
 from sslcli.losses.nce import candidate_chance, estimated_normalizer, instance_nce
 from sslcli.losses.precision import full, inner_products
@@ -51,6 +51,7 @@ class InstDisc(Method):
         self.head = nn.Linear(feature_dim(encoder), config.dim)
         self.bank = Bank(config.num_instances, config.dim)
         self.register_buffer("normalizer", torch.zeros(()))  # Z, 0 before the first batch
+        self.over_batch = ("the first step's estimates of Z",) if config.negatives else ()
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the loss in nats: of the softmax, or of noise-contrastive estimation."""
@@ -84,7 +85,7 @@ class InstDisc(Method):
         normalizer = self._normalizer(scores)
         loss = instance_nce(positive, negatives, len(self.bank), normalizer)
         is_right = (positive[:, None] >= negatives).all(dim=1)
-        return loss, is_right, {"normalizer": normalizer[None]}
+        return loss, is_right, {"normalizer": normalizer.expand(len(rows))}
 
     def _normalizer(self, scores: Tensor) -> Tensor:
         """Return Z, which the first batch estimates for all others."""
@@ -99,4 +100,4 @@ class InstDisc(Method):
         """Move the images' rows towards their embeddings, and keep Z."""
         self.bank.update(gather(carry["rows"]), gather(carry["embeddings"]), self.config.momentum)
         if "normalizer" in carry:
-            self.normalizer.copy_(mean(carry["normalizer"].mean()))
+            self.normalizer.copy_(mean_row(carry["normalizer"].double()))

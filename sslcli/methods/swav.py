@@ -40,6 +40,7 @@ class SwAV(Method):
     """
 
     gathers = True
+    over_batch = ("Sinkhorn's assignments",)
 
     def __init__(self, config: SwAVConfig, encoder: nn.Module) -> None:
         super().__init__()

@@ -112,6 +112,12 @@ def test_dry_run_shows_the_config_and_makes_nothing(ssl, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_in_parts_says_at_its_start_what_they_change(ssl, tmp_path):
+    outcome = ssl(*PRETRAIN, "--out", tmp_path / "run", "--dry-run", "--set", "train.accumulate=2")
+    assert outcome.code == 0
+    assert "train.accumulate = 2: BatchNorm's statistics are those of" in outcome.err
+
+
 TUNE = ("--set", 'evaluation.finetune.duration="1 epochs"', "--label-fraction", "0.3")
 
 

@@ -1,12 +1,14 @@
 """What the tests of several processes run in each of them."""
 
+from unittest import mock
+
 import torch
 from torch import nn
-from toy import Silent, toy_training
+from toy import Silent, piecewise, toy_training
 
 from sslcli.engine import collective
 from sslcli.engine.log import Log
-from sslcli.engine.loop import train_step
+from sslcli.engine.loop import steps, train_step
 from sslcli.engine.sync_norm import synchronize
 
 CPU = torch.device("cpu")
@@ -89,3 +91,18 @@ def logs(folder):
     assert log.last["step"] == 1
     assert len(watcher.rows) == (1 if collective.is_main() else 0)
     return result.loss.item()
+
+
+def logs_an_epoch(folder, images, plan):
+    """Log an epoch of `toy.Pieces` at rest in one row, in one second; return loss and metric."""
+    training = piecewise(images, rate=1e-300, **plan)
+    folder.mkdir(exist_ok=True)
+    log = Log(folder / "metrics.jsonl", Silent())
+    for batches, _ in zip(steps(training), range(training.steps_per_epoch), strict=False):
+        result = train_step(training, batches)
+        log.add(training, result)
+    with mock.patch("sslcli.engine.log.time") as clock:
+        clock.perf_counter.return_value = log._mark + 1
+        log.row(training, result)
+    log.settle()
+    return log.last["loss"], log.last["value"], log.last["images_per_second"]

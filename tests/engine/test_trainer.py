@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from toy import Silent, ToyLoader, toy_training
+from toy import Silent, ToyLoader, piecewise, toy_training
 
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.engine.log import Log
@@ -49,6 +49,20 @@ def test_a_stopped_and_resumed_run_equals_one_never_stopped(tmp_path, step):
     torch.manual_seed(999)
     assert resume(resumed, tmp_path) == []
     assert resumed.step == step
+    run(resumed, tmp_path)
+    for name, value in weights(whole).items():
+        assert torch.equal(value, weights(resumed)[name]), name
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_a_resumed_run_of_uneven_parts_equals_one_never_stopped(tmp_path, step):
+    plan = {"batch_size": 32, "accumulate": 4}  # three steps an epoch, the last of 8 and 1 images
+    whole, stopped, resumed = (piecewise(73, **plan) for _ in range(3))
+    (tmp_path / "whole").mkdir()
+    run(whole, tmp_path / "whole")
+    with pytest.raises(StoppedError):
+        run(stopped, tmp_path, StopAfter(stopped, step))
+    resume(resumed, tmp_path)
     run(resumed, tmp_path)
     for name, value in weights(whole).items():
         assert torch.equal(value, weights(resumed)[name]), name

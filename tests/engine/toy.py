@@ -2,11 +2,15 @@
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
+from sslcli import assemble
 from sslcli.config.schema import Config
+from sslcli.data.base import ArraySource
 from sslcli.data.batch import Batch
+from sslcli.data.order import epoch_order
 from sslcli.engine.loop import Training
 from sslcli.engine.optim import build_optimizer
 from sslcli.methods.base import Method, Output
@@ -36,6 +40,7 @@ class ToyLoader:
     mode = "made up"
     waited = 0.0
     remedy = "wait"
+    images = 32
 
     def __len__(self):
         return 4
@@ -104,3 +109,40 @@ class Silent:
 
     def note(self, text):
         self.notes.append(text)
+
+
+class Pieces(Method):
+    """A mean over samples without BatchNorm, so that a batch in parts is the whole batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(192, 3), nn.Tanh()).double()
+        self.encoder.feature_dim = 3
+
+    def forward(self, batch, progress):
+        z = self.encoder(batch.views[0].double())
+        return Output(z.square().sum(dim=1).mean(), {"value": z.detach().mean()}, {}, z.detach())
+
+
+def piecewise(images, drop_last=False, rate=0.1, **train):
+    """Return a training of `Pieces` on noise, for two epochs."""
+    torch.manual_seed(0)
+    plan = {"duration": "2 epochs", "drop_last": drop_last, **train}
+    config = toy_config(**plan)
+    config = config.model_copy(
+        update={"optimizer": config.optimizer.model_copy(update={"base_lr": rate})}
+    )
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (images, 3, 8, 8), dtype=np.uint8)
+    source = ArraySource("noise", pixels)
+    return assemble.build_training(config, Pieces(), source, torch.device("cpu"), "fp32")
+
+
+def even_pieces(images):
+    """Return the loss and value of each image in the first epoch's order, for weights at rest."""
+    training = piecewise(images, batch_size=1)
+    batches = list(training.loader.epoch(0))
+    assert [int(batch.rows) for batch in batches] == epoch_order(images, 0, 0).tolist()
+    outputs = [training.model(batch, training.progress) for batch in batches]
+    losses = torch.stack([output.loss.detach() for output in outputs])
+    return losses, torch.stack([output.metrics["value"] for output in outputs])

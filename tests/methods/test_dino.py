@@ -1,5 +1,7 @@
 """DINO against its paper, its ablations and a slow reference."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from sslcli.config.presets import resolve
 from sslcli.config.schema import EncoderConfig
 from sslcli.config.transformers import DINOConfig
 from sslcli.data.batch import Batch
+from sslcli.engine.accumulation import joined
 from sslcli.engine.optim import build_optimizer
 from sslcli.engine.schedule import weight_decay
 from sslcli.methods.base import Progress
@@ -156,3 +159,13 @@ def test_the_papers_decay_rises_to_its_end_by_a_cosine():
     assert weight_decay(config, 0, 100) == pytest.approx(0.04)
     assert weight_decay(config, 50, 100) == pytest.approx(0.22)
     assert weight_decay(config, 100, 100) == pytest.approx(0.4)
+
+
+def test_centre_of_uneven_parts_is_that_of_the_whole_batch():
+    at_once, in_parts, whole = make(VIT), make(VIT), batch()
+    parts = [replace(whole, views=[v[own] for v in whole.views]) for own in (slice(5), slice(5, 6))]
+    outputs = [in_parts(part, PROGRESS) for part in parts]
+    in_parts.after_step(PROGRESS, joined(outputs, [10 / 6, 2 / 6]).carry)
+    at_once.after_step(PROGRESS, at_once(whole, PROGRESS).carry)
+    assert at_once.center.abs().sum() > 0
+    torch.testing.assert_close(in_parts.center, at_once.center)

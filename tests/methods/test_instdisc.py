@@ -8,6 +8,7 @@ from tiny_instance import PROGRESS, batch, stepped, tiny_encoder
 from torch.nn import functional
 
 from sslcli.config.instance import InstDiscConfig
+from sslcli.engine.accumulation import joined
 from sslcli.errors import ConfigError
 from sslcli.losses.nce import candidate_chance, estimated_normalizer, instance_nce
 from sslcli.methods import instdisc
@@ -55,6 +56,14 @@ def test_the_first_batch_decides_the_normalizer():
     assert first > 0
     stepped(method, batch(seed=2, first=8))
     assert torch.equal(method.normalizer, first)
+
+
+def test_all_parts_of_the_first_step_decide_the_normalizer():
+    method = make(negatives=6)
+    outputs = [method(one, PROGRESS) for one in (batch(7), batch(2, seed=2, first=7))]
+    first, second = (output.carry["normalizer"][0].item() for output in outputs)
+    method.after_step(PROGRESS, joined(outputs, [14 / 9, 4 / 9]).carry)
+    assert method.normalizer.item() == pytest.approx((7 * first + 2 * second) / 9, rel=1e-6)
 
 
 def test_all_rows_are_drawn_and_the_own_one_too(monkeypatch):
