@@ -129,6 +129,11 @@ class HDGEConfig(MethodSection):
             raise ValueError("sampler and replay belong to a density_weight above 0")
         return self
 
+    def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
+        """Raise ValueError if a step's images do not fit the queue."""
+        if self.queue_size < batch_size:
+            raise ValueError(f"method.queue_size must be at least train.batch_size ({batch_size})")
+
 
 class GradientClampConfig(Section):
     """Bound each element of a weight's gradient by sigmas * (root of Adam's second moment) + floor.

@@ -35,19 +35,23 @@ class ReplayBuffer(nn.Module):
     def __len__(self) -> int:
         return len(self.images)
 
-    def distinct_rows(self, labels: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+    def distinct_rows(
+        self, labels: Int[Tensor, " batch"], part: int = 0, parts: int = 1
+    ) -> Int[Tensor, " batch"]:
         """Draw different rows, each from its label's block; label 0 in an undivided buffer.
 
         Rows are different so that each is written back once: among 64 of 10,000 drawn with
-        replacement two coincide in 18 % of steps.
+        replacement two coincide in 18 % of steps. The parts of a step see the buffer as it was
+        before the step, so each draws from every `parts`-th row only, beginning with the `part`-th.
 
         Raises:
-            ValueError: If a block has fewer rows than the batch.
+            ValueError: If a block has fewer such rows than the batch.
         """
-        if len(labels) > self.block:
-            raise ValueError(f"{len(labels)} chains need blocks of as many rows, not {self.block}")
-        within = torch.randperm(self.block, device=self.images.device)[: len(labels)]
-        return labels * self.block + within
+        own = len(range(part, self.block, parts))
+        if len(labels) > own:
+            raise ValueError(f"{len(labels)} chains need blocks of as many rows, not {own}")
+        within = torch.randperm(own, device=self.images.device)[: len(labels)]
+        return labels * self.block + within * parts + part
 
     def past_rows(self, count: int) -> Int[Tensor, " count"]:
         """Draw rows among those written, with replacement; row 0 when none is."""

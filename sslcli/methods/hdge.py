@@ -58,7 +58,7 @@ class HDGE(Classifier):
         metrics = {"train_top1": train_top1(logits, labels), "contrast": contrast.detach()}
         carry = {"logits": logits.detach()}
         if self.sampling is not None:
-            negatives = self.sampling.draw(self, images, labels)
+            negatives = self.sampling.draw(self, images, labels, progress)
             data, samples = log_density(logits), self.log_density(negatives.images)
             loss = loss + config.density_weight * contrastive_divergence(data, samples)
             metrics |= density_metrics(data, samples) | negatives.metrics

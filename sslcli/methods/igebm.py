@@ -20,7 +20,7 @@ from sslcli.memory.replay import ReplayBuffer
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.methods.classifier import labels_of, langevin
 from sslcli.methods.jem import density_metrics
-from sslcli.methods.sampling import check_size
+from sslcli.methods.sampling import check_rows, check_size
 from sslcli.nn.energy_resnet import ClassAffine, EnergyResNet
 from sslcli.nn.gradient_clamp import GradientClamp
 from sslcli.nn.modes import evaluating
@@ -89,6 +89,7 @@ class IGEBM(Method):
         """Return the difference of energies and its regularisation; 0 for equal energies of 0."""
         config, real = self.config, batch.views[0]
         check_size(real, config.replay)
+        check_rows(len(real) * progress.parts, len(self.replay))
         if config.dequantize:
             real = dequantized(real)
         labels = None

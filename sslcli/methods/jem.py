@@ -51,7 +51,7 @@ class JEM(Classifier):
         """Return the weighted sum of the terms in nats; it has no lower bound."""
         labels = labels_of(batch, self.config.num_classes)
         seen, real = (noisy(view, self.config.data_noise) for view in batch.views[:2])
-        negatives = self.sampling.draw(self, real, labels)
+        negatives = self.sampling.draw(self, real, labels, progress)
         logits = self.logits(seen)  # [B, C]
         real_logits, sample_logits = self.logits(real), self.logits(negatives.images)
         data, samples = log_density(real_logits), log_density(sample_logits)  # [B] each

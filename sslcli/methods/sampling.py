@@ -10,6 +10,7 @@ from sslcli.config.energy import ReplayConfig, SamplerConfig
 from sslcli.errors import ConfigError
 from sslcli.memory.class_images import ClassImages
 from sslcli.memory.replay import ReplayBuffer
+from sslcli.methods.base import Progress
 from sslcli.methods.classifier import Classifier, langevin
 from sslcli.nn.modes import evaluating
 from sslcli.perturb.sgld import sgld
@@ -61,23 +62,25 @@ class Sampling(nn.Module):
         if replay.start == "class-gaussian":
             self.class_images = ClassImages(num_classes, replay.class_images, shape)
 
-    def draw(self, model: Classifier, data: Tensor, data_labels: Tensor) -> Negatives:
+    def draw(
+        self, model: Classifier, data: Tensor, data_labels: Tensor, progress: Progress
+    ) -> Negatives:
         """Sample as many images as the batch has, without writing memory.
 
         Args:
             model: What to sample from.
             data: The batch's images, for later class-Gaussian starts, [B, 3, H, W].
             data_labels: Their classes, [B].
+            progress: Says which part of a step this is.
 
         Raises:
             ConfigError: If the buffer has too few rows for the batch, or images of another size.
         """
         check_size(data, self.config)
-        if len(data) > self.replay.block:
-            what = f"{len(data)} chains a step need as many rows, a class has {self.replay.block}"
-            raise ConfigError(what, "method.replay.size", "use a larger buffer or smaller batches")
+        check_rows(len(data) * progress.parts, self.replay.block)
         labels = torch.randint(self.num_classes, (len(data),), device=data.device)
-        rows = self.replay.distinct_rows(labels if self.by_class else torch.zeros_like(labels))
+        blocks = labels if self.by_class else torch.zeros_like(labels)
+        rows = self.replay.distinct_rows(blocks, progress.part, progress.parts)
         renewed = torch.rand(len(rows), device=data.device) < self.config.restart
         is_fresh = self.replay.is_empty(rows) | renewed
         starts = torch.where(
@@ -112,6 +115,13 @@ class Sampling(nn.Module):
     def local_state(self) -> dict[str, Tensor]:
         """Return the memory, which differs from process to process."""
         return dict(self.named_buffers(prefix="sampling"))
+
+
+def check_rows(chains: int, rows: int) -> None:
+    """Raise ConfigError unless each chain of a step can have a row of its own."""
+    if chains > rows:
+        what = f"{chains} chains a step need as many rows, a class or the buffer has {rows}"
+        raise ConfigError(what, "method.replay.size", "use a larger buffer or smaller batches")
 
 
 def check_size(images: Tensor, config: ReplayConfig) -> None:

@@ -17,6 +17,16 @@ def test_rows_are_different():
         assert len(buffer.distinct_rows(labels).unique()) == 30
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_parts_of_a_step_draw_different_rows_and_together_any(blocks):
+    buffer, labels, drawn = filled(blocks=blocks), torch.arange(6) % blocks, set()
+    for _ in range(60):
+        parts = [buffer.distinct_rows(labels, part, 3) for part in range(3)]
+        assert len(torch.cat(parts).unique()) == 18
+        drawn |= set(torch.cat(parts).tolist())
+    assert drawn == set(range(40))
+
+
 def test_drawing_with_replacement_would_often_repeat():
     repeats = 1 - torch.tensor([1 - i / 10_000 for i in range(64)], dtype=torch.float64).prod()
     assert repeats.item() == pytest.approx(0.183, abs=5e-4)

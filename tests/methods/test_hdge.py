@@ -7,6 +7,8 @@ from tiny_energy import SAMPLER, batch, passes, progress, stepped, tiny_encoder
 from torch.nn import functional
 
 from sslcli.config.energy import HDGEConfig
+from sslcli.config.presets import resolve
+from sslcli.errors import ConfigError
 from sslcli.losses import energy
 from sslcli.methods.hdge import HDGE
 
@@ -74,3 +76,8 @@ def test_density_term_needs_its_sections():
         method(density_weight=1.0)
     with pytest.raises(ValidationError, match="density_weight"):
         method(sampler=SAMPLER, replay=REPLAY)
+
+
+def test_a_queue_smaller_than_a_step_is_refused():
+    with pytest.raises(ConfigError, match="queue_size must be at least"):
+        resolve("hdge/digits", None, {"method.queue_size": 8})

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_energy import batch, passes, progress, stepped, tiny_encoder
@@ -171,3 +173,8 @@ def test_the_kl_term_reaches_weights_through_the_chain_alone():
     added.backward()
     assert igebm.head.weight.grad.abs().sum() > 0
     assert igebm.head.bias.grad is None or igebm.head.bias.grad.abs().max() < 1e-6
+
+
+def test_a_step_in_parts_with_more_images_than_the_buffer_is_refused():
+    with pytest.raises(ConfigError, match="48 chains a step"):
+        method()(images(), replace(progress(), parts=8))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -5,6 +7,7 @@ from tiny_energy import SAMPLER, batch, passes, progress, stepped, tiny_encoder
 
 from sslcli.config.energy import JEMConfig
 from sslcli.config.presets import resolve
+from sslcli.engine.accumulation import joined
 from sslcli.errors import ConfigError
 from sslcli.methods.classifier import langevin
 from sslcli.methods.jem import JEM
@@ -72,8 +75,15 @@ def test_a_share_of_chains_starts_afresh():
     replay.age.fill_(1)
     one, fresh = batch(200), []
     for _ in range(20):
-        fresh.append(jem.sampling.draw(jem, one.views[1], one.labels).carry["is_fresh"])
+        fresh.append(jem.sampling.draw(jem, one.views[1], one.labels, progress()).carry["is_fresh"])
     assert torch.cat(fresh).float().mean().item() == pytest.approx(0.05, abs=0.012)
+
+
+def test_a_step_in_parts_writes_each_row_once():
+    jem, one = method(replay={**REPLAY, "size": 12}), batch()
+    outputs = [jem(one, replace(progress(), part=part, parts=2)) for part in range(2)]
+    jem.after_step(progress(), joined(outputs, [1.0, 1.0]).carry)
+    assert (jem.sampling.replay.age == 1).all()
 
 
 def test_class_gaussian_starts_look_like_their_class():
@@ -89,7 +99,7 @@ def test_class_gaussian_starts_look_like_their_class():
 def test_sampling_gives_weights_no_gradient_and_keeps_the_mode():
     jem, one = method(), batch()
     jem.encoder.eval()
-    jem.sampling.draw(jem, one.views[1], one.labels)
+    jem.sampling.draw(jem, one.views[1], one.labels, progress())
     assert all(parameter.grad is None for parameter in jem.parameters())
     assert jem.classifier.training
     assert not jem.encoder.training
@@ -125,6 +135,8 @@ def test_the_penalty_adds_mean_squares():
 def test_too_small_a_buffer_and_other_sizes_are_refused():
     with pytest.raises(ConfigError, match="rows"):
         method(replay={**REPLAY, "size": 4})(batch(), progress())
+    with pytest.raises(ConfigError, match="12 chains"):
+        method(replay={**REPLAY, "size": 8})(batch(), replace(progress(), parts=2))
     with pytest.raises(ConfigError, match="wide"):
         method(replay={**REPLAY, "image_size": 16})(batch(), progress())
     with pytest.raises(ValidationError, match="divisible"):
