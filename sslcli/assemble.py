@@ -220,7 +220,7 @@ def features_of(
         device=device,
         precision=precision,
         cache=cache,
-        key=cache_key(encoder, source.fingerprint, config.data) if cache else "",
+        key=cache_key(encoder, source.stamp(), config.data) if cache else "",
         progress=bar(f"features of {source.name}") if bar else None,
         total=len(source),
     )

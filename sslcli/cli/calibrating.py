@@ -13,6 +13,7 @@ from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.fitting import COUNTS, MEASURES, SHARE, Fitting, parts
 from sslcli.config.presets import config_hash
 from sslcli.data.base import Source
+from sslcli.data.files import same_data
 from sslcli.engine.annotation import annotate_checkpoint
 from sslcli.engine.files import write_atomically
 from sslcli.engine.run import CONFIG, lock_run
@@ -196,8 +197,11 @@ class Calibrating:
     def _warn_of_seen_images(self) -> None:
         """Warn when the data set of the training is now divided in another way, or has changed."""
         trained, now = self.evaluation.checkpoint.facts.get("data", {}), self.evaluation.splits
-        same = trained.get("name") == now.train.name
-        if same and trained.get("fingerprint") != now.train.fingerprint:
+        then = str(trained.get("fingerprint"))
+        if (
+            trained.get("name") == now.train.name
+            and same_data(then, now.train.fingerprint) is False
+        ):
             self.evaluation.show.warn(
                 f"{now.train.name} is not what it was in training, or other images were held out "
                 "then: some that are now held out may have been trained on"

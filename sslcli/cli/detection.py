@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sslcli import assemble
 from sslcli.cli.density import density_of
 from sslcli.cli.evaluation import DataChoice, Evaluation, open_evaluation
+from sslcli.cli.fitting import is_fitted_on
 from sslcli.cli.outside import open_outside
 from sslcli.cli.show import Show
 from sslcli.config.presets import config_hash
@@ -175,7 +176,7 @@ class Network:
     def warn_of_calibration(self) -> None:
         """Warn when the stored calibrator was fitted on some of the images that are tested."""
         inside = self.evaluation.splits.test
-        if self.stored and self.stored.fitted.fingerprint == inside.fingerprint:
+        if self.stored and is_fitted_on(self.stored.fitted, inside, inside.fingerprint):
             what = f"the stored calibrator was fitted on {self.stored.fitted.n:,} of the inside"
             why = "so scores of probabilities have seen their labels"
             self.evaluation.show.warn(f"{what} images, {why}")

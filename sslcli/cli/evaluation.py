@@ -80,6 +80,10 @@ class Evaluation:
         )
         if found.note:
             self.show.warn(found.note)
+        if found.from_cache:
+            self.show.talk(
+                f"features of {source.name} come from {self.checkpoint.run / 'features'}"
+            )
         return found
 
     def plan(self) -> None:

@@ -9,6 +9,7 @@ from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.watch import Bar
 from sslcli.data.base import Source, Subset
+from sslcli.data.files import same_data
 from sslcli.data.sources import open_source
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
@@ -104,12 +105,19 @@ def parts(
 
 
 def _unseen_by(stored: FittedOn, test: Source) -> Source:
-    if stored.share is None and stored.fingerprint == _whole(test):
+    if stored.share is None and is_fitted_on(stored, test, _whole(test)):
         hint = "name other images with --data or --test"
         raise UsageError("the stored calibrator was fitted on these images", test.name, hint)
-    if stored.share is None or stored.fingerprint != test.fingerprint:
+    if stored.share is None or not is_fitted_on(stored, test, test.fingerprint):
         return test
     return _divided(test, stored.share, stored.seed or 0)[1]
+
+
+def is_fitted_on(stored: FittedOn, test: Source, fingerprint: str) -> bool:
+    """Tell whether a calibrator was fitted on this data; by name when an older version did it."""
+    same = same_data(stored.fingerprint, fingerprint)
+    names = test.name, f" of {test.name}, seed {stored.seed}"
+    return stored.data.endswith(names) if same is None else same
 
 
 def _fit_data(evaluation: Evaluation, spec: str) -> Source:

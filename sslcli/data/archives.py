@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from sslcli.data import images, labels
-from sslcli.data.base import Remark, Source, digest
+from sslcli.data.base import Remark
+from sslcli.data.files import FileSource, Identity, identities, listing
 from sslcli.data.index import Arrays
 from sslcli.data.tarindex import Progress, tar_index
 from sslcli.errors import DataError
@@ -20,7 +21,7 @@ _ODDITIES = {
 }
 
 
-class Archives(Source):
+class Archives(FileSource):
     """The images of one or more tar archives.
 
     The label is the content of a `.cls` member of the same key, otherwise the name of the parent
@@ -48,8 +49,8 @@ class Archives(Source):
         self.stamps = tuple(tuple(shard["stamp"].tolist()) for shard in shards)
         self.folders, self.folder = _merge_folders(self.paths, shards)
         self.counts = {key: sum(int(s[key]) for s in shards) for key in _ODDITIES}
-        self.fingerprint = digest(*(str(shard["digest"]).encode() for shard in shards))
         self._name_classes(shards)
+        self.listing = listing(self, self.folders, self.folder, self.member_names)
 
     def _name_classes(self, shards: Sequence[Arrays]) -> None:
         found = labels.layout(self.folders, self.folder, deep_classes=True)
@@ -82,9 +83,13 @@ class Archives(Source):
         folder, name = self.folders[self.folder[row]], os.fsdecode(self.member_names[row])
         return f"{self.paths[self.shard[row]]}: {folder and folder + '/'}{name}"
 
-    def stamp(self) -> str:
-        """Return a digest of the archives' sizes and change times."""
-        return digest(np.array(self.stamps))
+    def identities(self) -> np.ndarray:
+        """Return the identity of each archive."""
+        return identities(self.paths)
+
+    def image_sizes(self, identities: np.ndarray) -> np.ndarray:
+        """Return the bytes of each member."""
+        return self.sizes
 
     def remarks(self) -> list[Remark]:
         """Return suspicious names, empty classes, and members that were passed over."""
@@ -113,7 +118,7 @@ class _Descriptor:
 
 
 @lru_cache(maxsize=128)  # well below the usual limit of open files
-def _opened(path: Path, stamp: tuple[int, int]) -> _Descriptor:
+def _opened(path: Path, stamp: Identity) -> _Descriptor:
     try:
         return _Descriptor(path)
     except OSError as error:

@@ -29,7 +29,7 @@ class Source(ABC):
 
     Attributes:
         name: What the user wrote, with the part behind it where only a part was taken.
-        fingerprint: Hex digest that stays the same when the files are copied unchanged.
+        fingerprint: Digest of the content, the same for a copy on another machine.
         labels: Class of each row, [N] int64; None without labels.
         class_names: Name of each class.
         parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
@@ -64,8 +64,8 @@ class Source(ABC):
         return f"{self.name}[{row}]"
 
     def stamp(self) -> str:
-        """Return what changes when files are edited in place; keys caches of decoded images."""
-        return ""
+        """Return what changes whenever the images do; keys caches. Here they are in memory."""
+        return self.fingerprint
 
     def remarks(self) -> list[Remark]:
         """Return what is odd about the files, found without decoding any."""
@@ -123,7 +123,11 @@ class Subset(Source):
         self.base, self.rows, self.name = base, np.asarray(rows, dtype=np.int64), name
         self.labels = None if base.labels is None else base.labels[self.rows]
         self.class_names = base.class_names
-        self.fingerprint = digest(base.fingerprint.encode(), self.rows)
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """Return a digest of the whole source's and the rows."""
+        return derived(self.base.fingerprint, self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -141,8 +145,8 @@ class Subset(Source):
         return self.base.describe(int(self.rows[row]))
 
     def stamp(self) -> str:
-        """Return the stamp of the whole source."""
-        return self.base.stamp()
+        """Return a digest of the whole source's stamp and the rows."""
+        return derived(self.base.stamp(), self.rows)
 
 
 class Sentences(Source):
@@ -196,6 +200,12 @@ def take_part(source: Source, part: Part | None) -> Source:
         hint = "give held-out data with data.test, or leave the part away to use everything"
         raise DataError(f"the data set has no {part} part", source.name, hint)
     return Subset(source, rows, f"{source.name} ({part})")
+
+
+def derived(print_: str, *facts: bytes | np.ndarray) -> str:
+    """Return the fingerprint or stamp of what was made of a source that has this one."""
+    kind, colon, _ = print_.rpartition(":")
+    return f"{kind}{colon}{digest(print_.encode(), *facts)}"
 
 
 def digest(*chunks: bytes | np.ndarray) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sslcli.config.schema import DataConfig
-from sslcli.data.base import Source, digest
+from sslcli.data.base import Source, derived
 from sslcli.data.blur import gaussian_blur
 from sslcli.data.counter import uniform
 from sslcli.data.evaluation import resize_and_crop
@@ -38,8 +38,12 @@ class FarSource(Source):
         self.side = data.resize or data.image_size
         self._make = _MAKERS[kind]
         self._partners = _partners(len(base), seed)
-        facts = f"{kind} {seed} {self.side} {base.fingerprint} {len(self)}"
-        self.fingerprint = digest(facts.encode())
+        self._facts = f"{kind} {seed} {self.side} {len(self)}".encode()
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """Return a digest of the inside images' and the draw."""
+        return derived(self.base.fingerprint, self._facts)
 
     def __len__(self) -> int:
         return min(len(self.base), MOST)
@@ -54,8 +58,8 @@ class FarSource(Source):
         return levels.to(torch.uint8).permute(1, 2, 0).numpy()
 
     def stamp(self) -> str:
-        """Return the stamp of the images it is made of."""
-        return self.base.stamp()
+        """Return a digest of the inside images' stamp and the draw."""
+        return derived(self.base.stamp(), self._facts)
 
     def numbers(self, row: int, *shape: int) -> Tensor:
         """Return uniform numbers in [0, 1) of one row, [*shape] float32."""

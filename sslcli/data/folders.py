@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from sslcli.data import images, labels
-from sslcli.data.base import Remark, Source, digest
+from sslcli.data.base import Remark
+from sslcli.data.files import FileSource, Identity, identities, identity, listing
 from sslcli.data.index import Arrays, cached
 from sslcli.errors import DataError
 
 Progress = Callable[[int, int], None] | None
-_STATTED = 2**16  # files whose size and change time are looked at: at most 0.2 s
 
 
-class Folder(Source):
+class Folder(FileSource):
     """The images below a folder, in the order of their paths.
 
     Sub-folders are classes when every image lies in one; train, test and val above them are parts.
@@ -38,12 +38,7 @@ class Folder(Source):
             raise DataError("the folder holds no images", str(root), hint)
         found = labels.layout(self.folders, self.folder, deep_classes=False)
         self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
-        self.fingerprint = digest(
-            "\n".join(self.folders).encode("utf-8", "surrogateescape"),
-            np.ascontiguousarray(self.folder),
-            self.file_names.tobytes(),
-            self._sample(lambda status: status.st_size),
-        )
+        self.listing = listing(self, self.folders, self.folder, self.file_names)
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -56,9 +51,9 @@ class Folder(Source):
         """Return the path of one file."""
         return f"{self._roots[self.folder[row]]}{os.fsdecode(self.file_names[row])}"
 
-    def stamp(self) -> str:
-        """Return a digest of the change times, for caches that must see edits in place."""
-        return digest(self._sample(lambda status: status.st_mtime_ns))
+    def identities(self) -> np.ndarray:
+        """Return the identity of every file: the folders' own times miss edits in place."""
+        return identities(map(self.describe, range(len(self))))
 
     def remarks(self) -> list[Remark]:
         """Return empty folders, and that some files are no images."""
@@ -66,13 +61,6 @@ class Folder(Source):
         if self.others:
             found.append(Remark("warning", f"{self.others} files are no images", self.name))
         return found
-
-    def _sample(self, field: Callable[[os.stat_result], int]) -> np.ndarray:
-        """Return `field` of evenly spaced files: the folders' own times miss edits in place."""
-        rows = range(0, len(self), -(-len(self) // _STATTED))
-        return np.array(
-            [_field_or_missing(self.describe(row), field) for row in rows], dtype=np.int64
-        )
 
 
 def only_archives(root: Path) -> list[Path]:
@@ -91,59 +79,54 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _field_or_missing(path: str | Path, field: Callable[[os.stat_result], int]) -> int:
-    try:
-        return field(os.stat(path))
-    except OSError:
-        return -1
-
-
 def _is_fresh(root: Path, index: Arrays) -> bool:
-    """Tell whether every folder still has the change time that was recorded."""
-    times = [
-        _field_or_missing(root / os.fsdecode(folder), lambda status: status.st_mtime_ns)
-        for folder in index["folders"].tolist()
-    ]
-    return np.array_equal(index["times"], times)
+    """Tell whether every folder is still the one that was recorded, unchanged."""
+    now = identities(root / os.fsdecode(folder) for folder in index["folders"].tolist())
+    return np.array_equal(index["identities"], now)
 
 
 def _scan(root: Path, progress: Progress) -> Arrays:
-    folders, times, names, folder = list[bytes](), list[int](), list[bytes](), list[np.ndarray]()
+    folders, seen, names, folder = (
+        list[bytes](),
+        list[Identity](),
+        list[bytes](),
+        list[np.ndarray](),
+    )
     others = 0
-    for path, time, files, skipped in _walk(root):
+    for path, found, files, skipped in _walk(root):
         folder.append(np.full(len(files), len(folders), dtype=np.int32))
         folders.append(os.fsencode(path))
-        times.append(time)
+        seen.append(found)
         names += files
         others += skipped
         if progress is not None:
             progress(len(names), 0)
     return {
         "folders": np.array(folders, dtype="S"),
-        "times": np.array(times),
+        "identities": np.array(seen),
         "names": np.array(names, dtype="S"),
         "folder": np.concatenate(folder),
         "others": np.array(others),
     }
 
 
-def _walk(root: Path) -> Iterator[tuple[str, int, list[bytes], int]]:
-    """Yield each folder below root: path, change time, sorted images, number of other files."""
-    waiting, seen = [""], set[tuple[int, int]]()
+def _walk(root: Path) -> Iterator[tuple[str, Identity, list[bytes], int]]:
+    """Yield each folder below root: path, identity, sorted images, number of other files."""
+    waiting, seen = [""], set[tuple[int, ...]]()
     while waiting:
         path = waiting.pop()
         try:
-            status = (root / path).stat()
+            found = identity(root / path)
             with os.scandir(root / path) as entries:
                 visible = [entry for entry in entries if not entry.name.startswith(".")]
         except OSError as error:
             what = f"the folder cannot be read: {error.strerror}"
             raise DataError(what, str(root / path), "check its rights") from error
-        if (status.st_dev, status.st_ino) in seen:
+        if found[:2] in seen:
             continue  # a link back to a folder above it
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(found[:2])
         inner = {entry.name for entry in visible if _is_folder(entry)}
         waiting += [f"{path}/{name}" if path else name for name in sorted(inner, reverse=True)]
         plain = [entry.name for entry in visible if entry.name not in inner]
         files = sorted(os.fsencode(n) for n in plain if n.lower().endswith(images.SUFFIXES))
-        yield path, status.st_mtime_ns, files, len(plain) - len(files)
+        yield path, found, files, len(plain) - len(files)

@@ -6,7 +6,6 @@ POSIX ustar and PAX (POSIX.1-2017, pax: path and size) and GNU long names and si
 
 import os
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import NamedTuple
 from zlib import adler32
 
@@ -38,13 +37,12 @@ class Headers:
 
     Attributes:
         length: Bytes of the archive.
-        digest: Hash of every header seen.
         has_end: Whether the mark of the end was seen; some writers leave none.
     """
 
     def __init__(self, file: int, name: str) -> None:
         self.file, self.name, self.length = file, name, os.fstat(file).st_size
-        self.digest, self.has_end = blake2b(digest_size=16), False
+        self.has_end = False
 
     def __iter__(self) -> Iterator[Member]:
         """Yield members in archive order, raising DataError at the first damage."""
@@ -74,7 +72,6 @@ class Headers:
             raise self._no_tar(header)
         if not _is_sound(header):
             raise self._damaged(f"is damaged or cut short at byte {position}")
-        self.digest.update(header)
         return header
 
     def _extension(self, position: int, size: int) -> bytes:

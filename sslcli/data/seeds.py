@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sslcli.config.schema import SeedsConfig
-from sslcli.data.base import Source, digest
+from sslcli.data.base import Source, derived
 from sslcli.errors import ConfigError, DataError
 
 CANDIDATES = 4  # places looked at in each image that is drawn
@@ -45,7 +45,11 @@ class SeedPatches(Source):
         self.base, self.config = base, config
         self.places = _choose(base, config, seed, progress)  # [N, 3]: row, top, left
         self.name = f"{len(self.places):,} seed patches of {base.name}"
-        self.fingerprint = digest(base.fingerprint.encode(), self.places, repr(config).encode())
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """Return a digest of the images' and the patches."""
+        return derived(self.base.fingerprint, self.places, repr(self.config).encode())
 
     def __len__(self) -> int:
         return len(self.places)
@@ -72,8 +76,8 @@ class SeedPatches(Source):
         return f"{self.base.describe(int(image))}, patch at row {top}, column {left}"
 
     def stamp(self) -> str:
-        """Return the stamp of the images."""
-        return self.base.stamp()
+        """Return a digest of the images' stamp and the patches."""
+        return derived(self.base.stamp(), self.places, repr(self.config).encode())
 
 
 def _choose(base: Source, config: SeedsConfig, seed: int, progress: Progress) -> np.ndarray:

@@ -74,8 +74,8 @@ def pack(
 
     Up to `data.memory_budget_gib` for all processes of the machine it is held in memory, up to
     eight times that as a memory-mapped file. What was decoded lies in the cache folder, keyed by
-    the fingerprint and the change times of the files; where that cannot be written, only what fits
-    in memory is packed. One process decodes while others of the machine wait for it.
+    the stamp of the files; where that cannot be written, only what fits in memory is packed. One
+    process decodes while others of the machine wait for it.
 
     Whether a set is packed depends on the set and the config, neither on the number of processes
     nor on how fast they are: crops of packed images are not rounded to 8 bits, and so differ.
@@ -112,7 +112,7 @@ def _pack_all(
     if len(source) > data.max_packed_images:
         why = f"{len(source):,} images are too many to decode first"
         return NotPacked(why, "raise data.max_packed_images")
-    key = digest(FORMAT.encode(), source.fingerprint.encode(), source.stamp().encode())
+    key = digest(FORMAT.encode(), source.stamp().encode())
     file = cache_folder() / "decoded" / f"{key}.npy"
     with _alone(file.with_suffix(".lock")):
         budget = data.memory_budget_gib * 2**30

@@ -11,6 +11,7 @@ import numpy as np
 
 from sslcli.data import images, labels
 from sslcli.data.base import Remark, Sentences, Source, digest
+from sslcli.data.files import FileSource, identities
 from sslcli.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
@@ -19,7 +20,7 @@ _MAX_BYTES = 2**29  # of text; some kilobytes of gzip may unpack to any size
 _TEXT_COLUMNS = ("sentence", "text")
 
 
-class Table(Source):
+class Table(FileSource):
     """Images named by the `filepath` column, relative to the table's own folder.
 
     Attributes:
@@ -34,7 +35,7 @@ class Table(Source):
         if "label" in columns:
             self.labels, self.class_names = labels.number([r["label"] for r in records])
         contents = (f"{'|'.join(map(str, record.values()))}\n" for record in records)
-        self.fingerprint = digest("".join(contents).encode("utf-8", "surrogateescape"))
+        self.listing = digest("".join(contents).encode("utf-8", "surrogateescape"))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -47,10 +48,9 @@ class Table(Source):
         """Return the path of one file."""
         return str(self.folder / self.files[row])
 
-    def stamp(self) -> str:
-        """Return a digest of the files' sizes and change times."""
-        found = [path.stat() for path in self._paths() if _is_file(path)]
-        return digest(np.array([(s.st_size, s.st_mtime_ns) for s in found], dtype=np.int64))
+    def identities(self) -> np.ndarray:
+        """Return the identity of every image's file."""
+        return identities(self._paths())
 
     def remarks(self) -> list[Remark]:
         """Return missing files, files named twice, and empty titles."""

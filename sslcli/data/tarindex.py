@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sslcli.data import images
+from sslcli.data.files import identity
 from sslcli.data.headers import Headers, Member
 from sslcli.data.index import Arrays, cached
 from sslcli.errors import DataError
@@ -29,14 +30,13 @@ def tar_index(path: Path, progress: Progress = None) -> Arrays:
         `folders` [F] and `names` [N], byte strings; `folder` [N] int32; `offsets` and `sizes` [N]
         int64; `tags` [N] int32 into `tag_names`, what `.cls` members say, 0 without one; `links`
         and `others`, members passed over; `endless`, whether the mark of the end is missing;
-        `digest` of all headers; `stamp`, size and change time.
+        `stamp`, the archive's identity.
 
     Raises:
         DataError: If the file is no plain tar archive, or ends before its last member does.
     """
     try:
-        status = path.stat()
-        stamp = np.array([status.st_size, status.st_mtime_ns])
+        stamp = np.array(identity(path))
         return cached(
             path,
             lambda arrays: np.array_equal(arrays["stamp"], stamp),
@@ -56,11 +56,7 @@ def _scan(path: Path, progress: Progress) -> Arrays:
                 progress(member.offset, headers.length)
     finally:
         os.close(file)
-    found = {
-        "digest": np.array(headers.digest.hexdigest()),
-        "endless": np.array(not headers.has_end),
-    }
-    return {**listing.arrays(), **found}
+    return {**listing.arrays(), "endless": np.array(not headers.has_end)}
 
 
 class _Listing:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sslcli.config.schema import DataConfig
 from sslcli.errors import CheckpointError, DataError
 
+_FORMAT = "2"  # raise it when the same image would give the same weights another feature
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -51,10 +52,13 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def cache_key(encoder: nn.Module, fingerprint: str, data: DataConfig) -> str:
-    """Return what decides the features: weights, data, and how an image becomes a tensor."""
+def cache_key(encoder: nn.Module, stamp: str, data: DataConfig) -> str:
+    """Return what decides the features: weights, files, and how an image becomes a tensor.
+
+    The stamp is of the files as they are here and now: a fingerprint may overlook an edit.
+    """
     view = data.model_dump(include={"image_size", "resize", "mean", "std"})
-    return json.dumps([weights_hash(encoder), fingerprint, view], sort_keys=True)
+    return json.dumps([_FORMAT, weights_hash(encoder), stamp, view], sort_keys=True)
 
 
 def extract(
