@@ -66,7 +66,7 @@ class ExemplarConfig(Section):
         return self
 
 
-Operation = Literal["crop", "jitter", "grayscale", "blur", "solarize", "flip"]
+Operation = Literal["crop", "jitter", "grayscale", "blur", "solarize", "flip", "autoaugment"]
 
 
 class ViewConfig(Section):
@@ -83,6 +83,11 @@ class ViewConfig(Section):
     blur: BlurConfig | None = None
     solarize: SolarizeConfig | None = None
     exemplar: ExemplarConfig | None = None
+    autoaugment: Literal["imagenet", "v0"] | None = Field(
+        default=None,
+        description="The policy of Cubuk et al. 2019 for ImageNet, as torchvision has it, or that "
+        "of TensorFlow's models, which SupCon's code uses; on 8-bit pixels.",
+    )
     order: tuple[Operation, ...] = ("crop", "jitter", "grayscale", "blur", "solarize", "flip")
 
     @model_validator(mode="after")
@@ -90,9 +95,16 @@ class ViewConfig(Section):
         if self.order[:1] != ("crop",) or len(set(self.order)) != len(self.order):
             raise ValueError("order must begin with crop and name each operation at most once")
         used = {"jitter": self.jitter, "blur": self.blur, "solarize": self.solarize,
-                "grayscale": self.grayscale, "flip": self.flip}  # fmt: skip
+                "grayscale": self.grayscale, "flip": self.flip,
+                "autoaugment": self.autoaugment}  # fmt: skip
         if missing := [name for name, value in used.items() if value and name not in self.order]:
             raise ValueError(f"order leaves out {', '.join(missing)}, which this view asks for")
+        if (
+            self.autoaugment
+            and self.flip
+            and self.order.index("autoaugment") < self.order.index("flip")
+        ):
+            raise ValueError("order must name flip before autoaugment: it is done with the crop")
         whole = self.crop_scale == self.crop_ratio == (1, 1)
         if self.exemplar and not whole:
             raise ValueError(

@@ -19,7 +19,8 @@ _STREAM = 0  # of the counter; views use no other
 _AREA, _RATIO, _CORNER = slice(0, 10), slice(10, 20), slice(20, 22)  # ten tries, then the place
 _FLIP, _JITTER, _GRAYSCALE, _BLUR, _SOLARIZE = 22, 23, 24, 25, 26  # whether
 _FACTORS, _RANKS, _SIGMA = slice(27, 31), slice(31, 35), 35
-_COLUMNS = 36
+_POLICY = slice(36, 41)
+_COLUMNS = 41
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Samples:
         return Samples(self.seed, self.epoch, self.rows[piece], self.views[piece])
 
     def numbers(self) -> Tensor:
-        """Return every random number of these views, uniform in [0, 1), [N, 36] float32."""
+        """Return every random number of these views, uniform in [0, 1), [N, 41] float32."""
         return uniform(self.seed, self.epoch, self.rows, self.views, _STREAM, _COLUMNS)
 
 
@@ -54,6 +55,8 @@ class Draws:
         blur: Apply the Gaussian blur, [N] bool.
         sigma: Its deviation in pixels, [N].
         solarize: Invert what is at or above the threshold, [N] bool.
+        policy: Which pair of AutoAugment's operations, then whether to apply each of the two, then
+            the sign of each one's argument: uniform numbers, [N, 5].
     """
 
     flip: Tensor
@@ -64,6 +67,7 @@ class Draws:
     blur: Tensor
     sigma: Tensor
     solarize: Tensor
+    policy: Tensor
 
 
 def draw(config: ViewConfig, numbers: Tensor) -> Draws:
@@ -78,6 +82,7 @@ def draw(config: ViewConfig, numbers: Tensor) -> Draws:
         blur=numbers[:, _BLUR] < (config.blur.probability if config.blur else 0.0),
         sigma=low + (high - low) * numbers[:, _SIGMA],
         solarize=numbers[:, _SOLARIZE] < (config.solarize.probability if config.solarize else 0.0),
+        policy=numbers[:, _POLICY],
     )
 
 

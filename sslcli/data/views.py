@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sslcli.config.views import Triple, ViewConfig
+from sslcli.data.autoaugment import autoaugment, draw_operations
 from sslcli.data.blur import auto_kernel, gaussian_blur
 from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize
 from sslcli.data.crop import cut, resized_crop
@@ -161,6 +162,8 @@ class Views:
             elif operation == "solarize" and config.solarize:
                 threshold = config.solarize.threshold
                 apply_where(draws.solarize, partial(solarize, threshold), images)
+            elif operation == "autoaugment" and config.autoaugment:
+                autoaugment(images, draw_operations(config.autoaugment, draws.policy))
         for plane, mean, std in zip(images.unbind(1), self._mean, self._std, strict=True):
             plane.sub_(mean).div_(std)
 

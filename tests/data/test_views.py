@@ -35,6 +35,14 @@ MOCO_V1 = ViewConfig(
     flip=0.5,
     order=("crop", "grayscale", "jitter", "flip"),
 )
+AUTOAUGMENT = ViewConfig(
+    count=1,
+    size=32,
+    crop_scale=(0.2, 1.0),
+    flip=0.5,
+    autoaugment="v0",
+    order=("crop", "flip", "autoaugment"),
+)
 FULL_CROP = ViewConfig(count=2, size=40, crop_scale=(0.2, 1.0), flip=0.5)
 ROWS = torch.tensor([3, 1000, 41, 0, 77, 5])
 
@@ -140,15 +148,14 @@ def test_finish_numbers_the_views_of_all_groups():
 
 
 def test_views_never_read_back_from_an_accelerator():
-    views = Views([GLOBAL, LOCAL, MOCO_V1], MEAN, STD, seed=0)
+    views = Views([GLOBAL, LOCAL, MOCO_V1, AUTOAUGMENT], MEAN, STD, seed=0)
     with FakeTensorMode():
         rows = torch.zeros(6, dtype=torch.long, device="cuda")
         pixels = torch.zeros(6, 3, 32, 32, dtype=torch.uint8, device="cuda")
-        crops = [pixels, pixels, *[pixels[:, :, :18, :18]] * 3, pixels]
+        crops = [pixels, pixels, *[pixels[:, :, :18, :18]] * 3, pixels, pixels]
         made = views(pixels, rows, epoch=0) + views.finish(crops, rows, epoch=0)
-    assert [tuple(view.shape[2:]) for view in made] == [(32, 32)] * 2 + [(18, 18)] * 3 + [
-        (32, 32)
-    ] * 3 + [(18, 18)] * 3 + [(32, 32)]
+    sizes = [32, 32, 18, 18, 18, 32, 32]
+    assert [tuple(view.shape[2:]) for view in made] == [(size, size) for size in sizes] * 2
     assert all(view.device.type == "cuda" for view in made)
 
 
