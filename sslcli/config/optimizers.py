@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
 from sslcli.config.section import Fraction, NonNegative, Positive, Section
@@ -63,18 +63,41 @@ class LARSConfig(OptimizerConfig):
     exclude_from_trust: Literal["none", "norm", "bias-and-norm"] = "bias-and-norm"
 
 
-Optimizer = Annotated[SGDConfig | AdamConfig | LARSConfig, Field(discriminator="name")]
+class RMSPropConfig(OptimizerConfig):
+    """RMSProp as TensorFlow has it, momentum included: mean squares start at 1."""
+
+    name: Literal["rmsprop"]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    decay: Annotated[float, Field(ge=0, lt=1)] = Field(description="Of the mean squares.")
+    eps: Positive = Field(description="Added to the mean squares, inside the root.")
+
+
+Optimizer = Annotated[
+    SGDConfig | AdamConfig | LARSConfig | RMSPropConfig, Field(discriminator="name")
+]
 
 
 class ScheduleConfig(Section):
     """The learning rate as a function of the step: linear warm-up, then `name`."""
 
-    name: Literal["cosine", "step", "constant"]
+    name: Literal["cosine", "step", "exponential", "constant"]
     warmup: Duration = Duration("0 epochs")
     warmup_start: Fraction = Field(default=0.0, description="Factor of the rate at the first step.")
     final: Fraction = Field(default=0.0, description="Factor of the rate a cosine ends at.")
     milestones: tuple[Duration, ...] = ()
     gamma: Fraction = 0.1
+    decay_every: Duration | None = Field(
+        default=None,
+        description='"exponential" multiplies the rate by gamma each time, counted from warm-up.',
+    )
     granularity: Literal["step", "epoch"] = Field(
         default="step", description='"epoch" holds the rate still within an epoch.'
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> "ScheduleConfig":
+        if (self.name == "exponential") != (self.decay_every is not None):
+            raise ValueError('decay_every belongs to name = "exponential", which needs it')
+        if self.decay_every is not None and not self.decay_every.amount:
+            raise ValueError("decay_every must be longer than nothing")
+        return self

@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from sslcli.config.optimizers import AdamConfig, OptimizerConfig, SGDConfig
+from sslcli.config.optimizers import AdamConfig, OptimizerConfig, RMSPropConfig, SGDConfig
 from sslcli.data.batch import Batch
 from sslcli.data.loader import TrainLoader
 from sslcli.engine.loop import Training
@@ -154,6 +154,8 @@ def _moments(config: OptimizerConfig) -> int:
     """Return how many numbers the optimiser keeps for each parameter."""
     if isinstance(config, AdamConfig):
         return 2
+    if isinstance(config, RMSPropConfig):
+        return 2 if config.momentum else 1
     return 0 if isinstance(config, SGDConfig) and config.momentum == 0 else 1
 
 

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from sslcli.config.optimizers import AdamConfig, LARSConfig, OptimizerConfig, SGDConfig
+from sslcli.config.optimizers import (
+    AdamConfig,
+    LARSConfig,
+    OptimizerConfig,
+    RMSPropConfig,
+    SGDConfig,
+)
 from sslcli.engine.lars import LARS
 from sslcli.methods.base import ParamGroup
 
@@ -54,6 +60,12 @@ def _make(groups: list[Group], lr: float, config: OptimizerConfig) -> Optimizer:
     if isinstance(config, LARSConfig):
         names = ("momentum", "trust", "form", "lr_in_momentum", "clip_rate")
         return LARS(groups, lr, **{name: getattr(config, name) for name in names})
+    if isinstance(config, RMSPropConfig):
+        from timm.optim import RMSpropTF  # noqa: PLC0415  half a second for those who use it
+
+        # Equal to TensorFlow's update: the root is of (mean square + eps), which starts at 1, and
+        # the rate is inside the momentum buffer. torch's differs in all three.
+        return RMSpropTF(groups, lr, alpha=config.decay, eps=config.eps, momentum=config.momentum)
     raise ValueError(f"no optimiser for {type(config).__name__}")
 
 

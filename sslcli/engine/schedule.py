@@ -13,7 +13,8 @@ def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epo
     Warm-up rises linearly from `warmup_start` at step 0 and would reach 1 at step W, its length,
     where the schedule proper begins. The cosine runs over what is left, (step - W) /
     (total_steps - W), as SimCLR, DINO, MoCo v3 and BYOL have it: it reaches `final` at step
-    `total_steps`, one after the last that is taken. Milestones count from the start of the run.
+    `total_steps`, one after the last that is taken. Milestones count from the start of the run,
+    the drops of the exponential from step W, as TensorFlow's staircase does in SupCon's code.
     With granularity "epoch" every step of an epoch gets the factor of its first (SimSiam, MoCo v2).
     """
     if config.granularity == "epoch":
@@ -26,6 +27,10 @@ def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epo
     if config.name == "step":
         milestones = (m.steps(steps_per_epoch, total_steps) for m in config.milestones)
         return config.gamma ** sum(step >= milestone for milestone in milestones)
+    if config.name == "exponential":
+        assert config.decay_every is not None, "the section checks it"
+        length = max(1, config.decay_every.steps(steps_per_epoch, total_steps))
+        return config.gamma ** ((step - warmup) // length)
     return 1.0
 
 

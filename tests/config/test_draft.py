@@ -58,7 +58,7 @@ def test_another_optimizer_says_what_it_lacks(folder: Path):
     ],
 )
 def test_wishes_of_the_command_line_are_never_dropped(folder: Path, overrides):
-    hint = "it belongs to optimizer.name sgd or lars"
+    hint = "it belongs to optimizer.name sgd or lars or rmsprop"
     where = "--set optimizer.momentum=0.5"
     assert faults(*overrides) == {"there is no field optimizer.momentum": (where, hint)}
 

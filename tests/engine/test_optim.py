@@ -5,7 +5,13 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from sslcli.config.optimizers import AdamConfig, LARSConfig, ScheduleConfig, SGDConfig
+from sslcli.config.optimizers import (
+    AdamConfig,
+    LARSConfig,
+    RMSPropConfig,
+    ScheduleConfig,
+    SGDConfig,
+)
 from sslcli.config.schema import Config
 from sslcli.engine.lars import LARS
 from sslcli.engine.optim import build_optimizer, clip_gradients, excluded, scaled_lr
@@ -17,7 +23,8 @@ SGD = SGDConfig(name="sgd", momentum=0.9, **SHARED)
 ADAM = AdamConfig(name="adam", **SHARED)
 ADAMW = AdamConfig(name="adamw", **SHARED)
 LARS_ = LARSConfig(name="lars", momentum=0.9, trust=1e-3, **SHARED)
-EVERY = [SGD, ADAM, ADAMW, LARS_]
+RMSPROP = RMSPropConfig(name="rmsprop", momentum=0.9, decay=0.8, eps=0.5, **SHARED)
+EVERY = [SGD, ADAM, ADAMW, LARS_, RMSPROP]
 
 
 class Net(nn.Module):
@@ -49,6 +56,22 @@ def fill_gradients(module: nn.Module, step: int) -> None:
 def test_rate_scales_with_the_global_batch(scaling, expected):
     config = SGD.model_copy(update={"lr_scaling": scaling})
     assert scaled_lr(config, 512) == pytest.approx(expected)
+
+
+def test_rmsprop_is_tensorflows():
+    """The mean square starts at 1, the root holds eps, and the momentum buffer holds the rate."""
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = build_optimizer([ParamGroup([("w", weight)])], RMSPROP, 256)
+    w, square, buffer = weight.detach().clone(), torch.ones(2), torch.zeros(2)
+    for step, rate in enumerate((0.1, 0.02, 0.3)):
+        gradient = torch.tensor([0.5, 3.0]) * (step + 1)
+        optimizer.param_groups[0]["lr"], weight.grad = rate, gradient.clone()
+        optimizer.step()
+        gradient = gradient + 1e-2 * w
+        square = 0.8 * square + 0.2 * gradient**2
+        buffer = 0.9 * buffer + rate * gradient / (square + 0.5).sqrt()
+        w = w - buffer
+        torch.testing.assert_close(weight.detach(), w)
 
 
 def test_exclusions_name_their_tensors():

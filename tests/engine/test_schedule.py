@@ -73,3 +73,30 @@ def test_weight_decay_follows_dinos_cosine():
     assert weight_decay(config, 0, 100) == pytest.approx(0.04)
     assert weight_decay(config, 50, 100) == pytest.approx(0.22)
     assert weight_decay(config, 100, 100) == 0.4
+
+
+def test_the_exponential_drops_at_every_interval_after_warm_up():
+    found = rates(
+        name="exponential",
+        warmup="2 epochs",
+        warmup_start=0.5,
+        gamma=0.97,
+        decay_every="0.5 epochs",
+    )
+    assert found[10] == pytest.approx(0.75)
+    assert found[20:25] == [1.0] * 5
+    assert found[25:30] == [0.97] * 5
+    assert found[99] == pytest.approx(0.97**15)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "reason"),
+    [
+        ({"name": "exponential"}, "needs it"),
+        ({"name": "cosine", "decay_every": "1 epochs"}, "belongs to"),
+        ({"name": "exponential", "decay_every": "0 steps"}, "longer than nothing"),
+    ],
+)
+def test_an_interval_and_the_exponential_belong_together(schedule, reason):
+    with pytest.raises(ValueError, match=reason):
+        ScheduleConfig(**schedule)
