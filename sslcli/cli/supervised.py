@@ -57,7 +57,11 @@ class Supervised(CheckpointRun):
         protocol, (head, _) = protocol_of(config, self.kind), self._head
         if protocol.label_fraction < 1:
             source = labelled_share(source, protocol.label_fraction, seed)
-        method: dict[str, Any] = {"name": self.kind, "num_classes": len(source.class_names)}
+        method: dict[str, Any] = {
+            "name": self.kind,
+            "num_classes": len(source.class_names),
+            "label_smoothing": protocol.label_smoothing,
+        }
         if head:
             method["head"] = [layer.model_dump() for layer in head]
         return config_of(config, method, protocol, source, seed), source

@@ -1,11 +1,16 @@
 """Sections of the methods that learn from labels, or from a network that did."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from sslcli.config.method_section import Features, MethodSection
 from sslcli.config.section import Fraction, Positive, Section
+
+Smoothing = Annotated[
+    float,
+    Field(ge=0, lt=1, description="Share of a label that is spread evenly over all classes."),
+]
 
 
 class LinearProbeConfig(MethodSection):
@@ -13,6 +18,7 @@ class LinearProbeConfig(MethodSection):
 
     name: Literal["linear-probe"]
     num_classes: Features
+    label_smoothing: Smoothing = 0.0
 
 
 class HeadLayer(Section):
@@ -28,6 +34,7 @@ class FinetuneConfig(MethodSection):
 
     name: Literal["finetune"]
     num_classes: Features
+    label_smoothing: Smoothing = 0.0
     head: tuple[HeadLayer, ...] = Field(
         default=(),
         description="Layers of the pre-training head between encoder and classifier (SimCLR v2).",

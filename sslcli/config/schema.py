@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
+from sslcli.config.labelled import Smoothing
 from sslcli.config.methods import MethodConfig
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
 from sslcli.config.section import Count, Fraction, Positive, Section
@@ -70,6 +71,10 @@ class EncoderConfig(Section):
     )
     drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Chance to skip a branch of a vision transformer's last block."
+    )
+    normalize_features: bool = Field(
+        default=False,
+        description="Give unit vectors, to the head and to everything after training (SupCon).",
     )
     weights: str | None = Field(
         default=None, description="A .safetensors to start from, loaded strictly."
@@ -182,6 +187,7 @@ class ProtocolConfig(RecipeConfig):
     label_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="Share of each class's labels used."
     )
+    label_smoothing: Smoothing = 0.0
 
 
 class DistillationConfig(RecipeConfig):

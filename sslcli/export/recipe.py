@@ -33,12 +33,16 @@ def stem_lines(encoder: EncoderConfig) -> list[str]:
     return [f"model.conv1, model.maxpool = {stem}, torch.nn.Identity()"]
 
 
-def load_lines(path: Path) -> list[str]:
+def load_lines(path: Path, encoder: EncoderConfig) -> list[str]:
     """Return the lines that load the file, strictly, and leave training mode."""
-    return [
+    lines = [
         f"model.load_state_dict(safetensors.torch.load_file({str(path)!r}))",
         "model.eval()",
     ]
+    if encoder.normalize_features:
+        normalize = "lambda _, images, features: torch.nn.functional.normalize(features)"
+        lines.append(f"model.register_forward_hook({normalize})")
+    return lines
 
 
 def run(lines: tuple[str, ...]) -> Features:

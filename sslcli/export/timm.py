@@ -45,7 +45,7 @@ def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
         "import safetensors.torch, timm, torch",
         f"model = timm.create_model({', '.join([repr(name), *arguments])})",
         *recipe.stem_lines(meta.encoder),
-        *recipe.load_lines(path),
+        *recipe.load_lines(path, meta.encoder),
     )
 
 
@@ -62,5 +62,5 @@ def _transformer(size: TransformerSize, meta: ExportMeta, path: Path) -> tuple[s
     return (
         "import safetensors.torch, timm, torch",
         f"model = timm.models.VisionTransformer({written})",
-        *recipe.load_lines(path),
+        *recipe.load_lines(path, meta.encoder),
     )

@@ -38,5 +38,5 @@ def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
         f"model = {model}",
         "model.fc = torch.nn.Identity()",
         *recipe.stem_lines(meta.encoder),
-        *recipe.load_lines(path),
+        *recipe.load_lines(path, meta.encoder),
     )

@@ -49,6 +49,7 @@ class LinearProbe(Method):
 
     def __init__(self, config: LinearProbeConfig, encoder: nn.Module) -> None:
         super().__init__()
+        self.config = config
         self.encoder = encoder.requires_grad_(False)
         self.classifier = nn.Linear(feature_dim(encoder), config.num_classes)
         nn.init.normal_(self.classifier.weight, std=0.01)
@@ -64,7 +65,7 @@ class LinearProbe(Method):
         """Return the cross-entropy in nats."""
         with torch.no_grad():
             features = self.encoder(batch.views[0])
-        return _classify(self.classifier(features), batch)
+        return _classify(self.classifier(features), batch, self.config.label_smoothing)
 
 
 class Finetune(Method):
@@ -80,6 +81,7 @@ class Finetune(Method):
 
     def __init__(self, config: FinetuneConfig, encoder: nn.Module) -> None:
         super().__init__()
+        self.config = config
         self.encoder = encoder
         kept = list(_head_layers(feature_dim(encoder), config.head))
         width = config.head[-1].width if config.head else feature_dim(encoder)
@@ -90,7 +92,8 @@ class Finetune(Method):
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy in nats."""
-        return _classify(self.classifier(self.encoder(batch.views[0])), batch)
+        logits = self.classifier(self.encoder(batch.views[0]))
+        return _classify(logits, batch, self.config.label_smoothing)
 
 
 def _head_layers(width: int, head: Sequence[HeadLayer]) -> Iterator[nn.Module]:
@@ -129,9 +132,9 @@ def first_layers(projector: nn.Module, count: int) -> tuple[tuple[HeadLayer, ...
     return head, nn.Sequential(*kept)
 
 
-def _classify(logits: torch.Tensor, batch: Batch) -> Output:
+def _classify(logits: torch.Tensor, batch: Batch, smoothing: float = 0.0) -> Output:
     """Score logits [B, C] against the batch's labels, in float32."""
     assert batch.labels is not None, "the command checks that the data has labels"
-    loss = functional.cross_entropy(full(logits), batch.labels)
+    loss = functional.cross_entropy(full(logits), batch.labels, label_smoothing=smoothing)
     metrics = {"train_top1": train_top1(logits, batch.labels)}
     return Output(loss, metrics, chance=math.log(logits.shape[1]))

@@ -22,6 +22,7 @@ from sslcli.nn.cifar_resnet import CifarResNet
 from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.exemplar_net import ExemplarNet
 from sslcli.nn.resnet import ResNet, cifar_stem, imagenet_stem
+from sslcli.nn.unit_length import give_unit_vectors
 from sslcli.nn.vit import VisionTransformer
 from sslcli.nn.wide_resnet import WideResNet
 
@@ -40,6 +41,11 @@ def build_encoder(config: EncoderConfig, image_size: int) -> nn.Module:
         ConfigError: If the name is unknown, or a setting or the image size does not fit it.
     """
     check_encoder(config, image_size)
+    encoder = _network(config, image_size)
+    return give_unit_vectors(encoder) if config.normalize_features else encoder
+
+
+def _network(config: EncoderConfig, image_size: int) -> nn.Module:
     if config.name.startswith("timm:"):
         return _timm(config.name.removeprefix("timm:"), image_size)
     if config.name in RESNETS:

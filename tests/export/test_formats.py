@@ -83,6 +83,12 @@ def test_the_printed_lines_load_a_resnet_strictly(tmp_path, library, settings):
     agree(follow(report)["model"], encoder)
 
 
+@pytest.mark.parametrize("format", ["safetensors", "torchvision", "timm", "pt2"])
+def test_unit_vectors_stay_unit_vectors_in_every_format(tmp_path, format):
+    width = 4 if format == "pt2" else None  # the libraries have their own width only
+    exported(format, tmp_path, name="resnet10", width=width, normalize_features=True)
+
+
 def test_the_printed_lines_load_a_timm_model(tmp_path):
     encoder, report = exported("timm", tmp_path, name="timm:test_vit")
     agree(follow(report)["model"], encoder)

@@ -3,12 +3,13 @@ import math
 import pytest
 import torch
 from tiny_energy import batch, progress, tiny_encoder
+from torch import nn
 from torch.nn import functional
 
 from sslcli.config.energy import SupervisedConfig
-from sslcli.config.labelled import FinetuneConfig
+from sslcli.config.labelled import FinetuneConfig, LinearProbeConfig
 from sslcli.errors import ConfigError
-from sslcli.methods.supervised import Finetune, Supervised, first_layers
+from sslcli.methods.supervised import Finetune, LinearProbe, Supervised, first_layers
 from sslcli.nn.heads import mlp
 
 
@@ -69,3 +70,20 @@ def test_first_layers_of_a_head_are_rebuilt_from_their_description(norm):
 def test_a_head_has_no_more_first_layers_than_hidden_ones(count):
     with pytest.raises(ValueError, match="2 hidden layers"):
         first_layers(mlp([16, 12, 8, 4]), count)
+
+
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [
+        (LinearProbe, LinearProbeConfig(name="linear-probe", num_classes=4, label_smoothing=0.2)),
+        (Finetune, FinetuneConfig(name="finetune", num_classes=4, label_smoothing=0.2)),
+    ],
+)
+def test_smooth_labels_share_some_of_their_weight_with_every_class(kind, section):
+    torch.manual_seed(0)
+    made, one = kind(section, tiny_encoder().eval()), batch()
+    nn.init.normal_(made.classifier.weight)
+    logs = made.classifier(made.encoder(one.views[0])).log_softmax(1)
+    target = 0.8 * functional.one_hot(one.labels, 4) + 0.2 / 4
+    expected = -(target * logs).sum(1).mean()
+    assert made(one, progress()).loss.item() == pytest.approx(expected.item(), abs=1e-5)

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -63,3 +65,20 @@ def test_timm_names_never_reach_for_files_or_the_network(name):
 def test_timm_size_that_does_not_fit_is_a_config_error(name):
     with pytest.raises(ConfigError, match="does not map 4-pixel images"):
         build_encoder(EncoderConfig(name=name), 4)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "wrn-10-1", "vit-2-16-2", "timm:test_resnet"])
+def test_normalized_features_are_unit_vectors_of_the_same_weights(name):
+    def build(**fields):
+        torch.manual_seed(0)
+        return build_encoder(EncoderConfig(name=name, **fields), 32).eval()
+
+    plain, unit = build(), build(normalize_features=True)
+    images = torch.randn(2, 3, 32, 32)
+    expected = torch.nn.functional.normalize(plain(images))
+    torch.testing.assert_close(unit(images), expected)
+    torch.testing.assert_close(copy.deepcopy(unit)(images), expected)
+    assert unit.state_dict().keys() == plain.state_dict().keys()
+    assert repr(unit) != repr(plain)  # which tells their cached features apart
+    with torch.autocast("cpu", torch.bfloat16):
+        assert unit(images).dtype == torch.float32
