@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sslcli.config.method_section import Features, MethodSection
 from sslcli.config.section import Fraction, Positive
@@ -59,7 +59,10 @@ class SupConConfig(MethodSection):
 
     name: Literal["supcon"]
     num_classes: Features
-    hidden: Features
+    projector: Literal["mlp", "linear"] = Field(
+        default="mlp", description="linear is the ImageNet code's: no hidden layer and no bias."
+    )
+    hidden: Features | None = Field(default=None, description="Width inside the mlp.")
     dim: Features
     temperature: Positive
     form: Literal["out", "in"] = Field(
@@ -69,3 +72,9 @@ class SupConConfig(MethodSection):
         default=None,
         description="Multiply the loss by temperature / this, as the official code does.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> "SupConConfig":
+        if self.projector == "mlp" and self.hidden is None:
+            raise ValueError('hidden is missing, which projector = "mlp" needs')
+        return self

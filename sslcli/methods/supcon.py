@@ -3,7 +3,9 @@
 Khosla et al. 2020, arXiv:2004.11362. This is the first stage, an encoder that knows no classes by
 number; the second, a linear classifier on it, is `ssl linear-eval`. Traps: labels are gathered in
 the order of the embeddings; L_in, which some libraries call SupCon, is the worse of the two forms;
-the official code multiplies the loss by temperature / 0.07.
+the official code multiplies the loss by temperature / 0.07; the code for ImageNet makes the
+encoder's output a unit vector before either head (`encoder.normalize_features`), so that every
+evaluation of such a checkpoint sees unit vectors, as the paper's classifier does.
 """
 
 import math
@@ -32,8 +34,7 @@ class SupCon(BatchContrast):
         super().__init__()
         self.config = config
         self.encoder = encoder
-        sizes = [feature_dim(encoder), config.hidden, config.dim]
-        self.projector = mlp(sizes, hidden_norm=False)
+        self.projector = _head(config, feature_dim(encoder))
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return the projections of the first two views, each [B, D]."""
@@ -50,3 +51,14 @@ class SupCon(BatchContrast):
         chance = scale * math.log(len(views) - 1)
         metrics = {"contrast_top1": nearest_top1(views, classes)}
         return Output(scale * loss, metrics, embeddings=embeddings[0].detach(), chance=chance)
+
+
+def _head(config: SupConConfig, width: int) -> nn.Sequential:
+    """Return the head: CIFAR's code has an MLP, ImageNet's one matrix drawn narrowly, no bias."""
+    if config.projector == "linear":
+        head = mlp([width, config.dim], output_bias=False)
+        for weight in head.parameters():
+            nn.init.normal_(weight, std=0.01)  # google-research supcon/projection_head.py
+        return head
+    assert config.hidden is not None, "the section checks it"
+    return mlp([width, config.hidden, config.dim], hidden_norm=False)

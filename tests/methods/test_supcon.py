@@ -45,6 +45,17 @@ def test_the_head_has_no_batch_norm():
     assert kinds == ["Linear", "ReLU", "Linear"]
 
 
+def test_a_linear_head_is_one_matrix():
+    (layer,) = make(projector="linear", hidden=None).projector
+    assert (layer.weight.shape, layer.bias) == ((8, flat_encoder().feature_dim), None)
+    assert layer.weight.std().item() == pytest.approx(0.01, rel=0.1)
+
+
+def test_an_mlp_needs_its_width():
+    with pytest.raises(ValueError, match="hidden is missing"):
+        make(hidden=None)
+
+
 def test_order_of_samples_and_of_views_does_not_matter():
     method, order = make(), torch.randperm(6, generator=torch.Generator().manual_seed(0))
     batch, shuffled = pairs(labels=LABELS), pairs(labels=LABELS[order])
