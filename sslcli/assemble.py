@@ -133,6 +133,7 @@ def build_training(
     )
     if train.sync_batch_norm:
         synchronize(method, device)
+    method.train()  # the method itself, whose override may keep parts in evaluation mode
     training = Training(
         method=method,
         model=model_of(method, device, train),

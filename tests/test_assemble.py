@@ -7,8 +7,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from sslcli import assemble
+from sslcli.config.labelled import LinearProbeConfig
 from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError
+from sslcli.methods.supervised import LinearProbe
 
 
 @pytest.fixture
@@ -54,3 +56,16 @@ def test_a_target_starts_from_the_weights_that_the_config_names(tmp_path):
     wanted = next(other.parameters())
     assert torch.equal(next(method.encoder.parameters()), wanted)
     assert torch.equal(next(method.target.parameters()), wanted)
+
+
+def test_training_begins_in_the_modes_that_the_method_itself_chooses(photos):
+    fields = {"method.num_classes": 2, "train.batch_size": 8}
+    wanted = config("supervised/digits", photos, **fields)
+    probe = LinearProbe(
+        LinearProbeConfig(name="linear-probe", num_classes=2),
+        assemble.build_method(wanted).encoder,
+    )
+    source = assemble.open_training(wanted).train
+    built = assemble.build_training(wanted, probe.eval(), source, torch.device("cpu"), "fp32")
+    assert built.method.classifier.training
+    assert not any(module.training for module in built.method.encoder.modules())

@@ -83,7 +83,7 @@ class Supervised(CheckpointRun):
         """Return a fresh classifier on the checkpoint's encoder, and its head's first layers."""
         evaluation, (_, kept) = self.evaluation, self._head
         torch.manual_seed(config.seed)
-        encoder = assemble.load_encoder(evaluation.checkpoint, evaluation.device).train()
+        encoder = assemble.load_encoder(evaluation.checkpoint, evaluation.device)
         method = method_class(self.kind)(config.method, encoder)
         for own, layer in zip(method.get_submodule("classifier").children(), kept, strict=False):
             own.load_state_dict(layer.state_dict())

@@ -106,7 +106,8 @@ class Method(nn.Module, ABC):
 
     Subclasses set `encoder` (what is kept, evaluated and exported) and write `forward`. Target
     networks, queues and centres are sub-modules or buffers, so they are saved, restored and moved
-    with the rest.
+    with the rest. Before the first step the loop calls `train()`, once; a method with frozen parts
+    overrides that, as `LinearProbe` does.
     """
 
     encoder: nn.Module

@@ -4,8 +4,10 @@ import json
 import shutil
 
 import numpy as np
+import torch
 
 from sslcli.cli.export import export
+from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.export import FORMATS
 
 
@@ -92,3 +94,14 @@ def test_export_writes_beside_the_checkpoint(ssl, trained, tmp_path):
 def test_export_offers_every_format():
 
     assert set(export.__annotations__["format_"].__origin__.__args__) == set(FORMATS)
+
+
+def test_the_papers_linear_probe_leaves_the_encoder_bit_equal(ssl, trained, tmp_path):
+    shutil.copy(trained / "checkpoint.safetensors", tmp_path)
+    short = ("--set", 'evaluation.linear.duration="3 steps"')
+    assert ssl("linear-eval", tmp_path, "--protocol", "paper", *short, "--quiet").code == 0
+    before, after = (
+        load_checkpoint(run).tensors("encoder.") for run in (tmp_path, tmp_path / "linear-probe")
+    )
+    assert before.keys() == after.keys()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
