@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ from sslcli.data.evaluation import eval_batches
 from sslcli.data.splits import Subset
 from sslcli.errors import DataError, UsageError
 from sslcli.evaluate.classifier import class_names, match_classes, need_classifier
-from sslcli.evaluate.robust.autoattack import AutoAttack, need_autoattack
+from sslcli.evaluate.robust.autoattack import MARGINS, AutoAttack, need_autoattack
 from sslcli.evaluate.robust.defence import Defence
 from sslcli.evaluate.robust.measure import (
     PGD,
@@ -65,6 +66,7 @@ class Robustness:
         self.plain = Defence(self.network, data.mean, data.std, evaluation.precision)
         order = np.random.default_rng(seed).permutation(len(test))
         self.rows = np.sort(order[: trial.count or len(test)])
+        self.stuck: Counter[str] = Counter()  # images that an attack held without a gradient
 
     def plan(self) -> None:
         """Say what would be tried; for `--dry-run`."""
@@ -83,7 +85,7 @@ class Robustness:
         watch = _Watch(self.evaluation.show, len(self.rows), conditions)
         labels = torch.from_numpy(self.labels)
         right = measure(self.network, self._batches(), labels, conditions, self.seed, watch)
-        Report(self.evaluation, self.trial, protocol, right).publish()
+        Report(self.evaluation, self.trial, protocol, right, self.stuck).publish()
 
     def conditions(self) -> list[Condition]:
         """Return all: the plain classifier, corruptions, attacks of refined ones, AutoAttack."""
@@ -98,7 +100,7 @@ class Robustness:
         trial, parts = self.trial, [f"{len(self.rows):,} test images, seed {self.seed}"]
         if trial.attacks():
             parts.append(
-                f"PGD on the cross-entropy, {trial.steps} steps of {trial.step:g} radii, "
+                f"PGD on the odds against the label, {trial.steps} steps of {trial.step:g} radii, "
                 f"{trial.restarts} random starts, best adversarial kept"
             )
         if self.sampler:
@@ -106,6 +108,10 @@ class Robustness:
                 f"JEM-k: noise {self._noise:g}, steps of {self.sampler.step_size:g} with noise "
                 f"{self.sampler.noise:g}; BPDA, gradients over {trial.replicas} replicas, answers "
                 f"over {trial.verdicts}"
+            )
+        if trial.autoattack:
+            parts.append(
+                "AutoAttack on logits of a largest margin of {:g} to {:g}".format(*MARGINS)
             )
         if trial.corruptions:
             parts.append("corruptions with CIFAR-10-C's numbers")
@@ -125,9 +131,13 @@ class Robustness:
                 self.plain if steps is None else self._refined(steps),
                 [f"{prefix}{name}" for name in ("clean", *trial.attacks())],
                 attacks,
+                self._count_stuck,
             )
             for prefix, steps in trial.defences().items()
         ]
+
+    def _count_stuck(self, name: str, is_stuck: Tensor) -> None:
+        self.stuck[name] += int(is_stuck.sum())
 
     def _autoattacks(self) -> list[Condition]:
         if not self.trial.autoattack:

@@ -64,7 +64,8 @@ class Trial:
         spoilt = [each.name for each in self.corruptions] + (["corrupted"] if self.averaged else [])
         levels = ["", *(f"/{severity}" for severity in range(1, SEVERITIES + 1))]
         names += [f"{name}{level}" for name in spoilt for level in levels]
-        return ["top1", "n", *(f"top1/{name}" for name in names)]
+        attacked = ["zero_gradient"] if self.attacks() else []
+        return ["top1", "n", *attacked, *(f"top1/{name}" for name in names)]
 
     def defences(self) -> dict[str, int | None]:
         """Return refinement steps by what stands before an attack's name; None is no defence."""

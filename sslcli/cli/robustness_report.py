@@ -23,18 +23,26 @@ class Report:
         trial: What was tried.
         protocol: How, in one line.
         right: Which images were classified rightly, [N] bool, under each condition's name.
+        stuck: How many images each attack held without a gradient to go by, by its name.
     """
 
     def __init__(
-        self, evaluation: Evaluation, trial: Trial, protocol: str, right: Mapping[str, np.ndarray]
+        self,
+        evaluation: Evaluation,
+        trial: Trial,
+        protocol: str,
+        right: Mapping[str, np.ndarray],
+        stuck: Mapping[str, int],
     ) -> None:
         self.evaluation, self.trial, self.protocol, self.right = evaluation, trial, protocol, right
+        self.stuck = {f"top1/{name}": n / len(right["clean"]) for name, n in stuck.items()}
         self.metrics, self.intervals = self._measured()
 
     def publish(self) -> None:
         """Draw the figures, print the tables, keep the record, then hold to the gates."""
         figures = self._draw()
         show = self.evaluation.show
+        self._warn_of_zero_gradients()
         show.talk(f"figures: {', '.join(figures) or 'none'}")
         if self.trial.corruptions:
             heads = ("corruption", *(f"severity {level}" for level in _LEVELS), "mean")
@@ -42,7 +50,7 @@ class Report:
         self.evaluation.publish(
             self.metrics, columns=("attack", "top1", f"{LEVEL:.0%} interval", "n"),
             rows=self._attack_rows(), intervals=self.intervals, protocol=self.protocol,
-            figures=figures,
+            figures=figures, zero_gradient=self.stuck,
         )  # fmt: skip
 
     def _measured(self) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
@@ -55,6 +63,8 @@ class Report:
             metric = f"top1/{name}"
             metrics[metric], intervals[metric] = float(hits.mean()), interval_of_means(hits)
         metrics["n"] = len(self.right["clean"])
+        if self.stuck:
+            metrics["zero_gradient"] = max(self.stuck.values())
         return metrics, intervals
 
     def _means(self) -> dict[str, np.ndarray]:
@@ -70,13 +80,21 @@ class Report:
             found["corrupted"] = np.concatenate([found[name] for name in averaged])
         return found
 
+    def _warn_of_zero_gradients(self) -> None:
+        metric = max(self.stuck, key=lambda name: self.stuck[name], default="")
+        if metric and self.stuck[metric]:
+            self.evaluation.show.warn(
+                f"{self.stuck[metric]:.1%} of the images held {metric.removeprefix('top1/')} with a "
+                "gradient of 0, which proves nothing; --autoattack also tries without gradients"
+            )
+
     def _attack_rows(self) -> list[tuple[Any, ...]]:
         """Return a row for the clean images and for each attack."""
         spoilt = {each.name for each in self.trial.corruptions} | {"corrupted"}
         rows = []
         for metric, value in self.metrics.items():
             kind = metric.split("/")[1] if "/" in metric else metric
-            if kind in spoilt or metric == "n":
+            if kind in spoilt or metric in ("n", "zero_gradient"):
                 continue
             name = metric.removeprefix("top1").removeprefix("/") or "none"
             ends = "{:.4f}-{:.4f}".format(*self.intervals[metric])

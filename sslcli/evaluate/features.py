@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sslcli.config.schema import DataConfig
-from sslcli.errors import CheckpointError, DataError
+from sslcli.errors import DataError
+from sslcli.evaluate.finite import need_finite
 
 _FORMAT = "2"  # raise it when the same image would give the same weights another feature
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -124,17 +125,8 @@ def _run(
     if not features:
         raise DataError("there is no image to embed")
     made = Features(torch.cat(features), torch.cat(rows))
-    _expect_finite(made.features)
+    need_finite(made.features, "the encoder's features", precision)
     return made
-
-
-def _expect_finite(features: Tensor) -> None:
-    bad = int((~features.isfinite()).any(dim=1).sum())
-    if bad:
-        raise CheckpointError(
-            f"the encoder's features are not finite for {bad} of {len(features)} images",
-            hint="training diverged, or fp16 overflows; try --precision fp32",
-        )
 
 
 @contextmanager

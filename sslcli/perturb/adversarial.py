@@ -69,7 +69,9 @@ class Ball:
         """Return the change of length 1 along which the loss rises most; 0 without a gradient."""
         if self.norm == "linf":
             return gradient.sign()
-        return gradient / _length(gradient).clamp(min=_TINY)
+        peak = gradient.flatten(1).abs().amax(dim=1).view(-1, *[1] * (gradient.ndim - 1))
+        even = gradient / peak.where(peak > 0, 1)  # whose squares neither vanish nor overflow
+        return even / _length(even).clamp(min=_TINY)
 
     def scatter(
         self, centre: Float[Tensor, "batch ..."], numbers: Float[Tensor, "batch values"]
@@ -113,12 +115,14 @@ class Adversarial:
         images: [B, ...].
         loss: [B].
         is_broken: [B] bool; what is true once stays true.
+        is_stuck: Whether a search met a gradient of 0, so that it could not go on, [B] bool.
     """
 
     def __init__(self, images: Tensor) -> None:
         self.images = images.clone()
         self.loss = images.new_full((len(images),), -torch.inf, dtype=torch.float64)
         self.is_broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        self.is_stuck = torch.zeros_like(self.is_broken)
 
     def offer(
         self,
@@ -163,6 +167,7 @@ def search(
         found = pgd(victim, images[rows], labels[rows], start[rows], attack)
         is_broken = found.is_broken & victim.errs(found.images, labels[rows])
         best.offer(rows, found.images, found.loss, is_broken)
+        best.is_stuck[rows] |= found.is_stuck
     return best
 
 
@@ -185,7 +190,9 @@ def pgd(
         on = ~judged.is_broken
         if step == attack.steps or not bool(on.any()):
             break
-        rows, x = rows[on], x[on] + attack.step_size * attack.ball.steepest(judged.gradient[on])
+        rows, gradient = rows[on], judged.gradient[on]
+        best.is_stuck[rows] |= (gradient == 0).flatten(1).all(dim=1)
+        x = x[on] + attack.step_size * attack.ball.steepest(gradient)
         x = attack.ball.project(x, images[rows])
     return best
 

@@ -46,12 +46,13 @@ def test_attacks_and_corruptions_are_measured_and_kept(ssl, classifier):
     levels = {f"/{level}" for level in range(1, 6)} | {""}
     attacks = {"top1/linf-2", "top1/linf-16", "top1/l2-1"}
     spoilt = {f"top1/{name}{at}" for name in ("fog", "saturate", "corrupted") for at in levels}
-    assert metrics.keys() == {"top1", "n", *attacks, *spoilt}
+    assert metrics.keys() == {"top1", "n", "zero_gradient", *attacks, *spoilt}
+    assert outcome.json["zero_gradient"] == dict.fromkeys(attacks, 0.0)
     assert metrics["n"] == 24
     assert metrics["top1"] > 0.7
     assert metrics["top1"] >= metrics["top1/linf-2"] >= metrics["top1/linf-16"] < metrics["top1"]
     assert metrics["top1/corrupted"] == metrics["top1/fog"]  # saturate is outside the mean
-    assert outcome.json["intervals"].keys() == metrics.keys() - {"n"}
+    assert outcome.json["intervals"].keys() == metrics.keys() - {"n", "zero_gradient"}
     for name in outcome.json["figures"]:
         assert Path(name).read_bytes().startswith(b"\x89PNG")
     assert len(outcome.json["figures"]) == 2

@@ -54,6 +54,20 @@ def test_the_step_is_epsilon_in_pixels_of_each_channel(network: nn.Module):
         assert step[:, channel].max().item() == pytest.approx(0.0028 / std, rel=1e-3)
 
 
+@pytest.mark.parametrize("factor", [1e-3, 1e2, 1e4])
+def test_the_step_is_the_same_for_logits_of_any_scale(network: nn.Module, factor: float):
+    """Where the softmax rounds to 1, the cross-entropy would have no gradient."""
+    x, last = images(6), network[1]
+    scaled = nn.Linear(last.in_features, last.out_features)
+    scaled.load_state_dict({name: factor * each for name, each in last.state_dict().items()})
+    two, far = nn.Sequential(network[0], last), nn.Sequential(network[0], scaled)
+    step = OdinNetwork(two, STD, 1.0, 0.0014).moved(x) - x
+    other = OdinNetwork(far, STD, factor, 0.0014).moved(x) - x
+    assert (step.sign() == other.sign()).double().mean() > 0.999
+    surer = OdinNetwork(far, STD, 1.0, 0.0014).moved(x) - x
+    assert (surer != 0).flatten(1).any(dim=1).all()
+
+
 def test_the_step_makes_the_prediction_surer(network: nn.Module):
     x = images(50)
     moved = OdinNetwork(network, STD, 1.0, 0.0014)(x)

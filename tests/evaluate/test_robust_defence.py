@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sslcli.errors import CheckpointError
 from sslcli.evaluate.robust.defence import Defence
 from sslcli.perturb.sgld import Langevin, sgld
 
@@ -26,14 +27,16 @@ def normalised(images):
     return (images - mean) / std, std
 
 
-def test_the_plain_gradient_is_that_of_the_image_before_normalisation():
+def test_the_gradient_is_the_cross_entropy_s_divided_by_how_far_its_softmax_is_from_1():
     net, (images, labels) = network(), batch()
     leaf = images.clone().requires_grad_()
-    loss = functional.cross_entropy(net(normalised(leaf)[0]), labels, reduction="sum")
-    (expected,) = torch.autograd.grad(loss, leaf)
+    nats = functional.cross_entropy(net(normalised(leaf)[0]), labels, reduction="none")
+    (plain,) = torch.autograd.grad(nats.sum(), leaf)
+    doubt = 1 - (-nats.detach()).exp()
     judged = Defence(net, MEAN, STD).judge(images, labels)
-    torch.testing.assert_close(judged.gradient, expected)
-    assert judged.loss.sum().item() == pytest.approx(loss.item(), rel=1e-5)
+    torch.testing.assert_close(judged.gradient, plain / doubt.view(-1, 1, 1, 1))
+    expected = (doubt / (1 - doubt)).log().double()
+    torch.testing.assert_close(judged.loss, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_bpda_takes_the_gradient_at_refined_points_and_averages_over_replicas():
@@ -47,8 +50,9 @@ def test_bpda_takes_the_gradient_at_refined_points_and_averages_over_replicas():
         start = x + 0.03 * torch.randn_like(x)
         refined = sgld(lambda each: net(each).logsumexp(dim=1), start, JEM).samples
         leaf = refined.requires_grad_()
-        loss = functional.cross_entropy(net(leaf), labels, reduction="sum")
-        gradients += torch.autograd.grad(loss, leaf)
+        nats = functional.cross_entropy(net(leaf), labels, reduction="none")
+        (plain,) = torch.autograd.grad(nats.sum(), leaf)
+        gradients.append(plain / (1 - (-nats.detach()).exp()).view(-1, 1, 1, 1))
     torch.testing.assert_close(judged.gradient, sum(gradients) / 3 / std)
 
 
@@ -80,21 +84,39 @@ def test_weights_collect_no_gradient_and_nothing_keeps_a_graph():
     )
 
 
-def test_a_confident_network_still_has_a_gradient():
-    """In float32 its probabilities are 0 and 1, and so would its gradient be."""
+@pytest.mark.parametrize("factor", [1e-3, 1e2, 1e4, 1e8])
+def test_no_factor_of_the_logits_hides_the_direction_of_the_gradient(factor):
+    """In float32 the probabilities of a confident network are 0 and 1, and so would it be."""
     net, (images, _) = network(), batch()
-    confident = nn.Sequential(net, Scale(1e3)).eval()
-    labels = confident(normalised(images)[0]).argmax(dim=1)
-    plain = functional.cross_entropy(confident(normalised(images)[0]), labels, reduction="none")
-    judged = Defence(confident, MEAN, STD).judge(images, labels)
-    assert (plain == 0).any()
-    assert judged.gradient[plain == 0].flatten(1).abs().amax(dim=1).gt(0).any()
+    labels = net(normalised(images)[0]).argmax(dim=1)
+    found = Defence(Scaled(net, factor), MEAN, STD).judge(images, labels).gradient
+    with torch.no_grad():
+        scores = Scaled(net, factor)(normalised(images)[0]).double()
+    others = scores.scatter(1, labels[:, None], -torch.inf).softmax(dim=1)
+    leaf = normalised(images)[0].requires_grad_()
+    pull = (others - functional.one_hot(labels, 4)).float()
+    (expected,) = torch.autograd.grad(net(leaf), leaf, pull)
+    expected = expected / normalised(images)[1]
+    assert found.flatten(1).norm(dim=1).min() > 0
+    assert functional.cosine_similarity(found.flatten(1), expected.flatten(1)).min() > 0.9999
 
 
-class Scale(nn.Module):
-    def __init__(self, factor):
+@pytest.mark.parametrize(
+    ("precision", "told"), [("fp16", "--precision bf16"), ("fp32", "diverged")]
+)
+def test_logits_that_are_not_finite_are_no_error_of_the_network(precision, told):
+    net, (images, labels) = network(), batch()
+    defence = Defence(Scaled(net, 1e8 if precision == "fp16" else 1e42), MEAN, STD, precision)
+    for ask in (defence.errs, defence.judge):
+        with pytest.raises(CheckpointError, match=r"logits are not finite for \d of 5") as caught:
+            ask(images, labels)
+        assert told in caught.value.hint
+
+
+class Scaled(nn.Module):
+    def __init__(self, net, factor):
         super().__init__()
-        self.factor = factor
+        self.net, self.factor = net, factor
 
-    def forward(self, logits):
-        return self.factor * logits
+    def forward(self, images):
+        return self.factor * self.net(images)

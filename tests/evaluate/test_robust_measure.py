@@ -55,6 +55,64 @@ def test_accuracy_falls_with_the_radius_from_that_of_clean_images():
         assert right[f"{norm}-b"].sum() < right[f"{norm}-a"].sum()
 
 
+class Scaled(nn.Module):
+    def __init__(self, net, factor):
+        super().__init__()
+        self.net, self.factor = net, factor
+
+    def forward(self, x):
+        return self.factor * self.net(x)
+
+
+def curved(seed=0):
+    torch.manual_seed(seed)
+    layers = nn.Conv2d(3, 8, 3), nn.SiLU(), nn.Flatten(), nn.Linear(8 * 36, 5)
+    return nn.Sequential(*layers).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("factor", [1e2, 1e4])
+def test_a_factor_of_the_logits_changes_no_accuracy_under_attack(factor):
+    """It changes no decision, but the softmax of float32 is then the one-hot."""
+    x, net = images(40), Scaled(curved(), 100)  # margins of 8 nats, as after training
+    labels = net((x - 0.5) / 0.5).argmax(dim=1)
+    attacks = [PGD("linf", [0.01, 0.02], 6, 0.4, 2, 0), PGD("l2", [0.15, 0.3], 6, 0.4, 2, 0)]
+    names, stuck = ["clean", "linf-a", "linf-b", "l2-a", "l2-b"], []
+    plain, scaled = (
+        attack_condition(
+            Defence(each, HALF, HALF), names, attacks, lambda name, flags: stuck.append(flags)
+        ).run(x, labels, torch.arange(40))
+        for each in (net, Scaled(net, factor))
+    )
+    assert all(2 < held < 38 for held in plain.sum(dim=1)[[1, 3]].tolist())
+    assert (plain != scaled).sum(dim=1).max() <= 1
+    assert not torch.cat(stuck).any()
+
+
+def test_images_that_hold_for_want_of_a_gradient_are_told():
+    class Steps(nn.Module):
+        def forward(self, x):
+            return (64 * x).round() / 64
+
+    net, x = nn.Sequential(Steps(), curved()), images(12)
+    labels, told = net((x - 0.5) / 0.5).argmax(dim=1), {}
+    condition = attack_condition(
+        Defence(net, HALF, HALF), ["clean", "a"], [PGD("linf", [0.02], 3, 0.5, 1, 0)],
+        told.__setitem__,
+    )  # fmt: skip
+    held = condition.run(x, labels, torch.arange(12))[1]
+    assert held.sum() > 0
+    assert torch.equal(told["a"], held & told["a"])
+    assert told["a"].sum() == held.sum()
+
+
+def test_autoattack_gets_logits_of_a_margin_that_float32_holds():
+    logits = torch.tensor([[3.0, 1.0, 0.0, 0.0], [0.0, 0.0, 9.0, 2.0]])
+    assert autoattack.held_by_float32(logits) == 1
+    assert autoattack.held_by_float32(logits * 1e4) == pytest.approx(15 / 7e4)
+    assert autoattack.held_by_float32(logits * 1e-3) == pytest.approx(1 / 7e-3)
+    assert autoattack.held_by_float32(torch.zeros(2, 4)) == 1
+
+
 def test_batches_change_nothing_and_modes_come_back():
     net = network()
     whole, parts = attacked(net, 30), attacked(net, 7)
@@ -103,9 +161,10 @@ def test_autoattack_says_how_to_install_it_and_what_it_needs(monkeypatch):
         autoattack.need_autoattack(3)
 
 
-def test_autoattack_is_no_weaker_than_pgd():
+@pytest.mark.parametrize("factor", [1.0, 1e-3, 1e4])
+def test_autoattack_is_no_weaker_than_pgd(factor):
     pytest.importorskip("pyautoattack")
-    net, x = network().eval(), images(12)
+    net, x = Scaled(network().eval(), factor), images(12)
     defence = Defence(net, HALF, HALF)
     labels = defence.logits((x - 0.5) / 0.5).argmax(dim=1)
     held = autoattack.AutoAttack("linf", 0.02, 0).withstood(defence, x, labels)

@@ -3,7 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+
+from sslcli.perturb.odds import odds_against
 
 _BATCH = 64  # images at a time: gradients keep the activations, which evaluation does not plan for
 
@@ -11,9 +12,10 @@ _BATCH = 64  # images at a time: gradients keep the activations, which evaluatio
 class OdinNetwork(nn.Module):
     """Map images to the logits of images moved by eps along a sign of their gradient.
 
-    x~ = x - eps sign(grad_x CE(z / T, argmax z)) / std. The gradient is taken of the input alone:
-    no parameter collects one. All is float32 whatever autocast says: a step of 0.0014 is less than
-    bf16 tells apart in an input around 1.
+    x~ = x - eps sign(grad_x CE(z / T, argmax z)) / std, by the odds against argmax z, whose
+    gradient has the same signs and does not round to 0. The gradient is taken of the input alone:
+    no parameter collects one. The network is float32 whatever autocast says: a step of 0.0014 is
+    less than bf16 tells apart in an input around 1.
 
     Args:
         network: Maps normalised images to logits.
@@ -38,7 +40,7 @@ class OdinNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         """Name what decides the result beside the weights; the features' cache relies on it."""
-        return f"temperature={self.temperature}, epsilon={self.epsilon}"
+        return f"temperature={self.temperature}, epsilon={self.epsilon}, by odds"
 
     def forward(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch classes"]:
         """Return the logits, not yet divided by T."""
@@ -52,10 +54,8 @@ class OdinNetwork(nn.Module):
         with torch.inference_mode(False), torch.enable_grad():
             leaf = images.clone().requires_grad_()
             logits = self.network(leaf)
-            loss = functional.cross_entropy(
-                logits / self.temperature, logits.argmax(dim=1), reduction="sum"
-            )
-            (gradient,) = torch.autograd.grad(loss, leaf)
+            loss = odds_against(logits / self.temperature, logits.argmax(dim=1))
+            (gradient,) = torch.autograd.grad(loss.sum(), leaf)
         return (leaf - self.epsilon * gradient.sign() / self.std).detach()
 
 

@@ -95,6 +95,9 @@ def _of_probabilities(score: Callable[[Tensor], Tensor]) -> Callable[[Known], Ca
 
 
 def _fit_odin(known: Known) -> Candidates:
+    assert known.classifier is not None
+    if known.classifier.out_features < 2:
+        raise UsageError("a classifier of one class has no other to step away from", "--score")
     for temperature, epsilon in product((1000.0, 100.0, 10.0, 1.0), (0.0014, 0.0028)):
         network = OdinNetwork(known.network, known.std, temperature, epsilon)
         settings = {"temperature": temperature, "epsilon": epsilon}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sslcli.errors import UsageError
@@ -14,6 +15,7 @@ from sslcli.perturb.adversarial import Norm
 PACKAGE, EXTRA = "pyautoattack", "attack"
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _LEAST_CLASSES = 4  # the targeted loss compares with the fourth largest logit
+MARGINS = (1.0, 15.0)  # of the surest image: there float32 tells softmax from one-hot, and steps
 
 
 def need_autoattack(classes: int) -> None:
@@ -47,6 +49,9 @@ class AutoAttack:
     def withstood(self, defence: Defence, images: Tensor, labels: Tensor) -> Tensor:
         """Return whether images are classified rightly after the attack, [B] bool.
 
+        Its losses are float32, so it gets logits times one factor, which changes no decision; see
+        `held_by_float32`.
+
         Args:
             defence: Not random: the standard version is not meant for that. Its network's
                 parameters must not require gradients, which FAB would accumulate.
@@ -63,12 +68,15 @@ class AutoAttack:
         logging.getLogger("auto-attack").setLevel(logging.ERROR)
 
         def logits(batch: Tensor) -> Tensor:
-            return defence.logits((batch - mean) / std)
+            return factor * defence.logits((batch - mean) / std)
 
         mean, std = (
             torch.tensor(each, device=images.device).view(3, 1, 1)
             for each in (defence.mean, defence.std)
         )
+        factor = 1.0
+        with torch.no_grad():
+            factor = held_by_float32(logits(images[left]))
         attack = Standard(
             logits, norm=_NORMS[self.norm], eps=self.radius, seed=self.seed, device=images.device
         )
@@ -79,3 +87,18 @@ class AutoAttack:
         )
         right[left] = ~defence.errs(found, labels[left])
         return right
+
+
+def held_by_float32(logits: Float[Tensor, "batch classes"]) -> float:
+    """Return the factor that brings the largest margin of the batch into `MARGINS`.
+
+    It is 1 where the margin lies there already. Beyond, the softmax of float32 is the one-hot and
+    the cross-entropy has no slope; below, its rounding hides what a step gains.
+
+    Args:
+        logits: Of at least two classes.
+    """
+    first, second = logits.double().topk(2, dim=1).values.unbind(dim=1)
+    margin = float((first - second).max())
+    least, most = MARGINS
+    return min(max(margin, least), most) / margin if margin else 1.0

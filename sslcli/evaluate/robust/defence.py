@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
+from sslcli.evaluate.finite import need_finite
 from sslcli.perturb.adversarial import Judged
+from sslcli.perturb.odds import odds_against
 from sslcli.perturb.sgld import Langevin, sgld
 
 _AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -51,22 +52,26 @@ class Defence:
     def judge(
         self, images: Float[Tensor, "batch 3 side side"], labels: Int[Tensor, " batch"]
     ) -> Judged:
-        """Return cross-entropy and gradient averaged over `replicas`, and their mean's errors.
+        """Return the odds against the labels and their gradient averaged over `replicas`.
 
-        The cross-entropy is float64: in float32 the gradient of a confident network rounds to
-        zero, which looks like robustness.
+        The odds rise with the cross-entropy, whose gradient rounds to 0 where a network is
+        confident; that would look like robustness. Errors are those of the replicas' mean.
+
+        Raises:
+            CheckpointError: If a logit or a gradient is not finite.
         """
         losses, gradients, answers = [], [], []
         for _ in range(self.replicas if self.is_random else 1):
             leaf = self.refined(images).requires_grad_()
             with torch.enable_grad():
                 logits = self.logits(leaf).double()
-                loss = functional.cross_entropy(logits, labels, reduction="none")  # [B]
+                loss = odds_against(logits, labels)  # [B]
             (gradient,) = torch.autograd.grad(loss.sum(), leaf)
             losses.append(loss.detach())
             gradients.append(gradient)
             answers.append(logits.detach())
         slope = torch.stack(gradients).mean(dim=0) / self._channels(self.std, images)
+        need_finite(slope, "gradients", self.precision)
         answer = torch.stack(answers).mean(dim=0).argmax(dim=1)
         return Judged(torch.stack(losses).mean(dim=0), answer != labels, slope)
 
@@ -91,10 +96,15 @@ class Defence:
         return x
 
     def logits(self, x: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits of normalised images, float32."""
+        """Return the logits of normalised images, float32.
+
+        Raises:
+            CheckpointError: If one is not finite; it would count as an error of the network.
+        """
         dtype = _AUTOCAST[self.precision]
         with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
             logits: Tensor = self.network(x)
+        need_finite(logits, "logits", self.precision)
         return logits.float()
 
     @staticmethod

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from sslcli.evaluate.robust.corruptions import SEVERITIES, Corruption, corrupt
 from sslcli.evaluate.robust.defence import Defence
 from sslcli.evaluate.robust.draws import Draws
 from sslcli.nn.modes import evaluating
-from sslcli.perturb.adversarial import Attack, Ball, Norm, search
+from sslcli.perturb.adversarial import Adversarial, Attack, Ball, Norm, search
 
 _STARTS = {"linf": 331, "l2": 332}  # streams of the counter
+Told = Callable[[str, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -55,37 +57,53 @@ class PGD:
 
     def withstood(
         self, defence: Defence, images: Tensor, labels: Tensor, rows: Tensor, standing: Tensor
-    ) -> Iterator[Tensor]:
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield whether images are still classified rightly, [B] bool, at each radius.
 
         What a radius breaks, every larger one does: the image found lies in its ball too.
-        `standing` says which are classified rightly without attack, [B] bool.
+        `standing` says which are classified rightly without attack, [B] bool. Beside each comes
+        which of the attacked images it held without a gradient to go by, [attacked] bool.
         """
         for radius in self.radii:
             left = standing.nonzero()[:, 0]
             standing = standing.clone()
-            standing[left] = self._hold(defence, images[left], labels[left], rows[left], radius)
-            yield standing
+            found = self._search(defence, images[left], labels[left], rows[left], radius)
+            standing[left] = ~found.is_broken
+            yield standing, found.is_stuck & ~found.is_broken
 
-    def _hold(
+    def _search(
         self, defence: Defence, images: Tensor, labels: Tensor, rows: Tensor, radius: float
-    ) -> Tensor:
+    ) -> Adversarial:
         draws, values = Draws(self.seed, rows, _STARTS[self.norm]), images.shape[1:].numel()
         attack = Attack(Ball(self.norm, radius), self.steps, self.step * radius, self.restarts)
-        found = search(
+        return search(
             defence, images, labels, lambda restart: draws.uniform(restart, values), attack
         )
-        return ~found.is_broken
 
 
-def attack_condition(defence: Defence, names: Sequence[str], attacks: Sequence[PGD]) -> Condition:
-    """Return the condition of no attack, then of each attack's radii; names in that order."""
+def attack_condition(
+    defence: Defence,
+    names: Sequence[str],
+    attacks: Sequence[PGD],
+    told: Told = lambda name, is_stuck: None,
+) -> Condition:
+    """Return the condition of no attack, then of each attack's radii.
+
+    Args:
+        defence: The classifier.
+        names: Of no attack, then of all radii of each attack.
+        attacks: What to try.
+        told: Called for each batch with an attack's name and which of the images that it attacked
+            it failed to break after it met a gradient of 0, [attacked] bool.
+    """
 
     def run(images: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         standing = ~defence.errs(images, labels)
         held = [standing]
-        for attack in attacks:
-            held += attack.withstood(defence, images, labels, rows, standing)
+        tried = (each.withstood(defence, images, labels, rows, standing) for each in attacks)
+        for name, (left, is_stuck) in zip(names[1:], chain.from_iterable(tried), strict=True):
+            held.append(left)
+            told(name, is_stuck)
         return torch.stack(held)
 
     return Condition(names, run)
