@@ -10,6 +10,7 @@ from sslcli.data.loader import eval_batches
 from sslcli.data.splits import Subset
 from sslcli.errors import UsageError
 from sslcli.evaluate.attention_figure import attention_figure
+from sslcli.evaluate.finite import need_finite
 from sslcli.nn.vit import VisionTransformer
 
 
@@ -32,6 +33,7 @@ def draw_attention(evaluation: Evaluation, count: int, out: str | None) -> None:
     images, used = next(iter(eval_batches(chosen, config.data, count, evaluation.device)))
     with torch.inference_mode():
         maps = encoder.cls_attention(images).cpu()
+    need_finite(maps, "attention maps", "fp32")
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (config.data.mean, config.data.std))
     attention_figure((images.cpu() * std + mean).clamp(0, 1), maps, path)
     names = [chosen.describe(row) for row in used.tolist()]

@@ -83,9 +83,10 @@ class Report:
     def _warn_of_zero_gradients(self) -> None:
         metric = max(self.stuck, key=lambda name: self.stuck[name], default="")
         if metric and self.stuck[metric]:
+            attack, share = metric.removeprefix("top1/"), f"{self.stuck[metric]:.1%} of the images"
             self.evaluation.show.warn(
-                f"{self.stuck[metric]:.1%} of the images held {metric.removeprefix('top1/')} with a "
-                "gradient of 0, which proves nothing; --autoattack also tries without gradients"
+                f"{share} hold against {attack} by a gradient of 0, which proves nothing; "
+                "--autoattack also tries without one"
             )
 
     def _attack_rows(self) -> list[tuple[Any, ...]]:

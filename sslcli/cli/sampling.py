@@ -21,6 +21,7 @@ from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.engine.files import storage_fault
 from sslcli.errors import UnhealthyError
 from sslcli.evaluate.classifier import class_names
+from sslcli.evaluate.finite import need_finite
 from sslcli.evaluate.sampling import finite_chains
 
 REAL_IMAGES = 2_048  # whose energies are drawn beside the chains'
@@ -95,6 +96,8 @@ def _drawn(plan: Plan, density: Density, ends: Ends, show: Show) -> Drawn:
     failed = int((~keep).sum())
     if failed == len(keep):
         hint = "use a smaller --step-size, or --set method.sampler.gradient_clamp=0.1"
+        if density.precision == "fp16":
+            hint = f"fp16 ends at 65,504: take --precision bf16 or fp32; or {hint}"
         raise UnhealthyError(f"all {failed} chains ended in values that are not finite", "", hint)
     if failed:
         show.warn(f"{failed} of {len(keep)} chains ended in values that are not finite; left out")
@@ -129,7 +132,11 @@ def _real_energies(plan: Plan, evaluation: Evaluation, density: Density) -> Tens
     for images, own in eval_batches(part, evaluation.config.data, density.batch, density.device):
         classes = None if plan.target == "marginal" else torch.as_tensor(part.labels)[own]
         found.append(density.energy(images, classes))
-    return torch.cat(found) if found else None
+    if not found:
+        return None
+    energies = torch.cat(found)
+    need_finite(energies, f"energies of {source.name}", "fp32")
+    return energies
 
 
 def _writable(folder: Path) -> Path:

@@ -46,13 +46,25 @@ class Checkpoint:
         return self.path.parent
 
     def tensors(self, prefix: str = "") -> dict[str, Tensor]:
-        """Return the tensors whose names begin with `prefix`, which is removed."""
+        """Return the tensors whose names begin with `prefix`, which is removed.
+
+        Raises:
+            CheckpointError: If the file is damaged, or a value is not finite: whatever is computed
+                with it would be a number all the same, such as the accuracy of class 0.
+        """
         try:
             with safe_open(self.path, framework="pt") as file:
                 names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-                return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
+                found = {name: file.get_tensor(name) for name in names}
         except (SafetensorError, OSError, ValueError, MemoryError) as error:
             raise _damaged(self.path, error) from error
+        if broken := [name for name, tensor in found.items() if not _is_finite(tensor)]:
+            more = ", ..." if len(broken) > 3 else ""
+            what = f"{len(broken)} of {len(found)} tensors have values that are not finite"
+            hint = "training had diverged, or the file was altered; take an earlier checkpoint"
+            named = f"{what} ({', '.join(broken[:3])}{more})"
+            raise CheckpointError(named, str(self.path), hint)
+        return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
 
 
 def save_checkpoint(
@@ -135,6 +147,11 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
     }
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    is_narrow = tensor.is_floating_point() and tensor.itemsize == 1  # torch does not ask those
+    return bool((tensor.float() if is_narrow else tensor).isfinite().all())
 
 
 def _damaged(file: Path, error: Exception) -> CheckpointError:

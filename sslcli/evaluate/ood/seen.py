@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sslcli.evaluate.calibrators import Calibrator
+from sslcli.evaluate.finite import need_finite
 from sslcli.evaluate.ood.density import Density
 
 
@@ -29,8 +30,13 @@ class Seen:
     run: Callable[[nn.Module], Tensor]
 
     def with_features(self, features: Float[Tensor, "n dim"], classifier: nn.Linear) -> "Seen":
-        """Return the set with other features, and the logits that the classifier makes of them."""
+        """Return the set with other features, and the logits that the classifier makes of them.
+
+        Raises:
+            CheckpointError: If a logit is not finite.
+        """
         logits = functional.linear(features, classifier.weight, classifier.bias)
+        need_finite(logits, "logits", "fp32")
         return replace(self, features=features, logits=logits)
 
     def pick(self, chosen: Bool[Tensor, " n"], run: Callable[[nn.Module], Tensor]) -> "Seen":
