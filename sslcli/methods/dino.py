@@ -29,10 +29,10 @@ GLOBAL = 2  # views that the teacher sees
 class DINO(Method):
     """Match the teacher's centred and sharpened distribution over K prototypes (section 3.1).
 
-    The teacher sees the first two views, the student all; views of one size run as one batch. The
-    teacher's encoder is what is kept: it is the better one throughout (section 5.2). Without
-    centring the outputs collapse to one prototype, without sharpening to the uniform distribution
-    (section 5.3): `teacher_entropy`, in nats, then goes to 0 or to ln K.
+    The teacher sees the first two views, the student all; views of one size run as one batch, and
+    a head once over all. The teacher's encoder is what is kept: it is the better one throughout
+    (section 5.2). Without centring the outputs collapse to one prototype, without sharpening to the
+    uniform distribution (section 5.3): `teacher_entropy`, in nats, then goes to 0 or to ln K.
 
     Args:
         config: Head, temperatures, momenta and ablations.
@@ -58,8 +58,9 @@ class DINO(Method):
         """Return the cross-entropy in nats; ln K is a guess."""
         temperature = self._teacher_temperature(progress)
         with torch.no_grad():
-            teacher = embed_views(self._teacher, batch.views[:GLOBAL])  # [B, K] a view
-        student = embed_views(self.student, batch.views)
+            teacher = embed_views(self.encoder, self.head, batch.views[:GLOBAL])  # [B, K] a view
+        encoder, head = self.student
+        student = embed_views(encoder, head, batch.views)
         loss = dino(student, teacher, self.center, self.config.student_temperature, temperature)
         said = teacher_probabilities(teacher[0], self.center, temperature)
         metrics = {"teacher_entropy": torch.special.entr(said).sum(dim=1).mean()}

@@ -54,7 +54,7 @@ class SwAV(Method):
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the swapped prediction's cross-entropy in nats."""
-        embeddings = embed_views(self._embed, batch.views)  # unit vectors, [B, D] a view
+        embeddings = embed_views(self.encoder, self._project, batch.views)  # unit, [B, D] a view
         scores = [inner_products(z, self.prototypes.weight) for z in embeddings]  # [B, K] a view
         queues = self.queues if self._is_queueing(progress) else [None] * ASSIGNED
         assignments = [
@@ -68,8 +68,8 @@ class SwAV(Method):
         chance = math.log(self.config.prototypes)
         return Output(loss, metrics, carry, embeddings[0].detach(), chance)
 
-    def _embed(self, images: Tensor) -> Tensor:
-        return functional.normalize(full(self.projector(self.encoder(images))), dim=1)
+    def _project(self, features: Tensor) -> Tensor:
+        return functional.normalize(full(self.projector(features)), dim=1)
 
     @torch.no_grad()
     def _assign(self, scores: Tensor, queue: nn.Module | None) -> Tensor:

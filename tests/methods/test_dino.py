@@ -75,6 +75,16 @@ def test_teacher_sees_two_views_and_the_student_all():
     assert output.chance == pytest.approx(torch.tensor(20.0).log().item())
 
 
+def test_a_heads_batch_norm_sees_the_features_of_all_views_at_once():
+    method, seen = make(head_norm=True), []
+    for head in (method.head, method.student[1]):
+        head.register_forward_pre_hook(lambda _, x: seen.append(len(x[0])))
+    method(batch(), PROGRESS)
+    assert seen == [12, 24]
+    norm = next(m for m in method.student[1].modules() if isinstance(m, nn.BatchNorm1d))
+    assert norm.num_batches_tracked == 1
+
+
 def test_teacher_moves_only_by_its_average_of_the_student():
     method = make()
     teacher = (*method.encoder.parameters(), *method.head.parameters())

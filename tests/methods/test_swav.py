@@ -1,10 +1,12 @@
 """SwAV's prototypes, queue and crops, on a network that only averages pixels."""
 
+import copy
 import math
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from sslcli.config.clustering import SwAVConfig
 from sslcli.config.presets import resolve
@@ -112,3 +114,15 @@ def test_chance_is_the_logarithm_of_the_prototypes():
 def test_a_queue_smaller_than_the_batch_is_an_error_before_training():
     with pytest.raises(ConfigError, match=r"method\.queue"):
         resolve("swav/digits", None, {"train.batch_size": 1024})
+
+
+def test_the_projector_runs_once_over_the_features_of_all_crops():
+    """The official ResNet's forward, step by step: its BatchNorm sees large and small crops."""
+    method, views = swav(), batch(sizes=(8, 8, 4, 4)).views
+    encoder, projector = method.encoder, copy.deepcopy(method.projector)
+    large, small = encoder(torch.cat(views[:2])), encoder(torch.cat(views[2:]))
+    expected = functional.normalize(projector(torch.cat((large, small))), dim=1)[:4]
+    output = method(Batch(views, torch.arange(4)), at(0))
+    torch.testing.assert_close(output.embeddings, expected.detach())
+    torch.testing.assert_close(method.projector[1].running_mean, projector[1].running_mean)
+    assert method.projector[1].num_batches_tracked == 1
