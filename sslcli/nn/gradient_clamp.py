@@ -9,9 +9,10 @@ from torch import Tensor, nn
 class GradientClamp(nn.Module):
     """Clamp each element of a gradient to +-(sigmas * sqrt(v / (1 - decay^t)) + floor).
 
-    v is the running mean of squares of the clamped gradients before this step, t the steps it has
-    seen: with the optimiser's second beta as `decay` it is Adam's second moment (the released code
-    of Du & Mordatch 2019, arXiv:1903.08689). The first step's bound is the floor.
+    v is the running mean of squares of the clamped gradients before this step, t this step, from
+    1 on: with the optimiser's second beta as `decay` v is Adam's second moment, divided as Adam
+    does once this gradient is in (openai/ebm_code_release, custom_adam.py, `_apply_dense`). The
+    first step's bound is the floor.
 
     Args:
         parameters: Those to clamp, always in this order.
@@ -32,8 +33,8 @@ class GradientClamp(nn.Module):
     @torch.no_grad()
     def forward(self, parameters: Sequence[nn.Parameter]) -> None:
         """Clamp the gradients in place and remember their squares."""
-        steps = self.get_buffer("steps")
-        seen = (1 - self.decay**steps).clamp(min=1e-12)
+        steps = self.get_buffer("steps")  # those before
+        seen = 1 - self.decay ** (steps + 1)
         for index, parameter in enumerate(parameters):
             if parameter.grad is None:
                 continue
