@@ -85,7 +85,9 @@ class ScheduleConfig(Section):
     warmup_start: Fraction = Field(default=0.0, description="Factor of the rate at the first step.")
     final: Fraction = Field(default=0.0, description="Factor of the rate a cosine ends at.")
     milestones: tuple[Duration, ...] = ()
-    gamma: Fraction = 0.1
+    gamma: Fraction | tuple[Fraction, ...] = Field(
+        default=0.1, description="Factor of the rate at every milestone, or one a milestone."
+    )
     decay_every: Duration | None = Field(
         default=None,
         description='"exponential" multiplies the rate by gamma each time, counted from warm-up.',
@@ -100,4 +102,7 @@ class ScheduleConfig(Section):
             raise ValueError('decay_every belongs to name = "exponential", which needs it')
         if self.decay_every is not None and not self.decay_every.amount:
             raise ValueError("decay_every must be longer than nothing")
+        if isinstance(self.gamma, tuple):
+            if self.name != "step" or len(self.gamma) != len(self.milestones):
+                raise ValueError("a list of gammas has one factor for each milestone of a step")
         return self

@@ -1,5 +1,7 @@
 """Rates as pure functions of the step, so that a resumed run needs no scheduler state."""
 
+import math
+
 from torch.optim import Optimizer
 
 from sslcli.config.optimizers import OptimizerConfig, ScheduleConfig
@@ -26,12 +28,17 @@ def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epo
         return cosine(1.0, config.final, step - warmup, total_steps - warmup)
     if config.name == "step":
         milestones = (m.steps(steps_per_epoch, total_steps) for m in config.milestones)
-        return config.gamma ** sum(step >= milestone for milestone in milestones)
+        return _decayed(config.gamma, sum(step >= milestone for milestone in milestones))
     if config.name == "exponential":
         assert config.decay_every is not None, "the section checks it"
         length = max(1, config.decay_every.steps(steps_per_epoch, total_steps))
-        return config.gamma ** ((step - warmup) // length)
+        return _decayed(config.gamma, (step - warmup) // length)
     return 1.0
+
+
+def _decayed(gamma: float | tuple[float, ...], times: int) -> float:
+    """Return one factor to a power, or the product of the first ones of a list."""
+    return math.prod(gamma[:times], start=1.0) if isinstance(gamma, tuple) else gamma**times
 
 
 def weight_decay(config: OptimizerConfig, step: int, total_steps: int) -> float:

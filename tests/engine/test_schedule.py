@@ -55,6 +55,13 @@ def test_milestones_multiply_by_gamma():
     assert found[80] == pytest.approx(0.01)
 
 
+def test_each_milestone_may_have_a_factor_of_its_own():
+    found = rates(name="step", milestones=("20%", "40%", "60%"), gamma=(0.1, 0.5, 0.2))
+    assert [found[19], found[20], found[40], found[60]] == pytest.approx([1.0, 0.1, 0.05, 0.01])
+    with pytest.raises(ValueError, match="one factor for each milestone"):
+        ScheduleConfig(name="step", milestones=("20%",), gamma=(0.1, 0.5))
+
+
 def test_constant_stays():
     assert set(rates(name="constant")) == {1.0}
 
