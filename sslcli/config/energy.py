@@ -165,8 +165,8 @@ class IGEBMConfig(MethodSection):
     replay: ReplayConfig
     relabel: Fraction = Field(
         default=0.0,
-        description="Share of recycled chains that go on under a random class; all in the "
-        "authors' code, whose buffer has no labels.",
+        description="Share of recycled chains that go on under the batch's classes, as fresh ones "
+        "begin; all in the authors' code, whose buffer has no labels.",
     )
     gradient_clamp: GradientClampConfig | None = None
 

@@ -102,7 +102,7 @@ class ScheduleConfig(Section):
             raise ValueError('decay_every belongs to name = "exponential", which needs it')
         if self.decay_every is not None and not self.decay_every.amount:
             raise ValueError("decay_every must be longer than nothing")
-        if isinstance(self.gamma, tuple):
-            if self.name != "step" or len(self.gamma) != len(self.milestones):
-                raise ValueError("a list of gammas has one factor for each milestone of a step")
+        steps = len(self.milestones) if self.name == "step" else None
+        if isinstance(self.gamma, tuple) and len(self.gamma) != steps:
+            raise ValueError("a list of gammas has one factor for each milestone of a step")
         return self

@@ -60,6 +60,12 @@ class EncoderConfig(Section):
     conv_bias: bool = Field(
         default=True, description="Off in IGEBM's networks when each class has its own bias."
     )
+    form: Literal["rosinality", "openai"] = Field(
+        default="rosinality",
+        description="Of IGEBM's networks: that of rosinality/igebm-pytorch, or the authors' own "
+        "(openai/ebm_code_release), with a 3x3 shortcut where widths change alone, biases on the "
+        "inputs of convolutions, and a gain behind each block's second one.",
+    )
     patch_size: Side | None = Field(
         default=None, description="Side of a vision transformer's patches; when unset 16 pixels."
     )

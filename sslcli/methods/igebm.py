@@ -2,8 +2,8 @@
 
 Du & Mordatch 2019, arXiv:1903.08689. Traps: the network's output is the energy, low on data;
 noise goes in before the gradient; the buffer keeps the label that a chain was run for, and only
-`relabel` of the recycled chains go on under another class, which is what teaches energies to tell
-classes apart; spectral norms advance once a step, not once a call.
+`relabel` of the recycled chains go on under the batch's classes, which is what teaches energies to
+tell classes apart; spectral norms advance once a step, not once a call.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.methods.classifier import labels_of, langevin
 from sslcli.methods.jem import density_metrics
 from sslcli.methods.sampling import check_rows, check_size
-from sslcli.nn.energy_resnet import ClassAffine, EnergyResNet
+from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.gradient_clamp import GradientClamp
 from sslcli.nn.modes import evaluating
 from sslcli.nn.spectral import advance_spectral_norms, dividing_once
@@ -45,13 +45,16 @@ class IGEBM(Method):
         super().__init__()
         self.config = config
         self.encoder = encoder
-        self.head = nn.Linear(feature_dim(encoder), 1)
-        self.affine: ClassAffine | None = None
+        self.affine: nn.Module | None = None
+        if isinstance(encoder, EnergyResNet):
+            self.head = encoder.energy_head()
+        else:
+            self.head = nn.Linear(feature_dim(encoder), 1)
         if config.num_classes is not None:
             if not isinstance(encoder, EnergyResNet):
                 what = "an energy with classes needs a network with a gain and bias a class"
                 raise ConfigError(what, "encoder.name", "use igebm-small or igebm-large")
-            self.affine = ClassAffine(config.num_classes, encoder.block_widths)
+            self.affine = encoder.class_affine(config.num_classes)
         size = config.replay.image_size
         self.replay = ReplayBuffer(config.replay.size, (3, size, size))
         self.settings = langevin(config.sampler)
@@ -95,7 +98,8 @@ class IGEBM(Method):
         labels = None
         if config.num_classes is not None:
             labels = labels_of(batch, config.num_classes)
-        starts, sample_labels = self._starts(len(real), real.device)
+        classes = torch.zeros_like(batch.rows) if labels is None else labels
+        starts, sample_labels = self._starts(classes)
         with evaluating(self), dividing_once(self):
             chain = sgld(
                 lambda x: self.log_density(x, sample_labels),
@@ -114,15 +118,19 @@ class IGEBM(Method):
         metrics |= {"sample_gradient": chain.gradient_norm}
         return Output(loss, metrics, {"samples": images, "labels": sample_labels})
 
-    def _starts(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return where chains start, [B, 3, H, W], and their classes, [B]."""
+    def _starts(self, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where chains start, [B, 3, H, W], and their classes, [B].
+
+        Args:
+            classes: Those of fresh chains and of the relabelled, [B].
+        """
         replay, config = self.replay, self.config.replay
+        count, device = len(classes), classes.device
         rows = replay.past_rows(count)
         renewed = torch.rand(count, device=device) < config.restart
         is_fresh = renewed | ((replay.age > 0).sum() <= count)  # nothing to recycle yet
         shape = (count, *replay.images.shape[1:])
         fresh = torch.empty(shape, device=device).uniform_(*config.range)
-        classes = torch.randint(self.config.num_classes or 1, (count,), device=device)
         starts = torch.where(is_fresh[:, None, None, None], fresh, replay.images[rows])
         is_new = is_fresh
         if self.config.relabel:

@@ -65,7 +65,8 @@ EXEMPLAR = {
     "exemplar-large": (92, 256, 512, 1024),
 }
 _STEM = ("stem", "stem_stride", "stem_padding")  # fields that one kind of network alone has
-_BLOCK = ("norm", "activation", "dropout", "conv_bias")
+_RESNET = (*_STEM, "width", "zero_init_residual")
+_BLOCK = ("norm", "activation", "dropout", "conv_bias", "form")
 _VIT = ("patch_size", "positions", "init", "drop_path")
 _CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110))
 
@@ -134,19 +135,18 @@ def check_encoder(config: EncoderConfig, image_size: int) -> None:
 
 def _faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
     if config.name.startswith("timm:"):
-        yield from _unused(config, (*_STEM, "width", "zero_init_residual", *_BLOCK, *_VIT))
+        yield from _unused(config, (*_RESNET, *_BLOCK, *_VIT))
     elif size := vit_size(config.name):
-        yield from _unused(config, (*_STEM, "width", "zero_init_residual", *_BLOCK))
+        yield from _unused(config, (*_RESNET, *_BLOCK))
         yield from _token_faults(config, size, image_size)
     elif wide_size(config.name):
-        yield from _unused(config, (*_STEM, "width", "zero_init_residual", "conv_bias", *_VIT))
+        yield from _unused(config, (*_RESNET, "conv_bias", "form", *_VIT))
         yield from _least_size(config, image_size, 4)
     elif config.name in IGEBM:
         yield from _unused(config, (*_STEM, "zero_init_residual", "norm", *_VIT))
         yield from _least_size(config, image_size, 8)
     elif config.name in EXEMPLAR:
-        fixed = (*_STEM, "width", "zero_init_residual", "norm", "activation", "conv_bias", *_VIT)
-        yield from _unused(config, fixed)
+        yield from _unused(config, (*_RESNET, "norm", "activation", "conv_bias", "form", *_VIT))
         yield from _least_size(config, image_size, 32)
     elif config.name not in RESNETS and cifar_depth(config.name) is None:
         yield _unknown(config.name)

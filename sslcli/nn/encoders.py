@@ -57,6 +57,7 @@ def _network(config: EncoderConfig, image_size: int) -> nn.Module:
             activation=config.activation,
             dropout=config.dropout,
             conv_bias=config.conv_bias,
+            form=config.form,
         )
     if config.name in EXEMPLAR:
         return ExemplarNet(EXEMPLAR[config.name], dropout=config.dropout)

@@ -1,4 +1,8 @@
-"""The residual networks of IGEBM, with per-class gains and biases (Du & Mordatch 2019)."""
+"""The residual networks of IGEBM, with per-class gains and biases (Du & Mordatch 2019).
+
+They have two forms: that of rosinality/igebm-pytorch (model.py), here, and the authors' own
+(openai/ebm_code_release, models.py, `ResNet32` and `ResNet32Large`), in `openai_energy`.
+"""
 
 from collections.abc import Sequence
 from typing import cast
@@ -7,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sslcli.errors import ConfigError
 from sslcli.nn.activations import ACTIVATIONS
+from sslcli.nn.openai_energy import InputAffine, OpenAIBlock, Shape
 from sslcli.nn.spectral import SpectralConv2d
 
 Stage = tuple[int, int]  # blocks, and the factor of the network's width
@@ -23,7 +29,9 @@ class EnergyResNet(nn.Module):
         width: Channels of the first convolution.
         activation: A name of `nn.activations`; leaky-relu in the paper, SiLU in later work.
         dropout: After a block's first activation.
-        conv_bias: Whether convolutions within blocks have a bias; off beside a `ClassAffine`.
+        conv_bias: Whether blocks have biases of their own, and in OpenAI's form a gain; off where
+            each class has its own.
+        form: "rosinality" or "openai".
     """
 
     def __init__(
@@ -34,15 +42,19 @@ class EnergyResNet(nn.Module):
         activation: str = "leaky-relu",
         dropout: float = 0.0,
         conv_bias: bool = True,
+        form: str = "rosinality",
     ) -> None:
         super().__init__()
-        self.conv1 = SpectralConv2d(3, width, 3)
+        self.is_openai = form == "openai"
+        self.conv1 = SpectralConv2d(3, width, 3, bias=not self.is_openai)
         self.activation = ACTIVATIONS[activation]()
-        blocks, before = [], width
+        block = OpenAIBlock if self.is_openai else EnergyBlock
+        blocks: list[nn.Module] = []
+        before = width
         for count, factor in stages:
             for index in range(count):
                 blocks.append(
-                    EnergyBlock(
+                    block(
                         before,
                         width * factor,
                         halve=index == 0,
@@ -58,14 +70,41 @@ class EnergyResNet(nn.Module):
     @property
     def block_widths(self) -> list[int]:
         """Channels of each block, which a `ClassAffine` scales and shifts twice."""
-        return [cast(EnergyBlock, block).conv1.out_channels for block in self.blocks]
+        return [after for _, after in self._shapes]
+
+    @property
+    def _shapes(self) -> list[Shape]:
+        convolutions = [cast(EnergyBlock, block).conv1 for block in self.blocks]
+        return [(one.in_channels, one.out_channels) for one in convolutions]
+
+    def class_affine(self, num_classes: int) -> nn.Module:
+        """Return biases and gains for each class, which map labels [B] to what `forward` takes.
+
+        Raises:
+            ConfigError: If blocks have their own in OpenAI's form, where a class's replace them.
+        """
+        if not self.is_openai:
+            return ClassAffine(num_classes, self.block_widths)
+        if any(cast(OpenAIBlock, block).own is not None for block in self.blocks):
+            what = "blocks have biases and gains of their own, and so has each class"
+            raise ConfigError(what, "encoder.conv_bias", "set it to false")
+        return InputAffine(num_classes, self._shapes)
+
+    def energy_head(self) -> nn.Linear:
+        """Return a map of the features to an energy; OpenAI's starts as Xavier's with no bias."""
+        head = nn.Linear(self.feature_dim, 1)
+        if self.is_openai:
+            nn.init.xavier_uniform_(head.weight)
+            nn.init.zeros_(head.bias)
+        return head
 
     def forward(self, images: Tensor, affine: Sequence[Tensor] | None = None) -> Tensor:
         """Map images [B, 3, H, W] to summed features [B, feature_dim].
 
         Args:
             images: In [0, 1].
-            affine: Each block's two gains and two biases, [B, 4, channels]; plain blocks without.
+            affine: What `class_affine` returns for the images' labels, one tensor a block; blocks
+                use their own without, if they have them.
         """
         x = self.activation(self.conv1(images))
         for index, block in enumerate(self.blocks):

@@ -20,7 +20,7 @@ class SpectralConv2d(nn.Conv2d):
         kernel: Side of the kernel; the map keeps its size.
         bias: Whether it has one, at zero.
         growing: Start at about zero and let the norm grow to 1 at most, rather than be 1 (IGEBM's
-            second convolution of a block): W / (sigma + 1e-6) * min(sigma, 1).
+            second convolution of a block; rosinality's W / (sigma + 1e-6) * min(sigma, 1)).
     """
 
     left: Tensor
@@ -47,9 +47,11 @@ class SpectralConv2d(nn.Conv2d):
             matrix = self.weight.flatten(1)  # [after, before * kernel^2]
             left, right = self._iterate(matrix)
             sigma = left @ (matrix @ right)
-            if self.growing:
-                return self.weight * (sigma.clamp(max=1) / (sigma + 1e-6))
-            return self.weight / sigma
+            return self.weight * self.grown(sigma) if self.growing else self.weight / sigma
+
+    def grown(self, sigma: Tensor) -> Tensor:
+        """Return the factor of a growing weight for its norm."""
+        return sigma.clamp(max=1) / (sigma + 1e-6)
 
     @torch.no_grad()
     def advance(self) -> None:
