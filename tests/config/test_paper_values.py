@@ -1,0 +1,93 @@
+"""Values of presets, each beside the source that it was read from."""
+
+from pathlib import Path
+
+import pytest
+
+from sslcli.config.presets import list_presets, resolve
+
+SOLO = "solo-learn, scripts/pretrain/cifar, whose torchvision ResNet has no zero scales"
+HAIKU = "byol/utils/networks.py: haiku's blocks, scale_init=jnp.zeros"
+ZERO_INIT = {
+    "byol/imagenet": (True, HAIKU),
+    "directpred/imagenet": (True, HAIKU),
+    "directcopy/imagenet": (True, HAIKU),
+    "simclr/imagenet": (True, "google-research/simclr, resnet.py:480"),
+    "simclr/cifar10": (True, "google-research/simclr, resnet.py:395"),
+    "simclr-v2/imagenet": (True, "google-research/simclr, resnet.py:480"),
+    "simclr-v2/cifar10": (True, "google-research/simclr, resnet.py:395"),
+    "simsiam/imagenet": (True, "facebookresearch/simsiam, builder.py"),
+    "simsiam/cifar10": (True, "arXiv:2011.10566, appendices A and D"),
+    "moco-v3/imagenet-resnet50": (True, "facebookresearch/moco-v3, main_moco.py"),
+    "moco-v1/imagenet": (False, "facebookresearch/moco, main_moco.py: torchvision's default"),
+    "moco-v2/imagenet": (False, "facebookresearch/moco, main_moco.py: torchvision's default"),
+    "swav/imagenet": (False, "facebookresearch/swav, src/resnet50.py: the default"),
+    "dino/imagenet-resnet50": (False, "facebookresearch/dino, main_dino.py: torchvision's default"),
+    "supcon/cifar10": (False, "HobbitLong/SupContrast, networks/resnet_big.py: the default"),
+    "byol/cifar10": (False, SOLO),
+    "moco-v3/cifar10": (False, SOLO),
+    "dino/cifar10": (False, SOLO),
+    "swav/cifar10": (False, SOLO),
+    "directpred/cifar10": (False, "facebookresearch/luckmatters: torchvision's default"),
+    "directcopy/cifar10": (False, "as directpred/cifar10"),
+}
+CIFAR = (0.2023, 0.1994, 0.2010)
+STATISTICS = {
+    "supcon/cifar10": ((0.4914, 0.4822, 0.4465), CIFAR, "SupContrast, main_supcon.py:134"),
+    "moco-v1/cifar10": ((0.4914, 0.4822, 0.4465), CIFAR, "moco, moco_cifar10_demo.ipynb"),
+    "moco-v2/cifar10": (
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+        "lightly, transforms/utils.py",
+    ),
+    "swav/imagenet": (
+        (0.485, 0.456, 0.406),
+        (0.228, 0.224, 0.225),
+        "swav, src/multicropdataset.py",
+    ),
+    "swav/imagenet-256": (
+        (0.485, 0.456, 0.406),
+        (0.228, 0.224, 0.225),
+        "swav, src/multicropdataset.py",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ZERO_INIT)
+def test_residual_branches_begin_at_zero_where_the_source_says_so(name: str):
+    expected, source = ZERO_INIT[name]
+    assert resolve(name).config.encoder.zero_init_residual is expected, source
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_images_are_normalised_as_in_the_source(name: str):
+    mean, std, source = STATISTICS[name]
+    data = resolve(name).config.data
+    assert (data.mean, data.std) == (mean, std), source
+
+
+@pytest.mark.parametrize("name", ["dino/imagenet", "dino/imagenet-resnet50"])
+def test_dinos_nearest_neighbours_are_twenty(name: str):
+    assert resolve(name).config.evaluation.k == 20, "eval_knn.py"
+
+
+def test_every_igebm_with_classes_relabels_its_chains_and_cifars_have_the_authors_network():
+    configs = {name: resolve(name).config for name in list_presets() if name.startswith("igebm/")}
+    with_classes = [c.method for c in configs.values() if c.method.num_classes is not None]
+    assert len(with_classes) >= 3
+    assert {method.relabel for method in with_classes} == {1.0}, "ebm_code_release, train.py:255"
+    for name in ("igebm/cifar10", "igebm/cifar10-unconditional"):
+        assert configs[name].encoder.form == "openai", "ebm_code_release, models.py"
+
+
+def test_invaspreads_rate_drops_to_a_tenth_a_twentieth_and_a_hundredth():
+    for name in ("invaspread/cifar10", "invaspread/stl10"):
+        schedule = resolve(name).config.schedule
+        assert [str(m) for m in schedule.milestones] == ["120 epochs", "160 epochs", "200 epochs"]
+        assert schedule.gamma == (0.1, 0.5, 0.2), "demo_seen.py"
+
+
+def test_no_preset_gives_a_number_from_memory():
+    files = sorted((Path(__file__).parents[2] / "presets").rglob("*.toml"))
+    assert files
+    assert [str(f) for f in files if "from memory" in f.read_text("utf-8").lower()] == []
