@@ -28,7 +28,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "probability": 0.8}
 RECIPE = {"count": 2, "crop_scale": (0.2, 1.0), "flip": 0.5, "jitter": JITTER, "grayscale": 0.2}
 SMALL = ViewConfig(size=32, **RECIPE)
-LARGE = ViewConfig(size=224, blur={"probability": 0.5, "sigma": (0.1, 2.0)}, **RECIPE)
+LARGE = ViewConfig(
+    size=224, blur={"probability": 0.5, "sigma": (0.1, 2.0), "form": "pillow"}, **RECIPE
+)
 
 STATE: dict = {}  # of a process of the Pillow side
 Side = Callable[[], int]  # makes some views and returns how many

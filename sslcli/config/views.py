@@ -22,10 +22,16 @@ class JitterConfig(Section):
 
 
 class BlurConfig(Section):
-    """Gaussian blur; `kernel` in pixels, or "auto" for a tenth of the size, made odd."""
+    """Gaussian blur.
+
+    `form` is "window", a Gaussian that is cut off, as torchvision has it, or "pillow", what
+    GaussianBlur of Pillow does to 8-bit images. `kernel` is the width of the window in pixels, or
+    "auto" for a tenth of the size, made odd.
+    """
 
     probability: Fraction
     sigma: tuple[Positive, Positive]
+    form: Literal["window", "pillow"] = "window"
     kernel: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
 
 
@@ -118,4 +124,6 @@ class ViewConfig(Section):
             raise ValueError("blur.sigma must rise from its first to its second number")
         if self.blur and self.blur.kernel != "auto" and self.blur.kernel % 2 == 0:
             raise ValueError("blur.kernel must be odd")
+        if self.blur and self.blur.form == "pillow" and self.blur.kernel != "auto":
+            raise ValueError('blur.form = "pillow" has no window: leave out blur.kernel')
         return self

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcli.config.views import Triple, ViewConfig
+from sslcli.config.views import BlurConfig, Triple, ViewConfig
 from sslcli.data.autoaugment import autoaugment, draw_operations
 from sslcli.data.blur import auto_kernel, gaussian_blur
-from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize
+from sslcli.data.box_blur import pillow_blur
+from sslcli.data.color import Kernel, apply_where, grayscale, jitter, mirror, solarize
 from sslcli.data.crop import cut, resized_crop
 from sslcli.data.draws import Draws, Samples, alike_together, draw, draw_boxes
 from sslcli.data.exemplar import draw_vectors, transform
@@ -156,9 +157,7 @@ class Views:
             elif operation == "grayscale" and config.grayscale:
                 apply_where(draws.grayscale, grayscale, images)
             elif operation == "blur" and config.blur:
-                kernel = config.blur.kernel
-                width = auto_kernel(config.size) if kernel == "auto" else kernel
-                apply_where(draws.blur, partial(gaussian_blur, width), images, draws.sigma)
+                apply_where(draws.blur, _blur(config.blur, config.size), images, draws.sigma)
             elif operation == "solarize" and config.solarize:
                 threshold = config.solarize.threshold
                 apply_where(draws.solarize, partial(solarize, threshold), images)
@@ -166,6 +165,13 @@ class Views:
                 autoaugment(images, draw_operations(config.autoaugment, draws.policy))
         for plane, mean, std in zip(images.unbind(1), self._mean, self._std, strict=True):
             plane.sub_(mean).div_(std)
+
+
+def _blur(config: BlurConfig, size: int) -> Kernel:
+    """Return the kernel of a form of blur."""
+    if config.form == "pillow":
+        return pillow_blur
+    return partial(gaussian_blur, auto_kernel(size) if config.kernel == "auto" else config.kernel)
 
 
 def _crop(
