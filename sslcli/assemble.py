@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sslcli.config.schema import Config
+from sslcli.config.schema import Config, DataConfig
 from sslcli.data.loader import TrainLoader, eval_batches
+from sslcli.data.places import absolute_paths
 from sslcli.data.seeds import SeedPatches
 from sslcli.data.sources import Source
 from sslcli.data.splits import Splits, open_splits
@@ -160,8 +161,8 @@ def _check_classes(config: Config, source: Source) -> None:
         raise ConfigError(what, "method.num_classes", f"set it to {there}, or use other data")
 
 
-def data_facts(splits: Splits) -> dict[str, Any]:
-    """Return what a checkpoint says of the data it was trained on."""
+def data_facts(splits: Splits, data: DataConfig) -> dict[str, Any]:
+    """Return what a checkpoint says of the data it was trained on, and where that lay."""
     train = splits.train
     return {
         "data": {
@@ -169,6 +170,7 @@ def data_facts(splits: Splits) -> dict[str, Any]:
             "fingerprint": train.fingerprint,
             "images": len(train),
             "classes": list(train.class_names),
+            "paths": absolute_paths(data),
         }
     }
 

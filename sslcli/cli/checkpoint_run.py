@@ -9,6 +9,7 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
+from sslcli.cli.resuming import check_data, check_length
 from sslcli.cli.train import Place, train_run
 from sslcli.cli.watch import Bar
 from sslcli.config.schema import Config, RecipeConfig
@@ -57,7 +58,11 @@ class CheckpointRun(ABC):
         if is_main() and place.check(config).resolve() in checkpoint.parents:
             hint = "choose another --out"
             raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
+        if (past := from_main(place.saved() if is_main() else None)) is not None:
+            check_data(past, self.splits(), self.evaluation.show)
         training = self.training(config, source)
+        if past is not None:
+            check_length(past, training, self.evaluation.show)
         run = Path(from_main(str(place.make(config)) if is_main() else ""))
         train_run(training, self.splits(), run, place, self.stop, self.evaluation.show)
         return {**self.test(training), "run": str(run)}

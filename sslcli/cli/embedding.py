@@ -8,10 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from sslcli import assemble
-from sslcli.cli.evaluation import DataChoice
+from sslcli.cli.evaluation import DataChoice, revised
 from sslcli.cli.show import Show
 from sslcli.cli.watch import Bar
-from sslcli.config.presets import revise
 from sslcli.data.sources import open_source
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.engine.files import write_atomically
@@ -42,7 +41,7 @@ def write_embeddings(
     _check(path, overwrite)
     checkpoint = load_checkpoint(ckpt)
     named = choice.named() | ({"train.precision": precision} if precision else {})
-    config = revise(checkpoint.config, named, set_)
+    config = revised(checkpoint, named, set_, show)
     data = config.data
     source = open_source(
         data.source,

@@ -174,7 +174,6 @@ def open_evaluation(
         named: Further fields by dotted name; None is left out.
         labelled: Whether the data must have labels.
     """
-    from sslcli.config.presets import revise
     from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.evaluate.requirement import Requirement
 
@@ -185,11 +184,25 @@ def open_evaluation(
     fields = choice.named() | {name: value for name, value in given.items() if value is not None}
     if choice.data and not choice.test:
         fields["data.test"] = None
-    config = revise(checkpoint.config, fields, set_)
+    config = revised(checkpoint, fields, set_, show)
     opened = _open(checkpoint, config, device, show, labelled=labelled)
     if len(opened.splits.train.class_names) <= TOP:
         metrics = [name for name in metrics if not name.startswith("top5")]
     return replace(opened, require=[Requirement.parse(text, metrics) for text in require])
+
+
+def revised(
+    checkpoint: "Checkpoint", fields: Mapping[str, Any], set_: Sequence[str], show: Show
+) -> "Config":
+    """Return a checkpoint's config with options laid over it, and its data found from here."""
+    from sslcli.config.presets import revise
+    from sslcli.data.places import given_fields, located
+
+    config = revise(checkpoint.config, fields, set_)
+    data, remarks = located(config.data, checkpoint.paths, given_fields(fields, set_))
+    for remark in remarks:
+        show.talk(remark)
+    return config.model_copy(update={"data": data})
 
 
 def _open(

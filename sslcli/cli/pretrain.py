@@ -104,13 +104,15 @@ def pretrain(
     ssl pretrain --method simsiam --data photos/ --out runs/photos
     """
     from functools import partial
+    from pathlib import Path
 
     from sslcli.cli.choose import choose_preset
     from sslcli.cli.launching import check_batch, launch, must_launch, taking_part
+    from sslcli.cli.resuming import aged, stored
     from sslcli.cli.show import Show
     from sslcli.cli.train import Place, parse_duration, pretrain_run, restarted
     from sslcli.config.methods import is_custom
-    from sslcli.config.presets import resolve, revise
+    from sslcli.config.presets import resolve
     from sslcli.engine.stop import Stop
     from sslcli.errors import UsageError
 
@@ -133,10 +135,12 @@ def pretrain(
         options_given["method.name"] = method
     named = {key: value for key, value in options_given.items() if value is not None}
     if place.resume and not (method or preset or config):
-        chosen = revise(place.stored(), named, set_ or [])
+        chosen = stored(place.stored(), Path(str(place.out)), named, set_ or [])
     else:
         name = choose_preset(method, preset, config, data, device, show.talk)
-        chosen = resolve(name, config, named, set_ or []).config
+        chosen, kept = aged(resolve(name, config, named, set_ or []), place.saved())
+        if kept:
+            show.talk(f"the run began before these fields, and keeps to that: {', '.join(kept)}")
     if chosen.method.name in SUPERVISED:
         hint = "use `ssl finetune`, `linear-eval --protocol paper` or `distill`, with --resume"
         raise UsageError(f"a {chosen.method.name} run needs its checkpoint", "method.name", hint)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from sslcli.data.splits import Splits
+    from sslcli.engine.checkpoint import Checkpoint
     from sslcli.engine.loop import Training
     from sslcli.engine.stop import Stop
 
@@ -45,11 +46,17 @@ class Place:
             raise UsageError("--resume needs the run's folder", "--out", "add --out RUN")
 
     def stored(self) -> Config:
-        """Return the config of the run to resume."""
+        """Return the config of the run to resume, as its folder has it."""
         from sslcli.config.presets import resolve
         from sslcli.engine.run import resumable_run
 
         return resolve(config_file=resumable_run(Path(str(self.out)))).config
+
+    def saved(self) -> "Checkpoint | None":
+        """Return what the run to resume has saved; None for a new run or when that is nothing."""
+        from sslcli.cli.resuming import saved
+
+        return saved(Path(str(self.out))) if self.resume else None
 
     def check(self, config: Config) -> Path:
         """Return the run directory, having checked that this run may be made or resumed there.
@@ -57,12 +64,13 @@ class Place:
         Raises:
             SslError: If something else is there, or nothing to resume.
         """
+        from sslcli.cli.resuming import refused
         from sslcli.engine.run import check_free
 
         run = Path(self.out) if self.out else _free_folder(config)
         if not self.resume:
             check_free(run, overwrite=self.overwrite)
-        elif differing := differences(self.stored(), config):
+        elif differing := refused(self.stored(), config, self.saved()):
             hint = "repeat the first command's options or leave them all out, or start another run"
             raise ConfigError("a resumed run keeps its config", ", ".join(differing), hint)
         return run
@@ -118,12 +126,12 @@ def pretrain_run(
     With several processes each calls this, and the first one writes.
     """
     from sslcli import assemble
+    from sslcli.cli.resuming import check_data, check_length
     from sslcli.cli.watch import Bar
     from sslcli.engine.accumulation import accumulation_note
     from sslcli.engine.collective import from_main, is_main, main_first, world_size
     from sslcli.engine.environment import world
     from sslcli.engine.precision import resolve_precision, tune_device
-    from sslcli.engine.state import has_state
 
     place = from_main(place)  # launchers may count restarts differently on each machine
     if is_main():
@@ -134,14 +142,17 @@ def pretrain_run(
     show.talk(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
     with main_first(world().local_rank == 0):  # it writes the index that the others read
         splits = assemble.open_training(config, lambda what: Bar(show, what))
-    goes_on = place.resume and from_main(has_state(Path(str(place.out))))
-    method = assemble.build_method(config, where, len(splits.train), load_start=not goes_on)
+    if (past := from_main(place.saved() if is_main() else None)) is not None:
+        check_data(past, splits, show)
+    method = assemble.build_method(config, where, len(splits.train), load_start=past is None)
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
     show.talk(f"images are {training.loader.mode}")
     if note := accumulation_note(method, config.train):
         show.talk(note)
+    if past is not None:
+        check_length(past, training, show)
     if estimate:
         estimate(training)
         return
@@ -156,6 +167,7 @@ def train_run(
 ) -> dict[str, Any]:
     """Run the loop under a watcher and return the last metrics."""
     from sslcli import assemble
+    from sslcli.cli.resuming import lacked
     from sslcli.cli.watch import RunWatcher
     from sslcli.engine import trainer
     from sslcli.engine.checkpoint import load_checkpoint
@@ -176,13 +188,15 @@ def train_run(
             show.talk(f"this run is complete: {training.step} of {training.total_steps} steps")
             return dict(load_checkpoint(run).facts["metrics"])
         show.talk(f"resuming after step {training.step} of {training.total_steps}")
+    facts = dict[str, Any]()
     if is_main():
+        facts = assemble.data_facts(splits, training.config.data) | lacked(place.saved())
         truncate_metrics(run / "metrics.jsonl", training.step)
     probe = online_knn(training.config, splits.train, training.device, training.precision)
     watcher = RunWatcher(show, training.total_steps, training.step, training.steps_per_epoch)
     with stop, watcher:
         log = Log(run / "metrics.jsonl", watcher, open_board(run) if is_main() else None)
-        return train_with_rollbacks(training, run, assemble.data_facts(splits), log, stop, probe)
+        return train_with_rollbacks(training, run, facts, log, stop, probe)
 
 
 def _resume_line(run: Path, place: Place) -> str:
@@ -228,21 +242,3 @@ def parse_duration(text: str | None) -> float | None:
         raise UsageError(f"{text!r} is no length of time", "--max-time", "write 3h55m, 45m or 90s")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-
-
-def differences(old: Config, new: Config) -> list[str]:
-    """Return the dotted names of the fields in which two configs would train differently."""
-    from sslcli.config.presets import decisive
-
-    return _differences(decisive(old), decisive(new))
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[str]:
-    found = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += _differences(before, after, f"{path}{key}.")
-        elif before != after:
-            found.append(f"{path}{key}")
-    return found

@@ -18,6 +18,7 @@ from sslcli.config.overrides import REMOVED, Assignment, parse_set
 from sslcli.config.schema import Config
 from sslcli.errors import ConfigError, SslError
 
+OPTION = "command-line option"  # the origin of what named options say
 # What changes neither a weight nor a metric: where files lie, how they are read, what is kept.
 _LOGISTICS: dict[str, Any] = {
     "preset": True,
@@ -103,9 +104,7 @@ def _finish(draft: Draft, options: Mapping[str, Any], overrides: Sequence[str]) 
     """Apply options and validate."""
     faults: list[SslError] = []
     assignments = [
-        Assignment(
-            tuple(field.split(".")), REMOVED if value is None else value, "command-line option"
-        )
+        Assignment(tuple(field.split(".")), REMOVED if value is None else value, OPTION)
         for field, value in options.items()
     ]
     for text in overrides:

@@ -109,14 +109,13 @@ def listing(source: Source, folders: Sequence[str], folder: np.ndarray, names: n
 
 
 def same_data(then: str, now: str) -> bool | None:
-    """Tell whether two fingerprints are of the same data.
+    """Tell whether a fingerprint that was kept is of the data that has this one now.
 
     Returns:
-        None when an older version made one of them, from names and sizes instead of the content.
+        None when an older version made it from names and sizes instead of the content.
     """
-    if then == now:
-        return True
-    return False if then.startswith(OF_CONTENT) == now.startswith(OF_CONTENT) else None
+    is_older = now.startswith(OF_CONTENT) and not then.startswith(OF_CONTENT)
+    return None if is_older else then == now
 
 
 def identity(path: str | Path) -> Identity:

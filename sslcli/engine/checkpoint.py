@@ -45,6 +45,18 @@ class Checkpoint:
         """The folder that results about this checkpoint belong in."""
         return self.path.parent
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it says of the data it was trained on."""
+        found = self.facts.get("data")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def paths(self) -> dict[str, Any]:
+        """Where that data lay, by field; empty when an older version wrote it."""
+        found = self.data.get("paths")
+        return found if isinstance(found, dict) else {}
+
     def tensors(self, prefix: str = "") -> dict[str, Tensor]:
         """Return the tensors whose names begin with `prefix`, which is removed.
 

@@ -128,3 +128,4 @@ def test_fingerprints_of_older_versions_cannot_be_compared():
     assert same_data("ab", "cd") is False
     assert same_data("ab", f"{OF_CONTENT}ab") is None
     assert same_data(f"{OF_CONTENT}ab", f"{OF_CONTENT}cd") is False
+    assert same_data(f"{OF_CONTENT}ab", "ab") is False

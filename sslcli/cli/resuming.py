@@ -1,0 +1,204 @@
+"""Go on with a run: what must be as it was, what may differ, and what follows from that."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from sslcli.cli.show import Show
+from sslcli.config.presets import OPTION, Resolved, decisive
+from sslcli.config.schema import Config
+from sslcli.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from sslcli.data.splits import Splits
+    from sslcli.engine.checkpoint import Checkpoint
+    from sslcli.engine.loop import Training
+
+LACKED = "lacked"  # fact: fields that the version which began the run did not know
+_BY_CONTENT = {"data.source", "data.test"}
+_LENGTHS = {"train.duration"} | {
+    f"evaluation.{kind}.duration" for kind in ("linear", "finetune", "distill")
+}
+
+
+def saved(run: Path) -> "Checkpoint | None":
+    """Return the checkpoint that a run goes on from; None when it has saved nothing whole."""
+    from sslcli.engine.checkpoint import load_checkpoint
+    from sslcli.engine.state import saved_states
+
+    for folder in reversed(saved_states(run)):
+        try:
+            return load_checkpoint(folder / "model.safetensors")
+        except CheckpointError:
+            continue  # resuming says that it is damaged, and takes the one before
+    return None
+
+
+def refused(old: Config, new: Config, past: "Checkpoint | None") -> list[str]:
+    """Return the fields in which a config differs from that of the run it should go on with.
+
+    Once the run has saved something, lengths and data are compared by what they amount to, in
+    `check_length` and `check_data`.
+    """
+    from sslcli.data.files import OF_CONTENT
+
+    free = set(_LENGTHS) if past else set()
+    if past and str(past.data.get("fingerprint")).startswith(OF_CONTENT):
+        free |= _BY_CONTENT
+    return [field for field in differences(old, new) if field not in free]
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Return the dotted names of the fields in which two configs would train differently."""
+    return list(_differences(decisive(old), decisive(new)))
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        old, new = ({str(i): value for i, value in enumerate(each)} for each in (old, new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif old != new:
+        yield path
+
+
+def aged(resolved: Resolved, past: "Checkpoint | None") -> tuple[Config, list[str]]:
+    """Return a config in which fields that the run's version did not know keep their old meaning.
+
+    A preset may set a field that is newer than the run, whose default is what older versions did.
+    The run goes on as it began, unless an option asks for something else.
+
+    Args:
+        resolved: What presets and options say now.
+        past: What the run has saved.
+
+    Returns:
+        The config, and the fields in which it is the run's and not the preset's.
+    """
+    if past is None:
+        return resolved.config, []
+    tree, was = (c.model_dump(mode="json") for c in (resolved.config, past.config))
+    unknown, kept = lacked(past).get(LACKED, []), list[str]()
+    for different in differences(past.config, resolved.config):
+        field = next((each for each in unknown if _is_within(different, each)), None)
+        if not field or field in kept or _is_asked_for(field, resolved.sources):
+            continue
+        (*_, name), table = field.split("."), _table(tree, field)
+        if name in table:  # or a section has another name, which is refused
+            table[name] = _table(was, field)[name]
+            kept.append(field)
+    return Config.model_validate(tree) if kept else resolved.config, kept
+
+
+def lacked(past: "Checkpoint | None") -> dict[str, list[str]]:
+    """Return the fact that keeps in mind what the version which began the run did not know."""
+    if past is None:
+        return {}
+    fields = _unset(past.config) | set(past.facts.get(LACKED, []))
+    return {LACKED: sorted(fields)} if fields else {}
+
+
+def _unset(node: Any, path: str = "") -> set[str]:
+    """Return the dotted names of the fields that the file a config was read from did not have."""
+    if isinstance(node, tuple):
+        inner = {str(index): each for index, each in enumerate(node)}
+    elif isinstance(node, BaseModel):
+        inner = {name: getattr(node, name) for name in node.model_fields_set}
+    else:
+        return set()
+    found = set().union(*(_unset(each, f"{path}{name}.") for name, each in inner.items()))
+    known = type(node).model_fields if isinstance(node, BaseModel) else inner
+    return found | {f"{path}{name}" for name in known if name not in inner}
+
+
+def _is_asked_for(field: str, sources: Mapping[str, str]) -> bool:
+    asked = (name for name, origin in sources.items() if origin.startswith((OPTION, "--set")))
+    return any(_is_within(name, field) for name in asked)
+
+
+def _is_within(field: str, section: str) -> bool:
+    return f"{field}.".startswith(f"{section}.")
+
+
+def _table(tree: Any, field: str) -> dict[str, Any]:
+    """Return the table that holds a field."""
+    for part in field.split(".")[:-1]:
+        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+    found: dict[str, Any] = tree
+    return found
+
+
+def stored(config: Config, run: Path, fields: Mapping[str, Any], set_: Sequence[str]) -> Config:
+    """Return a run's config with options laid over it, and its data found from this folder."""
+    from sslcli.config.presets import revise
+    from sslcli.data.places import given_fields, located
+
+    past = saved(run)
+    data, _ = located(config.data, past.paths if past else {}, given_fields(fields, set_))
+    return revise(config.model_copy(update={"data": data}), fields, set_)
+
+
+def check_data(past: "Checkpoint", splits: "Splits", show: Show) -> None:
+    """Compare the content of the data with that which the run began with.
+
+    Raises:
+        ConfigError: If it is other data.
+    """
+    from sslcli.data.files import same_data
+    from sslcli.engine.collective import from_main, is_main
+
+    then, now = past.data, splits.train
+    same = from_main(
+        same_data(str(then.get("fingerprint")), now.fingerprint) if is_main() else None
+    )
+    if same is None:
+        show.warn(f"this run does not say what was in {now.name}: it must be the same data now")
+    elif not same:
+        before = past.paths.get("source", then.get("name"))
+        hint = "go on with the images that it began with, or start another run"
+        where = f"{now.name} now, {before} then"
+        raise ConfigError("a resumed run keeps its data, and this is other data", where, hint)
+
+
+def check_length(past: "Checkpoint", training: "Training", show: Show) -> None:
+    """Let a run become longer, or shorter than planned, and say what its schedule makes of that.
+
+    Raises:
+        ConfigError: If more is done than the run is to be long.
+    """
+    done, per_epoch = int(past.facts["step"]), training.steps_per_epoch
+    before = past.config.train.duration.steps(per_epoch)
+    now, duration = training.total_steps, training.config.train.duration
+    if now == before:
+        return
+    if now < done:
+        what = f"{duration} are {now} steps, and this run has done {done} already"
+        raise ConfigError(what, "train.duration", "give a longer one, or start another run")
+    changed = "lengthened" if now > before else "shortened"
+    show.talk(f"the run is {changed} from {before} to {now} steps, of which {done} are done")
+    if now > done:
+        show.talk(_rates(training, done, before, now))
+
+
+def _rates(training: "Training", done: int, before: int, now: int) -> str:
+    """Say how rates go on when a run gets another length."""
+    from sslcli.engine.schedule import lr_factor, weight_decay
+
+    config, per_epoch = training.config, training.steps_per_epoch
+    groups = training.optimizer.param_groups
+    base = next((g for g in groups if not g["constant_lr"]), groups[0])["base_lr"]
+    old, new = (base * lr_factor(config.schedule, done, n, per_epoch) for n in (before, now))
+    name = config.schedule.name
+    if old == new:
+        text = f"the {name} schedule goes on at a rate of {new:.4g}"
+    else:
+        text = (
+            f"the {name} schedule is stretched to fit: the rate jumps from {old:.4g} to {new:.4g}"
+        )
+    old, new = (weight_decay(config.optimizer, done, n) for n in (before, now))
+    if old != new:
+        text += f", weight decay from {old:.4g} to {new:.4g}"
+    return f"{text}; whatever else follows the run's length, such as a momentum, is stretched too"
