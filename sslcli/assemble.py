@@ -65,6 +65,7 @@ def build_method(
     images: int | None = None,
     *,
     load_start: bool = False,
+    told: Callable[[str], object] = lambda note: None,
 ) -> Method:
     """Return the config's method on `device`, with the fresh weights that its seed decides.
 
@@ -73,15 +74,29 @@ def build_method(
         device: Where to put it.
         images: How many the training data has, for a method that remembers each of them.
         load_start: Load the weights that `encoder.weights` names, before targets are copied.
+        told: Called with what is to be said of those weights.
     """
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, config.data.image_size)
-    if load_start and config.encoder.weights:
-        load_encoder_weights(encoder, config.encoder.weights)
+    if load_start:
+        load_start_weights(encoder, config, told)
     section: Any = section_of(config)
     if "num_instances" in type(section).model_fields and section.num_instances is None:
         section = section.model_copy(update={"num_instances": images})
     return place(method_class(section.name)(section, encoder), config, device)
+
+
+def load_start_weights(encoder: nn.Module, config: Config, told: Callable[[str], object]) -> None:
+    """Load the weights that `encoder.weights` names, if any, and tell what is to be said of them.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    if not config.encoder.weights:
+        return
+    report = load_encoder_weights(encoder, config.encoder.weights)
+    if report.note:
+        told(f"{config.encoder.weights}: {report.note}")
 
 
 def place(module: ModuleT, config: Config, device: torch.device | str) -> ModuleT:

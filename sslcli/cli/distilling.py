@@ -21,7 +21,6 @@ from sslcli.evaluate.metrics import accuracy, top_hits
 from sslcli.methods.base import Method
 from sslcli.methods.distill import Distill
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.weights import load_encoder_weights
 
 
 class Distillation(CheckpointRun):
@@ -56,8 +55,7 @@ class Distillation(CheckpointRun):
         teacher = assemble.place(load_teacher(self.evaluation.checkpoint), config, device)
         torch.manual_seed(config.seed)
         encoder = build_encoder(config.encoder, config.data.image_size)
-        if config.encoder.weights:
-            load_encoder_weights(encoder, config.encoder.weights)
+        assemble.load_start_weights(encoder, config, self.evaluation.show.talk)
         return Distill(config.method, encoder, teacher)
 
     def test(self, training: Training) -> dict[str, Any]:

@@ -144,7 +144,9 @@ def pretrain_run(
         splits = assemble.open_training(config, lambda what: Bar(show, what))
     if (past := from_main(place.saved() if is_main() else None)) is not None:
         check_data(past, splits, show)
-    method = assemble.build_method(config, where, len(splits.train), load_start=past is None)
+    method = assemble.build_method(
+        config, where, len(splits.train), load_start=past is None, told=show.talk
+    )
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)

@@ -1,5 +1,6 @@
 """Start an encoder from a .safetensors file: everything fits, or the error says what does not."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,34 +20,54 @@ _CLASSIFIERS = ("fc.", "classifier.", "head.")
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Names that were loaded, and names in the file that an encoder has no use for."""
+    """What was taken of a file.
+
+    Attributes:
+        loaded: Names of the encoder.
+        ignored: Names in the file that an encoder has no use for.
+        prefix: What the names of the file have before those of the encoder.
+    """
 
     loaded: tuple[str, ...]
     ignored: tuple[str, ...]
+    prefix: str
+
+    @property
+    def note(self) -> str:
+        """What the user should know: a prefix that is not ours; else nothing."""
+        if self.prefix in _PREFIXES:
+            return ""
+        others = f"; {len(self.ignored)} other tensors are left out" if self.ignored else ""
+        return f"the encoder is what the file calls {self.prefix!r}{others}"
 
 
 def load_encoder_weights(encoder: nn.Module, path: Path | str) -> LoadReport:
     """Copy the weights in a .safetensors file into `encoder`, all or none.
 
     The file holds an encoder's state dict, a torchvision or timm model (its classifier is
-    ignored), or one of our checkpoints (its heads are ignored). Pickles are never read.
+    ignored), or one of our checkpoints (its heads are ignored). Where other codes put something
+    before every name, such as "module." or "backbone.", that is cut off, as long as it is the only
+    thing that fits. Pickles are never read.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or a pickle, or does not fit.
+        CheckpointError: If the file is missing, damaged or a pickle, or does not fit, or holds
+            several networks that do.
     """
     stored = _read(Path(path))
     own = encoder.state_dict()
-    prefix = next((p for p in _PREFIXES if any(p + name in stored for name in own)), "")
+    prefix = _prefix(own, stored, str(path))
     found = {name[len(prefix) :]: x for name, x in stored.items() if name.startswith(prefix)}
     ignored = [name for name in stored if not name.startswith(prefix)]
     classifier = [name for name in found if name not in own and name.startswith(_CLASSIFIERS)]
     weights = {name: tensor for name, tensor in found.items() if name not in classifier}
-    check_weights(encoder, weights, str(path))
+    check_weights(encoder, weights, str(path), prefix if prefix not in _PREFIXES else "")
     encoder.load_state_dict(weights)
-    return LoadReport(tuple(weights), (*ignored, *(prefix + name for name in classifier)))
+    return LoadReport(tuple(weights), (*ignored, *(prefix + name for name in classifier)), prefix)
 
 
-def check_weights(encoder: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
+def check_weights(
+    encoder: nn.Module, weights: Mapping[str, Tensor], where: str, prefix: str = ""
+) -> None:
     """Make sure that `encoder.load_state_dict(weights)` will do, and that they are finite.
 
     The encoder may be on the meta device: what a damaged file asks for may exceed the memory.
@@ -55,13 +76,15 @@ def check_weights(encoder: nn.Module, weights: Mapping[str, Tensor], where: str)
         encoder: Whose state dict is compared.
         weights: By their names in that state dict.
         where: The file, for the error.
+        prefix: What the file has before those names, when the error should say so.
 
     Raises:
         CheckpointError: If a name, a shape or a type differs, or a value is not finite.
     """
     own = encoder.state_dict()
     if faults := list(_misfits(own, weights)):
-        what = f"these weights do not fit the encoder: {'; '.join(faults)}"
+        called = f"the weights under {prefix!r}" if prefix else "these weights"
+        what = f"{called} do not fit the encoder: {'; '.join(faults)}"
         raise CheckpointError(what, where, _hint(own, weights))
 
 
@@ -83,6 +106,34 @@ def _read(path: Path) -> dict[str, Tensor]:
         "convert it where you trust it: safetensors.torch.save_file("
         'torch.load("weights.pth", weights_only=True), "weights.safetensors")',
     )
+
+
+def _prefix(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], where: str) -> str:
+    """Return what stands before an encoder's names in a file.
+
+    Raises:
+        CheckpointError: If several foreign ones fit.
+    """
+    for prefix in _PREFIXES:
+        if any(prefix + name in stored for name in own):
+            return prefix
+    names = _shapes(own)
+    ends = (
+        (name, stored_name)
+        for name in names
+        for stored_name in stored
+        if stored_name.endswith(f".{name}")
+    )
+    found = Counter(stored_name.removesuffix(name) for name, stored_name in ends)
+    whole = [prefix for prefix, count in found.items() if count == len(names)]
+    if len(whole) > 1:
+        named = ", ".join(map(repr, sorted(whole)))
+        hint = (
+            f"keep one: {{n: x for n, x in load_file(FILE).items() if n.startswith({whole[0]!r})}}"
+        )
+        raise CheckpointError(f"{len(whole)} networks in the file fit: {named}", where, hint)
+    nearest = max(found, key=lambda prefix: found[prefix], default="")
+    return nearest if 2 * found[nearest] >= len(names) else ""
 
 
 def _misfits(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:

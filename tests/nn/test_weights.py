@@ -138,3 +138,36 @@ def test_weights_are_compared_with_an_encoder_that_takes_no_memory():
     with pytest.raises(CheckpointError, match="of another shape") as caught:
         check_weights(large, {"conv1.weight": torch.ones(1)}, "here")
     assert caught.value.where == "here"
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "backbone.", "module.encoder_q.", "state.model.net."]
+)
+def test_what_other_codes_put_before_every_name_is_cut_off_and_told(tmp_path, prefix):
+    source, target = tiny(), tiny()
+    tensors = {prefix + name: tensor for name, tensor in source.state_dict().items()}
+    tensors |= {f"{prefix}fc.0.weight": torch.ones(2), "queue": torch.ones(3)}
+    report = load_encoder_weights(target, saved(tmp_path / "w.safetensors", tensors))
+    assert all(map(torch.equal, target.state_dict().values(), source.state_dict().values()))
+    assert repr(prefix) in report.note
+    assert "2 other tensors" in report.note
+    plain = load_encoder_weights(tiny(), saved(tmp_path / "p.safetensors", source.state_dict()))
+    assert plain.note == ""
+
+
+def test_two_networks_that_fit_are_refused_by_name(tmp_path):
+    tensors = {
+        f"module.{which}.{name}": tensor
+        for which in ("encoder_q", "encoder_k")
+        for name, tensor in tiny().state_dict().items()
+    }
+    fault = refused(tiny(), saved(tmp_path / "w.safetensors", tensors))
+    assert "'module.encoder_k.', 'module.encoder_q.'" in fault.what
+
+
+def test_a_network_that_does_not_fit_is_compared_behind_its_prefix(tmp_path):
+    fault = refused(
+        tiny(), saved(tmp_path / "w.safetensors", tiny(stem="cifar").state_dict(), "module.")
+    )
+    assert "the weights under 'module.' do not fit" in fault.what
+    assert 'encoder.stem = "cifar"' in fault.hint
