@@ -93,7 +93,7 @@ def knn_eval(
     from sslcli.cli import measure
 
     settings = evaluation.config.evaluation
-    k, temperature = k or settings.k, temperature or settings.temperature
+    k, temperature = measure.neighbours(evaluation, k), temperature or settings.temperature
     bar = Bar(show, "voting")
     measured = measure.knn(evaluation, k, temperature, index, bar)
     metrics = measured.as_dict()

@@ -24,9 +24,11 @@ def knn(
     train, labels = evaluation.features(evaluation.splits.train)
     test, right = evaluation.features(evaluation.splits.test)
     classes = len(evaluation.splits.train.class_names)
+    wants_all = k == len(evaluation.splits.train)  # that can be read
     return evaluate_knn(
         train, labels, test, right,
-        k=k, temperature=temperature, num_classes=classes, kind=index, progress=bar,
+        k=len(train) if wants_all else k, temperature=temperature, num_classes=classes, kind=index,
+        progress=bar,
     )  # fmt: skip
 
 
@@ -54,6 +56,15 @@ def pixels_knn(evaluation: Evaluation, k: int, temperature: float) -> KNNAccurac
     """Return the accuracy of the same vote on normalised pixels."""
     flat = replace(evaluation, encoder=nn.Flatten(), precision="fp32")
     return knn(flat, k, temperature)
+
+
+def neighbours(evaluation: Evaluation, given: int | None) -> int:
+    """Return how many neighbours vote: what was asked for, else the preset's as far as they go."""
+    preset, images = evaluation.config.evaluation.k, len(evaluation.splits.train)
+    if given or preset <= images:
+        return given or preset
+    evaluation.show.warn(f"k is {images}, all training images there are; the preset has {preset}")
+    return images
 
 
 class FeatureProbe:

@@ -63,6 +63,15 @@ def test_other_data_brings_its_own_classes(ssl, trained, photos):
     assert outcome.json["data"]["train"].startswith(str(photos))
 
 
+def test_a_preset_s_k_ends_at_the_training_images_and_a_given_one_is_refused(ssl, trained, photos):
+    words = ("knn-eval", trained, "--data", photos)
+    outcome = ssl(*words, "--set", "evaluation.k=200", "--json")
+    assert outcome.code == 0
+    assert "k is 20, all training images there are; the preset has 200" in outcome.err
+    assert "k=20," in outcome.json["metrics"]["protocol"]
+    assert ssl(*words, "--k", 200).code == 2
+
+
 def test_a_dry_run_measures_nothing(ssl, trained):
     for words in (["knn-eval"], ["linear-eval", "--protocol", "paper"], ["finetune"], ["export"]):
         outcome = ssl(words[0], trained, *words[1:], "--dry-run", "--json")
