@@ -70,8 +70,9 @@ class Report:
         show.talk(f"figures: {', '.join(self._figures) or 'none'}")
         show.talk(self.protocol)
         self.evaluation.publish(
-            self.metrics(), columns=_COLUMNS, rows=self.rows(), **self.details()
-        )
+            self.metrics(), columns=_COLUMNS, rows=self.rows(), why_not=self._why_not,
+            **self.details(),
+        )  # fmt: skip
 
     def metrics(self) -> dict[str, float]:
         """Return every number as METRIC/SCORE/SET, and means over sets as METRIC/SCORE."""
@@ -112,6 +113,12 @@ class Report:
             "protocol": self.protocol,
             "figures": self._figures,
         }
+
+    def _why_not(self, metric: str) -> str:
+        """Return why a metric is not there, such as "auroc/odin/svhn"."""
+        if metric == "top1":
+            return "there is no classifier, or the inside images are not labelled with its classes"
+        return self.left_out.get(metric.split("/")[1], "")
 
     def _of(self, fitted: Fitted) -> list[Measured]:
         return [row for row in self.measured if row.score == fitted.score.name]

@@ -100,6 +100,7 @@ class Evaluation:
         *,
         columns: Sequence[str] = ("metric", "value"),
         rows: Sequence[Sequence[Any]] = (),
+        why_not: Callable[[str], str] = lambda metric: "",
         **more: Any,
     ) -> None:
         """Print the numbers, append them to results.jsonl, then hold them to the requirements.
@@ -108,6 +109,7 @@ class Evaluation:
             metrics: By name; what is no number is said on stderr.
             columns: Heads of the table.
             rows: Rows of the table, when one metric a line is not the best one.
+            why_not: Returns why a metric was not measured, for a requirement of it.
             more: Further fields of the record.
         """
         from sslcli.config.presets import config_hash
@@ -142,7 +144,7 @@ class Evaluation:
         except ResourceError as fault:  # such as a checkpoint on a read-only disk
             self.show.warn(f"{fault.where}: {fault.what}")
         self.show.result(**record)
-        enforce(self.require, numbers)
+        enforce(self.require, numbers, why_not)
 
 
 def open_evaluation(

@@ -55,20 +55,33 @@ class Requirement:
         return f"{self.metric} {self.operator} {self.value:g}"
 
     def check(self, metrics: Mapping[str, float]) -> bool:
-        """Return whether `metrics` meet the condition; NaN meets none.
-
-        Raises:
-            UsageError: If the metric is not among them.
-        """
-        _expect(self.metric, metrics)
-        return _OPERATORS[self.operator](metrics[self.metric], self.value)
+        """Return whether `metrics` meet the condition; NaN meets none, nor does what is absent."""
+        value = metrics.get(self.metric)
+        return value is not None and _OPERATORS[self.operator](value, self.value)
 
 
-def enforce(requirements: Sequence[Requirement], metrics: Mapping[str, float]) -> None:
-    """Raise GateError, naming every requirement that `metrics` do not meet."""
-    unmet = [requirement for requirement in requirements if not requirement.check(metrics)]
-    if unmet:
-        faults = (f"{each.metric} is {metrics[each.metric]:.6g}, not {each}" for each in unmet)
+def enforce(
+    requirements: Sequence[Requirement],
+    metrics: Mapping[str, float],
+    why_not: Callable[[str], str] = lambda metric: "",
+) -> None:
+    """Raise GateError, naming every requirement that `metrics` do not meet.
+
+    Args:
+        requirements: Of metrics that can exist, as `Requirement.parse` has made sure.
+        metrics: What was measured.
+        why_not: Returns why a metric was not measured; nothing where that is not known.
+    """
+    faults = []
+    for each in requirements:
+        if each.check(metrics):
+            continue
+        if each.metric in metrics:
+            faults.append(f"{each.metric} is {metrics[each.metric]:.6g}, not {each}")
+        else:
+            why = why_not(each.metric) or "it does not apply to this checkpoint and data"
+            faults.append(f"{each.metric} was not measured: {why}")
+    if faults:
         raise GateError("; ".join(faults), where="--require")
 
 

@@ -50,6 +50,15 @@ def test_enforce_names_all_that_is_unmet():
     assert caught.value.exit_code == ExitCode.GATE_NOT_MET
 
 
+def test_what_was_not_measured_is_unmet_and_says_why():
+    gates = [Requirement.parse(text) for text in ("auroc/odin>=0.9", "top1<=1")]
+    assert not gates[0].check({"top1": 0.5})
+    with pytest.raises(GateError, match="auroc/odin was not measured: there is no classifier"):
+        enforce(gates, {"top1": 0.5}, lambda metric: "there is no classifier")
+    with pytest.raises(GateError, match="does not apply"):
+        enforce(gates, {"top1": 0.5})
+
+
 def test_requirements_and_seeds_do_not_import_torch():
     modules = "sslcli.evaluate.requirement, sslcli.evaluate.seeds"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
