@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from sslcli.cli.evaluation import Evaluation
@@ -39,13 +40,25 @@ def open_outside(evaluation: Evaluation, specs: Sequence[str]) -> dict[str, Sour
 def names(specs: Sequence[str]) -> list[str]:
     """Return a short name for each, made of letters, digits and -_./ so that --require takes it.
 
-    A path gives its last part without suffix, and all of it where that is not unique.
+    A path gives its last part without suffix, and all of it where that is not unique. What is then
+    still called like another, in the name of a figure too, gets a number.
     """
     short = [spec if spec in (*KINDS, *NAMES) else _plain(Path(spec).stem) for spec in specs]
-    return [
+    wanted = [
         name if short.count(name) == 1 else _plain(spec)
         for name, spec in zip(short, specs, strict=True)
     ]
+    unique: dict[str, str] = {}  # by the name of the figure, in which a slash is a dash
+    for name in wanted:
+        numbered = (f"{name}-{number}" for number in count(2))
+        free = (each for each in chain([name], numbered) if _file_name(each) not in unique)
+        chosen = next(free)
+        unique[_file_name(chosen)] = chosen
+    return list(unique.values())
+
+
+def _file_name(name: str) -> str:
+    return name.replace("/", "-")
 
 
 def _plain(text: str) -> str:

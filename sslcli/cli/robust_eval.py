@@ -154,7 +154,8 @@ def robust_eval(
 
     show = Show("robust-eval", as_json=json, quiet=quiet)
     trial = Trial(
-        radii(eps, "--eps", (1.0, 2.0, 4.0, 8.0)), radii(eps_l2, "--eps-l2", (0.25, 0.5, 1.0)),
+        radii(eps, "--eps", (1.0, 2.0, 4.0, 8.0), levels=255),
+        radii(eps_l2, "--eps-l2", (0.25, 0.5, 1.0), levels=1),
         steps, 2.5 / steps if step_size is None else step_size, restarts, autoattack,
         refinements(refine), noise, replicas, verdicts, tuple(corruption or ()) or None, count,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sslcli import assemble
 from sslcli.cli.density import refinement_of
 from sslcli.cli.evaluation import Evaluation
-from sslcli.cli.robustness_plan import Trial
+from sslcli.cli.robustness_plan import Trial, check_l2
 from sslcli.cli.robustness_report import Report
 from sslcli.cli.show import Show
 from sslcli.cli.watch import PLAIN_EVERY_SECONDS, Bar, duration
@@ -55,6 +55,10 @@ class Robustness:
         classifier = copy.deepcopy(need_classifier(checkpoint)).to(evaluation.device)
         if trial.autoattack:
             need_autoattack(classifier.out_features)
+        if classifier.out_features < 2:
+            what = "a classifier of one class is never wrong"
+            raise UsageError(what, str(checkpoint.path), "take one of two classes or more")
+        check_l2(trial, evaluation.config.data.image_size)
         self.sampler = self._sampler() if trial.refine else None
         if not len(test):
             hint = "name some with --test, or set data.holdout"

@@ -54,7 +54,9 @@ class Trial:
 
     def attacks(self) -> list[str]:
         """Return the attacks' names, each norm's from its smallest radius upwards."""
-        return [f"linf-{each:g}" for each in self.linf] + [f"l2-{each:g}" for each in self.l2]
+        return [f"linf-{shown(each)}" for each in self.linf] + [
+            f"l2-{shown(each)}" for each in self.l2
+        ]
 
     def metrics(self) -> list[str]:
         """Return the names of all metrics there will be."""
@@ -72,28 +74,61 @@ class Trial:
         return {f"refine-{steps}/": steps for steps in self.refine} or {"": None}
 
 
+def shown(radius: float) -> str:
+    """Return a radius as metrics name it: in as many digits as tell it from every other."""
+    short = f"{radius:g}"
+    return short if float(short) == radius else repr(radius)
+
+
+def check_l2(trial: Trial, image_size: int) -> None:
+    """Raise UsageError for an L2 radius that exceeds the distance of any two images."""
+    farthest = math.sqrt(3) * image_size
+    for radius in trial.l2:
+        if radius >= farthest:
+            what = f"no two images of {image_size} pixels are {shown(radius)} apart"
+            hint = f"these are distances of images in 0 to 1: write {shown(radius)}/255 for levels"
+            raise UsageError(what, "--eps-l2", hint)
+
+
 def radii(
-    given: Sequence[str] | None, option: str, default: tuple[float, ...]
+    given: Sequence[str] | None, option: str, default: tuple[float, ...], levels: int
 ) -> tuple[float, ...]:
     """Read radii such as ["2,4", "8"], rising and without repetition; "none" is none.
 
+    Args:
+        given: What the option says; None takes the default.
+        option: Its name, for errors.
+        default: Radii when it is not given.
+        levels: What 255 of 255 levels are in the option's unit: 255, or 1.
+
     Raises:
-        UsageError: If one is no positive number.
+        UsageError: If one is no positive number, or surely meant in another unit.
     """
     if given is None:
         return default
     if list(given) == ["none"]:
         return ()
-    found = set()
-    for text in ",".join(given).split(","):
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{text!r} is no radius", option, "write 2,4,8, or none")
-        found.add(value)
+    found = {_radius(text.strip(), option, levels) for text in ",".join(given).split(",")}
     return tuple(sorted(found))
+
+
+def _radius(text: str, option: str, levels: int) -> float:
+    """Read one radius; "8/255" is 8 levels whatever the option's unit."""
+    number, slash, _ = text.partition("/")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    is_fraction = text == f"{number}/255"
+    if not (math.isfinite(value) and value > 0) or (slash and not is_fraction):
+        raise UsageError(f"{text!r} is no radius", option, "write 2,4,8, or none")
+    if levels == 255 and value < 1 and not is_fraction:
+        what = f"{text} would be {text}/255, less than one level of an image"
+        hint = f"write {255 * value:.3g} for {text} of images in 0 to 1; {text}/255 if you mean it"
+        raise UsageError(what, option, hint)
+    if levels == 255 and value > 255:
+        raise UsageError(f"{text}/255 is more than images have", option, "write 2,4,8, or none")
+    return value * (levels / 255) if is_fraction else value
 
 
 def refinements(given: Sequence[str] | None) -> tuple[int, ...]:

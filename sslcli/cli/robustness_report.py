@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sslcli.cli.evaluation import Evaluation
-from sslcli.cli.robustness_plan import Trial
+from sslcli.cli.robustness_plan import Trial, shown
 from sslcli.evaluate.robust.corruptions import SEVERITIES
 from sslcli.evaluate.robust.figures import MEAN, Curve, accuracy_curves
 from sslcli.evaluate.robust.interval import LEVEL, interval_of_means, wilson
@@ -143,9 +143,9 @@ class Report:
             if not radii:
                 continue
             panels[_AXES[norm][0]] = {
-                shown: [(0.0, self._unattacked(prefix))]
-                + [(radius, self.metrics[f"top1/{prefix}{norm}-{radius:g}"]) for radius in radii]
-                for prefix, shown in lines.items()
+                title: [(0.0, self._unattacked(prefix))]
+                + [(each, self.metrics[f"top1/{prefix}{norm}-{shown(each)}"]) for each in radii]
+                for prefix, title in lines.items()
             }
         return panels
 

@@ -257,6 +257,20 @@ def test_sets_get_short_names_and_whole_ones_where_those_are_not_unique():
     assert names(["svhn", "constant", "my photos.tar"]) == ["svhn", "constant", "my-photos"]
     assert names(["/a/test.tar", "/b/test.tar"]) == ["a/test.tar", "b/test.tar"]
     assert names(["..", "x/train-*.tar"]) == ["data", "train"]
+    assert names(["d/my photos", "d/my-photos"]) == ["d/my-photos", "d/my-photos-2"]
+    assert names(["a/b.tar", "c/b.tar", "a-b"]) == ["a/b.tar", "c/b.tar", "a-b"]
+    assert names(["x/a/b", "y/b", "x-a-b"]) == ["x/a/b", "y/b", "x-a-b-2"]  # figures are files
+    assert names(["x/constant", "constant"]) == ["x/constant", "constant"]
+
+
+def test_a_score_that_does_not_apply_fails_its_gate_with_the_reason(ssl, bare):
+    words = ("--ood", "constant", "--no-tune", "--require")
+    outcome = ssl("ood-detect", bare, *words, "auroc/energy>=0.5")
+    assert outcome.code == 5
+    assert "auroc/energy was not measured: the checkpoint has no linear classifier" in outcome.err
+    outcome = ssl("ood-detect", bare, *words, "top1>=0.5")
+    assert outcome.code == 5
+    assert "top1 was not measured: there is no classifier" in outcome.err
 
 
 def test_the_help_names_every_score():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sslcli.cli.robust_eval import robust_eval
+from sslcli.cli.robustness_plan import radii, shown
 from sslcli.evaluate.robust import autoattack
 from sslcli.evaluate.robust.corruptions import CORRUPTIONS
 
@@ -114,6 +115,10 @@ def test_wrong_use_is_told_before_any_work(ssl, classifier, trained, monkeypatch
         (classifier, ["--noise", "0.1"], "the plain classifier gets no noise"),
         (classifier, ["--eps", "0"], "'0' is no radius"),
         (classifier, ["--eps-l2", "1,x"], "'x' is no radius"),
+        (classifier, ["--eps", "2,0.0314"], "write 8.01 for 0.0314 of images in 0 to 1"),
+        (classifier, ["--eps", "8/256"], "'8/256' is no radius"),
+        (classifier, ["--eps", "256"], "more than images have"),
+        (classifier, ["--eps-l2", "128"], "write 128/255"),
         (classifier, ["--corruption", "fogg"], "did you mean fog?"),
         (classifier, ["--step-size", "0"], "a step needs a positive length"),
         (classifier, ["--autoattack"], "pip install 'sslcli[attack]'"),
@@ -122,6 +127,15 @@ def test_wrong_use_is_told_before_any_work(ssl, classifier, trained, monkeypatch
         outcome = ssl("robust-eval", run, *words)
         assert outcome.code == 2, words
         assert told in outcome.err, words
+
+
+def test_radii_are_told_apart_in_all_their_digits():
+    linf = radii(["8/255,0.5/255", "1.0000001,1"], "--eps", (), levels=255)
+    assert linf == (0.5, 1, 1.0000001, 8)
+    l2 = radii(["51/255"], "--eps-l2", (), levels=1)
+    assert l2 == pytest.approx((0.2,))
+    names = [f"linf-{shown(each)}" for each in linf]
+    assert names == ["linf-0.5", "linf-1", "linf-1.0000001", "linf-8"]
 
 
 def test_figures_that_cannot_be_written_cost_a_warning(ssl, classifier, tmp_path):
