@@ -1,6 +1,7 @@
 """Values of presets, each beside the source that it was read from."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,9 +67,32 @@ def test_images_are_normalised_as_in_the_source(name: str):
     assert (data.mean, data.std) == (mean, std), source
 
 
-@pytest.mark.parametrize("name", ["dino/imagenet", "dino/imagenet-resnet50"])
-def test_dinos_nearest_neighbours_are_twenty(name: str):
-    assert resolve(name).config.evaluation.k == 20, "eval_knn.py"
+SIMCLR_CROP = (0.08, 1.0)
+SCALE = "evaluation.linear.views.0.crop_scale"
+STEPPED = "evaluation.linear.schedule.granularity"
+VALUES = [
+    ("dino/imagenet", "evaluation.k", 20, "eval_knn.py"),
+    ("dino/imagenet-resnet50", "evaluation.k", 20, "eval_knn.py"),
+    ("simclr/cifar10", SCALE, SIMCLR_CROP, "google-research/simclr, data_util.py:322"),
+    ("supcon/cifar10", SCALE, (0.2, 1.0), "SupContrast, main_ce.py:131"),
+    ("supcon/cifar10", "train.drop_last", False, "main_supcon.py: DataLoader's default"),
+    ("instdisc/cifar10", "train.drop_last", False, "lemniscate, cifar.py:65"),
+    ("instdisc/imagenet", "train.drop_last", False, "lemniscate, main.py:132"),
+    ("simsiam/imagenet", STEPPED, "epoch", "simsiam, main_lincls.py:491"),
+    ("swav/imagenet", STEPPED, "epoch", "swav, eval_linear.py:213"),
+    ("swav/imagenet", "method.freeze_prototypes.amount", 313, "swav_800ep_pretrain.sh"),
+    ("swav/imagenet-256", "method.freeze_prototypes.amount", 5005, "swav_200ep_bs256_pretrain.sh"),
+    ("supervised/cifar10", "method.data_noise", 0.03, "HDGE, train_wrn.py:298"),
+    ("simclr-v2/imagenet", "optimizer.base_lr", 0.075 * 16, "simclr, README: at sqrt(256)"),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "value", "source"), VALUES)
+def test_a_field_has_the_value_of_its_source(name: str, field: str, value: object, source: str):
+    found: Any = resolve(name).config
+    for part in field.split("."):
+        found = found[int(part)] if part.isdigit() else getattr(found, part)
+    assert found == pytest.approx(value) if isinstance(value, float) else found == value, source
 
 
 def test_every_igebm_with_classes_relabels_its_chains_and_cifars_have_the_authors_network():
