@@ -262,8 +262,9 @@ def labels_of(source: Source, features: Features) -> Tensor:
 
 
 def open_data(config: Config, bar: BarFor | None = None) -> Splits:
-    """Open the config's data set in its two parts."""
-    return open_splits(config.data, config.seed, bar("reading the data") if bar else None)
+    """Open the config's data set in its two parts, of labelled data what has a label."""
+    progress = bar("reading the data") if bar else None
+    return open_splits(config.data, config.seed, progress, only_labelled=True)
 
 
 def open_training(config: Config, bar: BarFor | None = None) -> Splits:
@@ -272,9 +273,10 @@ def open_training(config: Config, bar: BarFor | None = None) -> Splits:
     A method that sees no labels needs nothing held out; one that learns them keeps off the images
     that evaluations will hold out.
     """
-    learns_labels = getattr(config.method, "num_classes", None)
+    learns_labels = bool(getattr(config.method, "num_classes", None))
     data = config.data if learns_labels else config.data.model_copy(update={"holdout": 0.0})
-    splits = open_splits(data, config.seed, bar("reading the data") if bar else None)
+    progress = bar("reading the data") if bar else None
+    splits = open_splits(data, config.seed, progress, only_labelled=learns_labels)
     if data.seeds:
         progress = bar("looking for seeds") if bar else None
         patches = SeedPatches(splits.train, data.seeds, config.seed, progress)

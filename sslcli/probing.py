@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of
 from sslcli.config.schema import Config
+from sslcli.data.base import Source, labelled
 from sslcli.data.loader import TrainLoader
-from sslcli.data.sources import Source
 from sslcli.data.splits import Subset
 from sslcli.data.views import Views
 from sslcli.engine.log import Probe
@@ -28,6 +28,7 @@ def online_knn(
     The slice is fixed by the seed: up to 2,000 queries against up to 8,000 others, so the test
     part stays out of it.
     """
+    source = labelled(source)
     if source.labels is None or len(np.unique(source.labels)) < 2:
         return None
     order = np.random.default_rng(config.seed).permutation(len(source))

@@ -18,6 +18,8 @@ def show_report(report: Report, show: Show) -> None:
     """
     rows: list[tuple[str, object]] = [(report.kind, f"{report.count:,}")]
     rows.append(("fingerprint", report.fingerprint))
+    if report.unlabelled:
+        rows.append(("without a class", f"{report.unlabelled:,}"))
     rows += [(f"{part} part", f"{count:,}") for part, count in report.parts.items()]
     rows += (
         _most("class", report.classes) + _most("size", report.sizes) + _most("mode", report.modes)
@@ -30,9 +32,7 @@ def show_report(report: Report, show: Show) -> None:
     show.table(report.name, ("what", "how many"), rows)
     for name in report.unreadable_files:
         show.talk(f"unreadable: {name}")
-    for remark in report.findings:
-        if remark.severity == "warning":
-            show.warn(" - ".join(part for part in (remark.what, remark.where, remark.hint) if part))
+    show.remark(each for each in report.findings if each.severity == "warning")
     show.result(**asdict(report), ok=report.ok)
     errors = [DataError(r.what, r.where, r.hint) for r in report.findings if r.severity == "error"]
     if errors:

@@ -1,10 +1,14 @@
 """Pick the preset that suits the data, and say which one and why."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from sslcli.config.methods import is_custom
 from sslcli.config.presets import list_presets
-from sslcli.errors import UsageError
+from sslcli.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from sslcli.data.sources import Source
 
 SMALL_SIDE = 64
 RECIPE = "simsiam"  # whose views, encoder and optimiser a method of the user's own starts from
@@ -85,4 +89,16 @@ def _typical_side(data: str) -> int:
         return known.get(data, 32)
     source = open_source(data, part=None, root="")
     rows = range(0, len(source), max(1, len(source) // 9))
-    return sorted(int(min(source.load(row).shape[:2])) for row in rows)[len(rows) // 2]
+    sides = sorted(side for row in rows if (side := _side(source, row)))
+    if not sides:
+        what, hint = f"none of {len(rows)} images tried is readable", f"see: ssl data check {data}"
+        raise DataError(what, source.name, hint)
+    return sides[len(sides) // 2]
+
+
+def _side(source: "Source", row: int) -> int:
+    """Return the shorter side of an image, 0 when it is unreadable."""
+    try:
+        return int(min(source.load(row).shape[:2]))
+    except DataError:
+        return 0

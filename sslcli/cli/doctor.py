@@ -95,6 +95,8 @@ def _data(data: str, root: str) -> "Iterator[Finding]":
     labels = f"{len(source.class_names)} classes" if source.labels is not None else "no labels"
     found = f"{source.name}: {len(source):,} images, {labels}, the first {width}x{height}"
     yield Finding("data", "ok", found, f"ssl data check {data} reads all of it")
+    for oddity in source.oddities:
+        yield Finding("data", "warning", f"{oddity.where}: {oddity.what}", oddity.hint)
 
 
 def _raise_faults(faults: "Sequence[Finding]") -> None:

@@ -11,6 +11,7 @@ from sslcli import assemble
 from sslcli.cli.evaluation import DataChoice, revised
 from sslcli.cli.show import Show
 from sslcli.cli.watch import Bar
+from sslcli.data.base import NO_LABEL
 from sslcli.data.sources import open_source
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.engine.files import write_atomically
@@ -50,6 +51,7 @@ def write_embeddings(
         download=data.download,
         progress=Bar(show, "reading the data"),
     )
+    show.remark(source.oddities)
     where = assemble.pick_device(device)
     arithmetic, _ = resolve_precision(config.train.precision, where)
     show.talk(f"{len(source):,} images of {source.name} to {path}, {where}, {arithmetic}")
@@ -65,7 +67,7 @@ def write_embeddings(
         "rows": found.rows.numpy(),
     }
     if source.labels is not None:
-        columns["labels"] = source.labels[columns["rows"]]
+        columns["labels"] = source.labels[columns["rows"]]  # NO_LABEL where there is none
         columns["class_names"] = np.array(source.class_names)
     columns |= _predictions(checkpoint, found.features, show)
     columns["files"] = np.array([source.describe(int(row)) for row in columns["rows"]])
@@ -123,5 +125,5 @@ def _write_parquet(path: Path, columns: dict[str, np.ndarray]) -> None:
         table["predicted_class"] = columns["classifier_classes"][predicted].tolist()
     if names is not None:
         table["label"] = columns["labels"]
-        table["class_name"] = names[columns["labels"]].tolist()
+        table["class_name"] = [None if x == NO_LABEL else names[x] for x in columns["labels"]]
     parquet.write_table(pyarrow.table(table), path)

@@ -212,6 +212,7 @@ def _open(
 ) -> Evaluation:
     from sslcli import assemble
     from sslcli.cli.watch import Bar
+    from sslcli.data.splits import shared_files
     from sslcli.engine.precision import resolve_precision
     from sslcli.nn.exemplar_net import read_out
 
@@ -224,6 +225,7 @@ def _open(
     counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
     show.talk(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
     show.talk(f"data {splits.train.name}: {counts}; {splits.note}")
+    show.remark((*splits.oddities, *shared_files(splits.train, splits.test)))
     show.talk(f"device {where}, precision {arithmetic}, seed {config.seed}")
     return Evaluation(
         checkpoint, config, splits, encoder, where, arithmetic, show, (), time.perf_counter()

@@ -8,7 +8,7 @@ import numpy as np
 from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.watch import Bar
-from sslcli.data.base import Source, Subset
+from sslcli.data.base import Source, Subset, labelled
 from sslcli.data.files import same_data
 from sslcli.data.sources import open_source
 from sslcli.engine.checkpoint import Checkpoint
@@ -123,12 +123,13 @@ def is_fitted_on(stored: FittedOn, test: Source, fingerprint: str) -> bool:
 def _fit_data(evaluation: Evaluation, spec: str) -> Source:
     data, bar = evaluation.config.data, Bar(evaluation.show, "reading the data")
     found = open_source(spec, part=None, root=data.root, download=data.download, progress=bar)
+    evaluation.show.remark(found.oddities)
     assemble.need_labels(found)
     hint = "name data that was neither trained on nor is reported on, or use --fit-share"
     for part, does in (("test", "is reported on"), ("train", "was trained on")):
         if _whole(found) == _whole(getattr(evaluation.splits, part)):
             raise UsageError(f"{found.name} also {does}", "--fit-data", hint)
-    return found
+    return labelled(found)
 
 
 def _divided(source: Source, share: float, seed: int) -> tuple[Source, Source]:

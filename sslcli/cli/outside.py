@@ -76,5 +76,6 @@ def _open(evaluation: Evaluation, spec: str) -> Source:
         download=data.download,
         progress=Bar(show, "reading the data"),
     )
+    show.remark(whole.oddities)
     has_test = whole.parts is not None and (whole.parts == PART_CODES["test"]).any()
     return take_part(whole, "test") if has_test else whole

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.table import Table
 from sslcli.engine.environment import world
 from sslcli.engine.files import to_json
 from sslcli.errors import SslError, UsageError
+
+if TYPE_CHECKING:
+    from sslcli.data.base import Remark
 
 JSON_SCHEMA = 1
 
@@ -41,6 +44,12 @@ class Show:
         if self.is_muted:
             return
         self.err.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def remark(self, remarks: Iterable["Remark"]) -> None:
+        """Warn of what is odd about the data, each in one line."""
+        for remark in remarks:
+            parts = (remark.what, remark.where, remark.hint)
+            self.warn(" - ".join(part for part in parts if part))
 
     def data(self, text: str) -> None:
         """Print text on stdout, unless the JSON object will be all of it."""

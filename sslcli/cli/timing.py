@@ -71,6 +71,7 @@ def _build(config: Config, device: str, show: Show) -> Training:
     splits = assemble.open_training(config, lambda what: Bar(show, what))
     method = assemble.build_method(config, where, len(splits.train))
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images")
+    show.remark(splits.oddities)
     bar = Bar(show, "decoding")
     return assemble.build_training(config, method, splits.train, where, precision, bar)
 

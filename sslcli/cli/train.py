@@ -148,6 +148,7 @@ def pretrain_run(
         config, where, len(splits.train), load_start=past is None, told=show.talk
     )
     show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
+    show.remark(splits.oddities)
     bar = Bar(show, "decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
     show.talk(f"images are {training.loader.mode}")

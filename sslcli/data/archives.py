@@ -11,11 +11,15 @@ from sslcli.data import images, labels
 from sslcli.data.base import Remark
 from sslcli.data.files import FileSource, Identity, identities, listing
 from sslcli.data.index import Arrays
+from sslcli.data.names import printable
 from sslcli.data.tarindex import Progress, tar_index
 from sslcli.errors import DataError
 
 _ODDITIES = {
-    "links": ("links were passed over", "write the archive with tar -h"),
+    "links": (
+        "links lead to nothing in the archive; passed over",
+        "write it with tar --dereference --hard-dereference, which stores what they lead to",
+    ),
     "others": ("members are no images", ""),
     "endless": ("archives have no mark of their end", "they may be cut short; compare sizes"),
 }
@@ -24,9 +28,10 @@ _ODDITIES = {
 class Archives(FileSource):
     """The images of one or more tar archives.
 
-    The label is the content of a `.cls` member of the same key, otherwise the name of the parent
-    folder; leading train, test and val folders, and archives so named, are parts. Names of members
-    are only ever compared, so `../` and absolute names do no harm.
+    They mean what a folder would mean that all were unpacked into, as `labels.layout` says; those
+    named like parts are unpacked into folders of that name. Where there are `.cls` members, their
+    content is the label of the image of the same key. Names of members are only ever compared, so
+    `../` and absolute names do no harm.
 
     Args:
         name: What the user wrote.
@@ -53,8 +58,9 @@ class Archives(FileSource):
         self.listing = listing(self, self.folders, self.folder, self.member_names)
 
     def _name_classes(self, shards: Sequence[Arrays]) -> None:
-        found = labels.layout(self.folders, self.folder, deep_classes=True)
+        found = labels.layout(self.folders, self.folder, self.describe)
         self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
+        self.oddities = found.of_parts + found.of_classes
         written = [[os.fsdecode(tag) for tag in shard["tag_names"].tolist()] for shard in shards]
         names, tag = _join(written, [shard["tags"] for shard in shards])
         missing = tag == 0  # "" is the first name of every archive
@@ -64,7 +70,7 @@ class Archives(FileSource):
             what = f"{missing.sum()} of {len(tag)} images have no .cls member, and the others have"
             raise DataError(what, self.describe(int(missing.argmax())), "add what is missing")
         values, self.class_names = labels.number(names[1:])
-        self.labels = values[tag - 1]
+        self.labels, self.oddities = values[tag - 1], found.of_parts
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -81,7 +87,7 @@ class Archives(FileSource):
     def describe(self, row: int) -> str:
         """Return the archive and the member."""
         folder, name = self.folders[self.folder[row]], os.fsdecode(self.member_names[row])
-        return f"{self.paths[self.shard[row]]}: {folder and folder + '/'}{name}"
+        return printable(f"{self.paths[self.shard[row]]}: {folder and folder + '/'}{name}")
 
     def identities(self) -> np.ndarray:
         """Return the identity of each archive."""
@@ -91,12 +97,17 @@ class Archives(FileSource):
         """Return the bytes of each member."""
         return self.sizes
 
+    def origins(self) -> np.ndarray:
+        """Return the archive's device and inode, and the offset, of each member."""
+        return np.column_stack([self.identities()[self.shard, :2], self.offsets])
+
     def remarks(self) -> list[Remark]:
-        """Return suspicious names, empty classes, and members that were passed over."""
-        found = []
+        """Return oddities, suspicious names, empty classes, and members that were passed over."""
+        found = list(self.oddities)
         if odd := [f for f in self.folders if f.startswith("/") or ".." in f.split("/")]:
             what = f"{len(odd)} folder names are absolute or climb with ../; they are only names"
-            found.append(Remark("warning", what, odd[0], "do not unpack this archive elsewhere"))
+            hint = "do not unpack this archive elsewhere"
+            found.append(Remark("warning", what, printable(odd[0]), hint))
         for key, (what, hint) in _ODDITIES.items():
             if count := self.counts[key]:
                 found.append(Remark("warning", f"{count} {what}", self.name, hint))
@@ -126,13 +137,17 @@ def _opened(path: Path, stamp: Identity) -> _Descriptor:
 
 
 def _merge_folders(paths: Sequence[Path], shards: Sequence[Arrays]) -> tuple[list[str], np.ndarray]:
-    """Join the folders of all archives; those of one named train or test go below that part."""
+    """Join the folders of all archives; where some are named like parts, each has its own folder.
+
+    An archive of no part then lies beside the parts, as a folder of that name would.
+    """
     parts = [labels.part_of(path.name) for path in paths]
-    has_parts = len(set(parts)) > 1 and None not in parts
+    has_parts = len({*parts} - {None}) > 1
     lists = []
-    for part, shard in zip(parts, shards, strict=True):
+    for path, part, shard in zip(paths, parts, shards, strict=True):
         written = [os.fsdecode(name) for name in shard["folders"].tolist()]
-        lists.append([labels.below_part(part, name) for name in written] if has_parts else written)
+        above = part or path.stem
+        lists.append([labels.below_part(above, name) for name in written] if has_parts else written)
     return _join(lists, [shard["folder"] for shard in shards])
 
 

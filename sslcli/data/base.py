@@ -12,6 +12,7 @@ from sslcli.errors import DataError
 
 Part = Literal["train", "test"]
 PART_CODES = {"train": 1, "test": 2}
+NO_LABEL = -1  # of a row that has no class while others have one
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,11 @@ class Source(ABC):
     Attributes:
         name: What the user wrote, with the part behind it where only a part was taken.
         fingerprint: Digest of the content, the same for a copy on another machine.
-        labels: Class of each row, [N] int64; None without labels.
+        labels: Class of each row, [N] int64, or `NO_LABEL`; None when no row has a class.
         class_names: Name of each class.
         parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
+        oddities: What is out of line in how the data is laid out, and what became of it. Every
+            command that opens the data says it.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Source(ABC):
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     parts: np.ndarray | None = None
+    oddities: tuple[Remark, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -67,9 +71,16 @@ class Source(ABC):
         """Return what changes whenever the images do; keys caches. Here they are in memory."""
         return self.fingerprint
 
+    def origins(self) -> np.ndarray:
+        """Return device, inode and offset of each row's bytes, [N, 3] int64; -1 where unknown.
+
+        Rows that share them are one image, whatever links lead to it.
+        """
+        return np.full((len(self), 3), -1)
+
     def remarks(self) -> list[Remark]:
         """Return what is odd about the files, found without decoding any."""
-        return []
+        return list(self.oddities)
 
 
 class ArraySource(Source):
@@ -118,11 +129,14 @@ class Subset(Source):
     rows: np.ndarray
 
     def __init__(self, base: Source, rows: np.ndarray, name: str) -> None:
+        rows = np.asarray(rows, dtype=np.int64)
+        self.labels = None if base.labels is None else base.labels[rows]
+        if self.labels is not None and len(rows) and (self.labels == NO_LABEL).all():
+            self.labels = None
+        self.class_names = base.class_names  # may differ from those of its own base, as labels may
         if isinstance(base, Subset):
             rows, base = base.rows[rows], base.base
-        self.base, self.rows, self.name = base, np.asarray(rows, dtype=np.int64), name
-        self.labels = None if base.labels is None else base.labels[self.rows]
-        self.class_names = base.class_names
+        self.base, self.rows, self.name = base, rows, name
 
     @property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -147,6 +161,10 @@ class Subset(Source):
     def stamp(self) -> str:
         """Return a digest of the whole source's stamp and the rows."""
         return derived(self.base.stamp(), self.rows)
+
+    def origins(self) -> np.ndarray:
+        """Return where the bytes of the subset's rows lie."""
+        return self.base.origins()[self.rows]
 
 
 class Sentences(Source):
@@ -200,6 +218,20 @@ def take_part(source: Source, part: Part | None) -> Source:
         hint = "give held-out data with data.test, or leave the part away to use everything"
         raise DataError(f"the data set has no {part} part", source.name, hint)
     return Subset(source, rows, f"{source.name} ({part})")
+
+
+def labelled(source: Source) -> Source:
+    """Return the rows that have a class; the source itself when all have, or none."""
+    if source.labels is None or not (unlabelled := source.labels == NO_LABEL).any():
+        return source
+    return Subset(source, np.flatnonzero(~unlabelled), f"{source.name} (labelled)")
+
+
+def shared_rows(known: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Tell which of the `found` origins, [N, 3], are among the `known` ones, [N] bool."""
+    row = np.dtype((np.void, 3 * found.itemsize))
+    known, keys = (np.ascontiguousarray(each).view(row).ravel() for each in (known, found))
+    return np.isin(keys, known) & (found >= 0).all(axis=1)
 
 
 def derived(print_: str, *facts: bytes | np.ndarray) -> str:

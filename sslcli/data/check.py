@@ -9,9 +9,10 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from sslcli.data.bad import Bad, reason
-from sslcli.data.base import PART_CODES, Remark, Sentences, Source, digest
+from sslcli.data.base import NO_LABEL, PART_CODES, Remark, Sentences, Source, Subset, digest
 from sslcli.data.builtin import available
 from sslcli.data.sources import open_source
+from sslcli.data.splits import shared_files
 from sslcli.data.streaming import Stream, core_count
 from sslcli.errors import DataError
 
@@ -36,6 +37,7 @@ class Report:
         count: Rows.
         parts: Rows of each part.
         classes: Rows of each class.
+        unlabelled: Rows without a class where others have one.
         sizes: Images of each size, as "WIDTHxHEIGHT", the commonest first.
         modes: Images of each of Pillow's modes.
         unreadable: Rows that cannot be decoded.
@@ -51,6 +53,7 @@ class Report:
     count: int = 0
     parts: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
+    unlabelled: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     unreadable: int = 0
@@ -113,7 +116,8 @@ def _count_classes(report: Report, source: Source) -> None:
             report.parts["neither"] = rest
     if source.labels is None:
         return
-    counts = np.bincount(source.labels, minlength=len(source.class_names)).tolist()
+    counts = np.bincount(source.labels - NO_LABEL, minlength=len(source.class_names) + 1).tolist()
+    report.unlabelled = counts.pop(0)
     report.classes = dict(zip(source.class_names, counts, strict=True))
     if len(counts) == 1:
         hint = "evaluation needs two; is the path one folder too deep?"
@@ -123,7 +127,9 @@ def _count_classes(report: Report, source: Source) -> None:
     if alone := [name for name, count in report.classes.items() if count == 1]:
         report.warn(f"{len(alone)} classes have one image only", alone[0])
     for part, code in PART_CODES.items() if parts is not None else ():
-        present = set(source.labels[parts == code].tolist())
+        present = set(source.labels[parts == code].tolist()) - {NO_LABEL}
+        if not present:
+            continue  # a part without any label is an oddity of its own
         if absent := [name for i, name in enumerate(source.class_names) if i not in present]:
             report.warn(f"{len(absent)} classes are absent from the {part} part", absent[0])
 
@@ -160,7 +166,10 @@ def _compare(report: Report, source: Source, contents: np.ndarray) -> None:
         report.warn(f"{repeated} rows repeat the content of another", source.name)
     if source.parts is None:
         return
-    train, test = (contents[source.parts == PART_CODES[part]] for part in ("train", "test"))
+    rows = [np.flatnonzero(source.parts == code) for code in PART_CODES.values()]
+    train_part, test_part = (Subset(source, each, source.name) for each in rows)
+    report.findings += shared_files(train_part, test_part)
+    train, test = (contents[each] for each in rows)
     if overlap := int(np.isin(test[test != 0], train).sum()):
         report.overlap = overlap
         hint = "accuracy on the test part would be too high; remove them from one part"

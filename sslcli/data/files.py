@@ -46,6 +46,11 @@ class FileSource(Source):
         """Return a digest of listing and identities, as they are now."""
         return self._stamp(self.identities())
 
+    def origins(self) -> np.ndarray:
+        """Return device, inode and offset of each image, of which here each has a file."""
+        found = self.identities()[:, :2]
+        return np.column_stack([found, found.min(axis=1).clip(max=0)])
+
     def image_sizes(self, identities: np.ndarray) -> np.ndarray:
         """Return the bytes of each image, [N] int64; here each has a file, -1 is a missing one."""
         return np.ascontiguousarray(identities[:, 2])

@@ -10,15 +10,16 @@ from sslcli.data import images, labels
 from sslcli.data.base import Remark
 from sslcli.data.files import FileSource, Identity, identities, identity, listing
 from sslcli.data.index import Arrays, cached
+from sslcli.data.names import is_hidden, printable
 from sslcli.errors import DataError
 
 Progress = Callable[[int, int], None] | None
 
 
 class Folder(FileSource):
-    """The images below a folder, in the order of their paths.
+    """The images below a folder, in the order of their paths, through links as well.
 
-    Sub-folders are classes when every image lies in one; train, test and val above them are parts.
+    Sub-folders are parts and classes as `labels.layout` says.
 
     Args:
         name: What the user wrote.
@@ -28,16 +29,21 @@ class Folder(FileSource):
 
     def __init__(self, name: str, root: Path, progress: Progress = None) -> None:
         self.name, self.root = name, root
-        index = cached(root, lambda arrays: _is_fresh(root, arrays), lambda: _scan(root, progress))
+        index = _index(root, progress)
         self.folders = [os.fsdecode(folder) for folder in index["folders"].tolist()]
         self._roots = [os.path.join(root, folder, "") for folder in self.folders]
         self.file_names, self.folder = index["names"], index["folder"]
-        self.others = int(index["others"])
+        self.others, self.other = (
+            int(index["others"]),
+            printable(os.fsdecode(index["other"].item())),
+        )
+        self.circles = [os.fsdecode(path) for path in index["circles"].tolist()]
         if not len(self.file_names):
             hint = f"image names end in {', '.join(images.SUFFIXES[:6])}, ..."
             raise DataError("the folder holds no images", str(root), hint)
-        found = labels.layout(self.folders, self.folder, deep_classes=False)
+        found = labels.layout(self.folders, self.folder, self.describe)
         self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
+        self.oddities = found.of_parts + found.of_classes + self._passed_over()
         self.listing = listing(self, self.folders, self.folder, self.file_names)
 
     def __len__(self) -> int:
@@ -45,31 +51,55 @@ class Folder(FileSource):
 
     def read(self, row: int) -> bytes:
         """Return the bytes of one file."""
-        return images.read_file(self.describe(row), "check the file and its rights")
+        return images.read_file(self._path(row), "check the file and its rights")
 
     def describe(self, row: int) -> str:
-        """Return the path of one file."""
-        return f"{self._roots[self.folder[row]]}{os.fsdecode(self.file_names[row])}"
+        """Return the path of one file, printable."""
+        return printable(self._path(row))
 
     def identities(self) -> np.ndarray:
         """Return the identity of every file: the folders' own times miss edits in place."""
-        return identities(map(self.describe, range(len(self))))
+        return identities(map(self._path, range(len(self))))
 
     def remarks(self) -> list[Remark]:
-        """Return empty folders, and that some files are no images."""
-        found = labels.empty_folders(self.folders, self.folder)
+        """Return oddities, empty folders, and that some files are no images."""
+        found = [*self.oddities, *labels.empty_folders(self.folders, self.folder)]
         if self.others:
-            found.append(Remark("warning", f"{self.others} files are no images", self.name))
+            found.append(Remark("warning", f"{self.others} files are no images", self.other))
         return found
 
+    def _path(self, row: int) -> str:
+        return f"{self._roots[self.folder[row]]}{os.fsdecode(self.file_names[row])}"
 
-def only_archives(root: Path) -> list[Path]:
-    """Return the `.tar` files of a folder that holds neither sub-folders nor images, sorted."""
-    with os.scandir(root) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-    if any(_is_folder(entry) or entry.name.lower().endswith(images.SUFFIXES) for entry in visible):
+    def _passed_over(self) -> tuple[Remark, ...]:
+        """Return remarks on what may hold images and is not looked into."""
+        found = []
+        if self.circles:
+            what = f"{len(self.circles)} links lead back to a folder above them; passed over"
+            found.append(Remark("warning", what, printable(self.circles[0]), "remove the link"))
+        if archives := archives_in(self.root):
+            what = f"{len(archives)} archives lie beside the folders of images; passed over"
+            hint = "name the archives themselves to read them"
+            found.append(Remark("warning", what, printable(str(archives[0])), hint))
+        return tuple(found)
+
+
+def archives_in(root: Path) -> list[Path]:
+    """Return the `.tar` files directly in a folder, sorted; none when it cannot be read."""
+    try:
+        names = [name for name in os.listdir(root) if not is_hidden(name)]
+    except OSError:
         return []
-    return sorted(Path(entry.path) for entry in visible if entry.name.lower().endswith(".tar"))
+    return sorted(root / name for name in names if name.lower().endswith(".tar"))
+
+
+def has_images(root: Path, progress: Progress = None) -> bool:
+    """Tell whether a folder or any within it holds images; what was seen is cached."""
+    return len(_index(root, progress)["names"]) > 0
+
+
+def _index(root: Path, progress: Progress) -> Arrays:
+    return cached(root, lambda arrays: _is_fresh(root, arrays), lambda: _scan(root, progress))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -92,13 +122,13 @@ def _scan(root: Path, progress: Progress) -> Arrays:
         list[bytes](),
         list[np.ndarray](),
     )
-    others = 0
-    for path, found, files, skipped in _walk(root):
+    others, circles = list[bytes](), list[str]()
+    for path, found, files, strange in _walk(root, circles):
         folder.append(np.full(len(files), len(folders), dtype=np.int32))
         folders.append(os.fsencode(path))
         seen.append(found)
         names += files
-        others += skipped
+        others += strange
         if progress is not None:
             progress(len(names), 0)
     return {
@@ -106,27 +136,36 @@ def _scan(root: Path, progress: Progress) -> Arrays:
         "identities": np.array(seen),
         "names": np.array(names, dtype="S"),
         "folder": np.concatenate(folder),
-        "others": np.array(others),
+        "others": np.array(len(others)),
+        "other": np.array(others[0] if others else b""),
+        "circles": np.array(list(map(os.fsencode, circles)), dtype="S"),
     }
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Identity, list[bytes], int]]:
-    """Yield each folder below root: path, identity, sorted images, number of other files."""
-    waiting, seen = [""], set[tuple[int, ...]]()
+def _walk(
+    root: Path, circles: list[str]
+) -> Iterator[tuple[str, Identity, list[bytes], list[bytes]]]:
+    """Yield each folder below root: path, identity, its images, and its other files, sorted.
+
+    Links are followed, but not to a folder above them: such a path is added to `circles`.
+    """
+    waiting = [("", frozenset[Identity]())]
     while waiting:
-        path = waiting.pop()
+        path, above = waiting.pop()
         try:
             found = identity(root / path)
             with os.scandir(root / path) as entries:
-                visible = [entry for entry in entries if not entry.name.startswith(".")]
+                visible = [entry for entry in entries if not is_hidden(entry.name)]
         except OSError as error:
             what = f"the folder cannot be read: {error.strerror}"
             raise DataError(what, str(root / path), "check its rights") from error
-        if found[:2] in seen:
-            continue  # a link back to a folder above it
-        seen.add(found[:2])
+        own = found[:2]
+        if own in above:
+            circles.append(path)
+            continue
         inner = {entry.name for entry in visible if _is_folder(entry)}
-        waiting += [f"{path}/{name}" if path else name for name in sorted(inner, reverse=True)]
-        plain = [entry.name for entry in visible if entry.name not in inner]
-        files = sorted(os.fsencode(n) for n in plain if n.lower().endswith(images.SUFFIXES))
-        yield path, found, files, len(plain) - len(files)
+        waiting += [(os.path.join(path, name), above | {own}) for name in sorted(inner)[::-1]]
+        files, strange = list[bytes](), list[bytes]()
+        for name in {entry.name for entry in visible} - inner:
+            (files if name.lower().endswith(images.SUFFIXES) else strange).append(os.fsencode(name))
+        yield path, found, sorted(files), sorted(strange)

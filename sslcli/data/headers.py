@@ -1,7 +1,7 @@
 """Walk over the headers of a tar archive, one read of 512 bytes a member.
 
 `tarfile` keeps an object of about 1 kB for each member, too much for a million. Understood here are
-POSIX ustar and PAX (POSIX.1-2017, pax: path and size) and GNU long names and sizes.
+POSIX ustar and PAX (POSIX.1-2017, pax: path, linkpath and size) and GNU long names and sizes.
 """
 
 import os
@@ -16,16 +16,18 @@ _LONGEST = 2**20  # bytes of an extended header; real ones have a few hundred
 _LONGEST_PATH = 4096  # bytes, as Linux has it; the index gives every name the longest one's room
 _LARGEST = 2**62  # bytes; an offset behind it still fits in 64 bits
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
-_KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"5": "folder", b"1": "link", b"2": "link"}
+_KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"5": "folder",
+          b"1": "hard link", b"2": "symbolic link"}  # fmt: skip
 
 
 class Member(NamedTuple):
-    """One entry of an archive; `kind` is file, folder, link or other."""
+    """One entry of an archive; `kind` is file, folder, hard link, symbolic link or other."""
 
     kind: str
     path: bytes
     offset: int
     size: int
+    target: bytes = b""
 
 
 class Headers:
@@ -58,7 +60,9 @@ class Headers:
                 records |= _records(self._extension(position, size))
             elif kind == b"L":
                 records[b"path"] = self._extension(position, size).rstrip(b"\0")
-            elif kind not in b"gK":  # global records and long link names say nothing needed here
+            elif kind == b"K":
+                records[b"linkpath"] = self._extension(position, size).rstrip(b"\0")
+            elif kind != b"g":  # global records say nothing needed here
                 yield self._member(header, kind, records, position, size)
                 records = {}
             position += -(-size // _BLOCK) * _BLOCK
@@ -91,7 +95,9 @@ class Headers:
         if kind == b"S" or any(key.startswith(b"GNU.sparse") for key in records):
             raise self._damaged(f"holds the sparse member {os.fsdecode(path)}")
         is_old_folder = path.endswith(b"/")  # archives older than POSIX have no type for folders
-        return Member("folder" if is_old_folder else _KINDS.get(kind, "other"), path, offset, size)
+        named = "folder" if is_old_folder else _KINDS.get(kind, "other")
+        target = records.get(b"linkpath") or header[157:257].split(b"\0", 1)[0]
+        return Member(named, path, offset, size, target)
 
     def _no_tar(self, header: bytes) -> DataError:
         packed = next((how for magic, how in _COMPRESSED.items() if header.startswith(magic)), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from sslcli.data import builtin, tables
 from sslcli.data.archives import Archives
 from sslcli.data.base import ArraySource, Part, Sentences, Source, Subset, take_part
-from sslcli.data.folders import Folder, only_archives
+from sslcli.data.folders import Folder, archives_in, has_images
 from sslcli.errors import DataError
 
 __all__ = ["ArraySource", "Part", "Sentences", "Source", "Subset", "open_source", "take_part"]
@@ -62,8 +62,15 @@ def _open(spec: str, root: str | Path, download: bool, progress: Progress) -> So
 
 
 def _open_folder(spec: str, path: Path, progress: Progress) -> Source:
-    archives = only_archives(path)
-    return Archives(spec, archives, progress) if archives else Folder(spec, path, progress)
+    archives = archives_in(path)
+    if archives and not has_images(path, progress):
+        return Archives(spec, archives, progress)
+    source = Folder(spec, path, progress)
+    if archives and source.folders[source.folder[-1]] == "":
+        what = f"the folder holds {len(archives)} archives beside {len(source)} images"
+        hint = f"name the archives ('{path}/*.tar'), or move them or the images elsewhere"
+        raise DataError(what, str(path), hint)
+    return source
 
 
 def _open_file(spec: str, path: Path, progress: Progress) -> Source:

@@ -2,12 +2,21 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sslcli.config.schema import DataConfig
-from sslcli.data.base import PART_CODES, Source, Subset, take_part
+from sslcli.data.base import (
+    NO_LABEL,
+    PART_CODES,
+    Remark,
+    Source,
+    Subset,
+    labelled,
+    shared_rows,
+    take_part,
+)
 from sslcli.data.order import holdout_keys
 from sslcli.data.sources import open_source
 from sslcli.errors import DataError
@@ -23,18 +32,29 @@ class Splits:
         train: What is trained on.
         test: What is only evaluated on; empty when `data.holdout` is 0.
         note: Which held-out data was chosen and why, in one line.
+        oddities: What is out of line in how the data is laid out.
     """
 
     train: Source
     test: Source
     note: str
+    oddities: tuple[Remark, ...] = ()
 
 
-def open_splits(data: DataConfig, seed: int = 0, progress: Progress = None) -> Splits:
+def open_splits(
+    data: DataConfig, seed: int = 0, progress: Progress = None, *, only_labelled: bool = False
+) -> Splits:
     """Open `data.source` and its held-out data.
 
     Held out is `data.test` when given, else the source's own test part, else a share of its rows
     chosen by a hash of row and seed, which leaves every class in both where it has two images.
+
+    Args:
+        data: What to open.
+        seed: Decides which rows are held out.
+        progress: Called while files are indexed, with (done, total).
+        only_labelled: Of training and held-out data that is labelled at all, leave out the rows
+            that have no class.
 
     Raises:
         DataError: If anything is missing or unreadable, or train and test share no class.
@@ -42,31 +62,50 @@ def open_splits(data: DataConfig, seed: int = 0, progress: Progress = None) -> S
     whole = open_source(
         data.source, part=None, root=data.root, download=data.download, progress=progress
     )
+    splits = _split(data, whole, seed, progress)
+    splits = replace(splits, oddities=whole.oddities + splits.oddities)
+    if not only_labelled:
+        return splits
+    return replace(splits, train=labelled(splits.train), test=labelled(splits.test))
+
+
+def _split(data: DataConfig, whole: Source, seed: int, progress: Progress) -> Splits:
     if data.test is not None:
         return _given(data, whole, progress)
+    train = take_part(whole, "train")
     if whole.parts is not None and (whole.parts == PART_CODES["test"]).any():
-        train, test = take_part(whole, "train"), take_part(whole, "test")
+        test = take_part(whole, "test")
         note = f"held out: the test part of {whole.name} ({len(test)} images)"
         return Splits(train, test, note + _unseen_classes(train, test))
-    return _hold_out(whole, data.holdout, seed)
+    return _hold_out(train, data.holdout, seed)
 
 
 def _given(data: DataConfig, whole: Source, progress: Progress) -> Splits:
     spec = str(data.test)
     test = open_source(spec, part=None, root=data.root, download=data.download, progress=progress)
-    what = "data.test"
+    what, oddities = "data.test", test.oddities
     if test.parts is not None:
         test, what = take_part(test, "test"), "the test part of data.test"
     train, test = _share_classes(take_part(whole, "train"), test)
     note = f"held out: {what} ({spec}, {len(test)} images)"
-    return Splits(train, test, note + _unseen_classes(train, test))
+    return Splits(train, test, note + _unseen_classes(train, test), oddities)
+
+
+def shared_files(train: Source, test: Source) -> tuple[Remark, ...]:
+    """Remark on held-out rows whose very file is trained on too, by whatever links."""
+    rows = shared_rows(train.origins(), test.origins())
+    if not rows.any():
+        return ()
+    what = f"{int(rows.sum()):,} held-out images are files that are trained on too, by links"
+    first = test.describe(int(rows.argmax()))
+    return (Remark("warning", what, first, "accuracy on them says nothing; remove the links"),)
 
 
 def _unseen_classes(train: Source, test: Source) -> str:
     """Return a remark on classes that only the held-out part has, or nothing."""
     if train.labels is None or test.labels is None:
         return ""
-    unseen = np.setdiff1d(test.labels, train.labels)
+    unseen = np.setdiff1d(test.labels, np.append(train.labels, NO_LABEL))
     if not len(unseen):
         return ""
     count = int(np.isin(test.labels, unseen).sum())
@@ -85,7 +124,7 @@ def _share_classes(train: Source, test: Source) -> tuple[Source, Source]:
         what = f"no class of {test.name} is among the classes of {train.name}"
         hint = f"they are {', '.join(test.class_names[:5])}; {', '.join(train.class_names[:5])}"
         raise DataError(what, "data.test", hint)
-    position = np.array([names.index(name) for name in test.class_names])
+    position = np.array([*(names.index(name) for name in test.class_names), NO_LABEL])
     train, test = copy.copy(train), copy.copy(test)
     train.class_names = test.class_names = names
     test.labels = position[test.labels]
@@ -106,12 +145,12 @@ def _hold_out(whole: Source, share: float, seed: int) -> Splits:
 
 
 def _classes_of_one(labels: np.ndarray | None) -> int:
-    return 0 if labels is None else int(np.count_nonzero(np.bincount(labels) == 1))
+    return 0 if labels is None else int((np.bincount(labels - NO_LABEL)[1:] == 1).sum())
 
 
 def _held_out_rows(n: int, labels: np.ndarray | None, share: float, seed: int) -> np.ndarray:
     """Return which rows are held out, [n] bool: of every class the share with the lowest hashes."""
-    groups = np.zeros(n, dtype=np.int64) if labels is None else labels
+    groups = np.zeros(n, dtype=np.int64) if labels is None else labels - NO_LABEL
     order = np.lexsort((holdout_keys(n, seed), groups))
     counts = np.bincount(groups)
     taken = np.clip(np.rint(counts * share), counts > 1, np.maximum(counts - 1, 0))

@@ -11,6 +11,8 @@ from sslcli.data import images
 from sslcli.data.files import identity
 from sslcli.data.headers import Headers, Member
 from sslcli.data.index import Arrays, cached
+from sslcli.data.names import is_hidden
+from sslcli.data.tarlinks import Links
 from sslcli.errors import DataError
 
 Progress = Callable[[int, int], None] | None
@@ -29,8 +31,8 @@ def tar_index(path: Path, progress: Progress = None) -> Arrays:
     Returns:
         `folders` [F] and `names` [N], byte strings; `folder` [N] int32; `offsets` and `sizes` [N]
         int64; `tags` [N] int32 into `tag_names`, what `.cls` members say, 0 without one; `links`
-        and `others`, members passed over; `endless`, whether the mark of the end is missing;
-        `stamp`, the archive's identity.
+        that lead to nothing and `others`, members passed over; `endless`, whether the mark of the
+        end is missing; `stamp`, the archive's identity. What links lead to comes last.
 
     Raises:
         DataError: If the file is no plain tar archive, or ends before its last member does.
@@ -49,20 +51,29 @@ def tar_index(path: Path, progress: Progress = None) -> Arrays:
 def _scan(path: Path, progress: Progress) -> Arrays:
     file = os.open(path, os.O_RDONLY)
     try:
-        listing, headers = _Listing(), Headers(file, str(path))
+        listing, links, headers = _Listing(file), Links(), Headers(file, str(path))
         for count, member in enumerate(headers):
-            listing.add(member, lambda size, offset: os.pread(file, size, offset))
+            (links if member.kind.endswith("link") else listing).add(member)
             if progress is not None and count % 4096 == 0:
                 progress(member.offset, headers.length)
+        for member in Headers(file, str(path)) if links else ():
+            for name in links.names(member.path) if member.kind in ("file", "folder") else ():
+                listing.add(member._replace(path=name))
+        listing.links = links.lost
     finally:
         os.close(file)
     return {**listing.arrays(), "endless": np.array(not headers.has_end)}
 
 
 class _Listing:
-    """What has been seen of one archive while it is scanned, in arrays that stay small."""
+    """What has been seen of one archive while it is scanned, in arrays that stay small.
 
-    def __init__(self) -> None:
+    Args:
+        file: Descriptor of the open archive.
+    """
+
+    def __init__(self, file: int) -> None:
+        self.file = file
         self.folders: dict[bytes, int] = {}
         self.names: list[bytes] = []
         self.folder, self.offsets, self.sizes = array("i"), array("q"), array("q")
@@ -70,27 +81,33 @@ class _Listing:
         self.tags: dict[tuple[int, bytes], int] = {}
         self.links = self.others = 0
 
-    def add(self, member: Member, content: Callable[[int, int], bytes]) -> None:
-        kind, path, offset, size = member
-        parent, _, name = path.rpartition(b"/")
-        if kind == "folder":
-            self.folders.setdefault(path.rstrip(b"/"), len(self.folders))
+    def add(self, member: Member) -> None:
+        """Add a file or folder."""
+        parent, _, name = member.path.rpartition(b"/")
+        if member.kind == "folder":
+            self._folder(member.path.rstrip(b"/"))
             return
-        folder = self.folders.setdefault(parent, len(self.folders))
-        ending = name[name.rfind(b".") :].lower()
-        if kind != "file":
-            self.links += 1
-        elif ending == b".cls":
-            tag = content(min(size, _LONGEST_TAG), offset).strip()
+        folder, ending = self._folder(parent), name[name.rfind(b".") :].lower()
+        is_seen = member.kind == "file" and folder >= 0 and not name.startswith(b".")
+        if is_seen and ending == b".cls":
+            tag = os.pread(self.file, min(member.size, _LONGEST_TAG), member.offset).strip()
             number = self.tag_names.setdefault(tag, len(self.tag_names))
             self.tags[folder, _key(name)] = number
-        elif ending in _ENDINGS and not name.startswith(b"."):
+        elif is_seen and ending in _ENDINGS:
             self.names.append(name)
             self.folder.append(folder)
-            self.offsets.append(offset)
-            self.sizes.append(size)
+            self.offsets.append(member.offset)
+            self.sizes.append(member.size)
         else:
             self.others += 1
+
+    def _folder(self, path: bytes) -> int:
+        """Return the number of a folder; -1 for one that is hidden, or lies in such a one."""
+        if path not in self.folders:
+            if any(map(is_hidden, os.fsdecode(path).split("/"))):
+                return -1
+            self.folders[path] = len(self.folders)
+        return self.folders[path]
 
     def arrays(self) -> Arrays:
         keys = zip(self.folder, map(_key, self.names), strict=True)

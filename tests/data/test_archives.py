@@ -87,6 +87,51 @@ def test_hidden_and_foreign_members_are_passed_over(tmp_path, write_tar):
     assert source.counts == {"links": 0, "others": 2, "endless": 0}
 
 
+def with_links(path, links):
+    with tarfile.open(path, "a") as archive:
+        for name, kind, target in links:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            archive.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_links_within_an_archive_are_followed(tmp_path, write_tar, encode, form):
+    target = "train/a/" + "n" * 80 + "0.png"
+    path = write_tar(tmp_path / "x.tar", {target: 0, "train/b/1.png": 1, "blob": 2}, form)
+    links = [
+        ("test/a/0.png", tarfile.LNKTYPE, target),
+        ("test/b/1.png", tarfile.SYMTYPE, "../../train/b/1.png"),
+        ("test/b/2.png", tarfile.SYMTYPE, "../../blob"),
+        ("test/b/3.png", tarfile.SYMTYPE, "1.png"),
+        ("val", tarfile.SYMTYPE, "train"),
+    ]
+    source = opened(with_links(path, links))
+    found = {name: source.read(row) for row, name in enumerate(names(source))}
+    assert found["test/a/0.png"] == found["val" + target[5:]] == encode(0)
+    assert found["test/b/1.png"] == found["test/b/3.png"] == found["val/b/1.png"] == encode(1)
+    assert found["test/b/2.png"] == encode(2)
+    assert source.counts["links"] == 0
+    assert any("trained on too" in finding.what for finding in check(str(path)).findings)
+
+
+def test_links_to_nothing_are_counted_with_what_would_help(tmp_path, write_tar):
+    path = write_tar(tmp_path / "x.tar", {"a/0.png": 0})
+    links = [
+        ("a/1.png", tarfile.LNKTYPE, "b/1.png"),
+        ("a/2.png", tarfile.SYMTYPE, "../../0.png"),
+        ("a/3.png", tarfile.SYMTYPE, "/etc/passwd"),
+        ("a/up", tarfile.SYMTYPE, ".."),
+        ("a/4.png", tarfile.SYMTYPE, "4.png"),
+    ]
+    source = opened(with_links(path, links))
+    assert names(source) == ["a/0.png"]
+    (remark,) = source.remarks()
+    assert remark.what.startswith("5 links lead to nothing")
+    assert "--hard-dereference" in remark.hint
+
+
 @pytest.mark.parametrize("keep", [0.3, 0.75])
 def test_truncated_archive_is_refused(tmp_path, write_tar, keep):
     path = write_tar(tmp_path / "x.tar", {f"{row}.png": bytes(3000) for row in range(5)})

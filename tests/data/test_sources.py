@@ -5,9 +5,14 @@ import pickle
 import numpy as np
 import pytest
 
+from sslcli.config.schema import DataConfig
 from sslcli.data import builtin
+from sslcli.data.check import check
 from sslcli.data.sources import Sentences, open_source
+from sslcli.data.splits import open_splits, shared_files
 from sslcli.errors import DataError, ExitCode
+
+LINKED = [("train/cat", "0"), ("train/dog", "1"), ("test/dog", "2")]
 
 
 def whole(spec, **how):
@@ -116,6 +121,28 @@ def test_link_back_to_a_folder_above_ends_the_scan(tmp_path, write_files):
     root = write_files(tmp_path, {"a/0.png": 0})
     (root / "a" / "up").symlink_to(root)
     assert len(whole(root)) == 1
+
+
+def test_linked_folders_are_read_and_named_by_the_check(tmp_path, write_files):
+    root = write_files(tmp_path, {f"{p}/{c}.png": i for i, (p, c) in enumerate(LINKED)})
+    (root / "test" / "cat").symlink_to(root / "train" / "cat")
+    (root / "train" / "cat" / "up").symlink_to(root)
+    assert len(open_source(str(root), part="test")) == 2
+    findings = [f"{found.what} {found.where}" for found in check(str(root)).findings]
+    assert any("1 held-out images are files that are trained on too" in each for each in findings)
+    assert any("2 links lead back to a folder above" in f and "cat/up" in f for f in findings)
+
+
+@pytest.mark.parametrize("kind", ["hard", "symbolic"])
+def test_a_table_or_folder_of_linked_files_is_told(tmp_path, write_files, kind):
+    root = write_files(tmp_path, {"train/a/0.png": 0, "train/b/1.png": 1, "test/b/2.png": 2})
+    linked = root / "test" / "a" / "0.png"
+    linked.parent.mkdir()
+    (linked.hardlink_to if kind == "hard" else linked.symlink_to)(root / "train/a/0.png")
+    splits = open_splits(DataConfig(source=str(root), image_size=8, mean=[0] * 3, std=[1] * 3))
+    (remark,) = shared_files(splits.train, splits.test)
+    assert remark.what.startswith("1 held-out images")
+    assert remark.where == str(linked)
 
 
 def test_folder_of_train_and_test_archives_has_parts(tmp_path, write_tar):

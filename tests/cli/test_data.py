@@ -1,0 +1,51 @@
+"""What every command says of the data that it opens."""
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def stray(tmp_path_factory):
+    """Return a folder of two parts of two classes, with an image beside them."""
+    root = tmp_path_factory.mktemp("stray")
+    names = [f"{part}/{c}/{i}.png" for part in ("train", "test") for c in "01" for i in range(8)]
+    for seed, name in enumerate([*names, "sample.png"]):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (7 * seed, 40, 200 - 5 * seed)).save(root / name)
+    (root / "test" / "1" / "linked.png").symlink_to("../../train/1/0.png")
+    return root
+
+
+COMMANDS = {
+    "pretrain": ("--method", "simsiam", "--set", "train.batch_size=4", "--dry-run"),
+    "bench": ("--method", "simsiam", "--set", "train.batch_size=4", "--steps", "3"),
+    "knn-eval": ("RUN", "--dry-run"),
+    "linear-eval": ("RUN", "--dry-run"),
+    "ood-detect": ("RUN", "--dry-run"),
+    "embed": ("RUN", "--dry-run", "--out", "x.npz"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_name_what_lies_out_of_line(ssl, trained, stray, command):
+    words = [trained if word == "RUN" else word for word in COMMANDS[command]]
+    outcome = ssl(command, *words, "--data", stray)
+    assert outcome.code == 0
+    assert "1 images lie outside of the parts" in outcome.err
+    assert str(stray / "sample.png") in outcome.err
+    is_evaluation = command not in ("pretrain", "bench", "embed")
+    assert ("1 held-out images are files that are trained on too" in outcome.err) == is_evaluation
+
+
+def test_outside_sets_and_the_check_name_it_too(ssl, trained, stray):
+    for words in (("ood-detect", trained, "--dry-run", "--ood", stray), ("data", "check", stray),
+                  ("doctor", "--data", stray)):  # fmt: skip
+        outcome = ssl(*words)
+        assert "1 images lie outside of the parts" in outcome.out + outcome.err
+
+
+def test_a_stray_image_is_neither_trained_nor_tested_on(ssl, trained, stray):
+    outcome = ssl("knn-eval", trained, "--data", stray, "--dry-run", "--json")
+    assert outcome.json["images"] == {"train": 16, "test": 17}
+    outcome = ssl("pretrain", *COMMANDS["pretrain"], "--data", stray)
+    assert "16 images; held out: the test part" in outcome.err
