@@ -28,7 +28,7 @@ from sslcli.cli import (
     robust_eval,
     sample_sgld,
 )
-from sslcli.errors import ExitCode
+from sslcli.errors import ExitCode, UsageError
 
 app = typer.Typer(name="ssl", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("pretrain")(pretrain.pretrain)
@@ -94,6 +94,7 @@ def main() -> NoReturn:
 def _run(arguments: list[str]) -> int:
     """Return the exit code of a command line, having shown what went wrong."""
     try:
+        _expect_text(arguments)
         code = app(arguments, prog_name="ssl", standalone_mode=False) or ExitCode.DONE
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -105,6 +106,16 @@ def _run(arguments: list[str]) -> int:
     if code == ExitCode.INTERRUPTED:
         sys.stderr.write("stopped by Ctrl-C; nothing more was saved\n")
     return int(code)
+
+
+def _expect_text(arguments: list[str]) -> None:
+    """Raise UsageError when an argument is no UTF-8: no config, checkpoint or JSON can hold it."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            hint = "rename it, or name a link to it: ln -s"
+            raise UsageError("the name is no text in UTF-8", argument, hint) from error
 
 
 def _show_fault(error: Exception, *, as_json: bool) -> int:

@@ -114,10 +114,11 @@ def part_of(name: str) -> str | None:
     return _PART_NAMES.get(word[0]) if word else None
 
 
-def code_of(name: str) -> int:
-    """Return the code of the part that a table's cell names; 0 for neither."""
-    part = _PART_NAMES.get(name.lower())
-    return PART_CODES["test" if part == "val" else part] if part else 0
+def named_parts(names: Names) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the part of each row of a table, and which rows name none; None when no row does."""
+    found = [_PART_NAMES.get(name.lower()) for name in names]
+    codes = _part_codes(found) if any(found) else None
+    return codes, np.array([part is None for part in found])
 
 
 def below_part(part: str, path: str) -> str:
@@ -176,11 +177,16 @@ def _codes(places: Sequence[_Place]) -> np.ndarray | None:
     kinds = {place.part for place in places if place.part}
     if kinds == {_WHOLE}:
         return None
-    held_out = "test" if "test" in kinds else "val"
-    codes = {held_out: PART_CODES["test"], "train": PART_CODES["train"]}
     if len(kinds) == 1:  # what lies beside it is no part
-        codes = dict.fromkeys(kinds, PART_CODES["train"])
-    return np.array([codes.get(place.part or "", 0) for place in places], dtype=np.int8)
+        return np.array([PART_CODES["train"] if place.part else 0 for place in places], np.int8)
+    return _part_codes([place.part for place in places])
+
+
+def _part_codes(parts: Sequence[str | None]) -> np.ndarray:
+    """Return codes, [N] int8; validation data is held out where there is no test data."""
+    held_out = "test" if "test" in parts else "val"
+    codes = {held_out: PART_CODES["test"], "train": PART_CODES["train"]}
+    return np.array([codes.get(part or "", 0) for part in parts], dtype=np.int8)
 
 
 def _classes(

@@ -1,7 +1,10 @@
 """What every command says of the data that it opens."""
 
+import os
+
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +52,24 @@ def test_a_stray_image_is_neither_trained_nor_tested_on(ssl, trained, stray):
     assert outcome.json["images"] == {"train": 16, "test": 17}
     outcome = ssl("pretrain", *COMMANDS["pretrain"], "--data", stray)
     assert "16 images; held out: the test part" in outcome.err
+
+
+def test_a_class_whose_name_is_no_utf8_is_trained_on_and_stored_escaped(ssl, tmp_path):
+    for row in range(8):
+        folder = os.fsdecode(os.fsencode(tmp_path / "set") + (b"/caf\xe9", b"/tea")[row % 2])
+        os.makedirs(folder, exist_ok=True)
+        Image.new("RGB", (8, 8), (30 * row, 9, 50)).save(f"{folder}/{row}.png")
+    short = ("--set", 'train.duration="2 steps"', "--set", "train.batch_size=4", "--quiet")
+    words = ("--preset", "simsiam/digits", "--data", tmp_path / "set", "--out", tmp_path / "run")
+    assert ssl("pretrain", *words, *short).code == 0
+    with safe_open(tmp_path / "run" / "checkpoint.safetensors", "pt") as file:
+        assert "caf\\\\xe9" in "".join(file.metadata().values())
+    assert ssl("linear-eval", tmp_path / "run", "--set", "data.holdout=0.5", "--json").code == 0
+    out = tmp_path / "x.npz"
+    assert ssl("embed", tmp_path / "run", "--out", out, "--json").json["arrays"]["labels"] == "8"
+
+
+def test_an_argument_that_is_no_utf8_is_refused_before_any_work(ssl):
+    outcome = ssl("pretrain", "--method", "simsiam", "--data", os.fsdecode(b"caf\xe9"))
+    assert outcome.code == 2
+    assert "no text in UTF-8" in outcome.err

@@ -166,7 +166,8 @@ def test_pattern_of_archives_is_one_set(tmp_path, write_tar, encode):
 @pytest.mark.parametrize(("suffix", "separator"), [("csv", ","), ("tsv", "\t"), ("csv", "\t")])
 def test_table_names_images(tmp_path, write_files, column, suffix, separator):
     write_files(tmp_path, {"a.png": 0, "in/b.png": 1})
-    rows = [("filepath", column), ("a.png", "dog"), ("in/b.png", '"a cat, asleep"')]
+    caption = "a cat, asleep" if suffix == "tsv" else '"a cat, asleep"'
+    rows = [("filepath", column), ("a.png", "dog"), ("in/b.png", caption)]
     table = tmp_path / f"table.{suffix}"
     table.write_text("".join(separator.join(row) + "\n" for row in rows))
     source = whole(table)
@@ -175,6 +176,71 @@ def test_table_names_images(tmp_path, write_files, column, suffix, separator):
         assert source.class_names == ("a cat, asleep", "dog")
     else:
         assert source.titles == ["dog", "a cat, asleep"]
+
+
+def test_quotation_marks_are_characters_of_a_tsv(tmp_path):
+    rows = ['"0.png\t5" screen', '1.png\t"open', '2.png\t"a" and "b"']
+    (tmp_path / "t.tsv").write_text("filepath\ttitle\n" + "\n".join(rows) + "\n")
+    source = whole(tmp_path / "t.tsv")
+    assert source.files == ['"0.png', "1.png", "2.png"]
+    assert source.titles == ['5" screen', '"open', '"a" and "b"']
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_caption_in_quotation_marks_may_hold_anything(tmp_path, end):
+    caption = f'a, "b"{end}c\td'
+    quoted = '"' + caption.replace('"', '""') + '"'
+    text = end.join(["\ufefffilepath,title", f"0.png,{quoted}", "", '1.png,5" screen', ""])
+    (tmp_path / "t.csv").write_text(text, "utf-8", newline="")
+    source = whole(tmp_path / "t.csv")
+    assert source.titles == [caption, '5" screen']
+    assert source.files == ["0.png", "1.png"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('2.png,"cat', "never closed"),
+        ('2.png,"cat"s', "after a closing quotation mark"),
+        ("2.png", "has 1 cells, and there are 2 columns"),
+        ("2.png,cat,dog", "has 3 cells"),
+        ('2.png,"cat\ndog"', "has a line break in its label"),
+        ('"2\n.png",cat', "has a line break in its filepath"),
+        ("2.png,", "lacks its label"),
+    ],
+)
+def test_damaged_rows_of_images_are_refused_by_their_line(tmp_path, row, said):
+    rows = ["filepath,label", '"0.png","cat"', "1.png,dog", row, "3.png,cat", "4.png,cat"]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    refused = fault(tmp_path / "t.csv")
+    assert said in refused.what
+    assert refused.where.endswith("t.csv:4")
+
+
+def test_all_damaged_lines_of_a_table_are_named(tmp_path):
+    (tmp_path / "t.tsv").write_text("filepath\tlabel\na.png\na.png\tcat\na.png\tcat\t\nb.png\n")
+    refused = fault(tmp_path / "t.tsv")
+    assert refused.where.endswith("t.tsv:2")
+    assert refused.hint.endswith("lines 4, 5")
+
+
+def test_damaged_lines_of_sentences_are_counted_and_named(tmp_path):
+    (tmp_path / "s.csv").write_text('id,sentence\n1,one\n2,"two\n3,three\n4\n5,"five, six"\n')
+    source = whole(tmp_path / "s.csv")
+    assert source.texts == ["one", "three", "five, six"]
+    (remark,) = source.remarks()
+    assert remark.what == "2 damaged or empty lines were passed over: 3, 5"
+    assert "never closed" in remark.hint or "after a closing" in remark.hint
+
+
+def test_a_split_column_parts_a_table(tmp_path):
+    rows = ["a.png,train", "b.png,Test", "c.png,val", "d.png,extra"]
+    (tmp_path / "t.csv").write_text("filepath,split,label\n" + "".join(f"{r},cat\n" for r in rows))
+    source = whole(tmp_path / "t.csv")
+    assert source.parts.tolist() == [1, 2, 0, 0]
+    (oddity,) = source.oddities
+    assert oddity.what.startswith("1 rows are of neither part")
+    assert oddity.where.endswith("d.png")
 
 
 def test_integer_labels_sort_by_value(tmp_path, write_files):
