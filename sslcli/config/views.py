@@ -83,6 +83,11 @@ class ViewConfig(Section):
     crop_scale: tuple[Fraction, Fraction]
     crop_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    pad: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Pixels by which the whole image is continued on each side, by reflection, "
+        "before a square of `size` is cut anywhere: JEM's crop.",
+    )
     flip: Fraction = 0.0
     jitter: JitterConfig | None = None
     grayscale: Fraction = 0.0
@@ -116,6 +121,10 @@ class ViewConfig(Section):
             raise ValueError(
                 "exemplar takes the crop's place: crop_scale and crop_ratio are [1, 1]"
             )
+        if self.pad and not whole:
+            raise ValueError("pad cuts from the whole image: crop_scale and crop_ratio are [1, 1]")
+        if self.pad >= self.size or (self.pad and self.exemplar):
+            raise ValueError("pad is below size, and goes without exemplar")
         for name in ("crop_scale", "crop_ratio"):
             low, high = getattr(self, name)
             if low > high or high == 0:

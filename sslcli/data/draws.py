@@ -20,7 +20,8 @@ _AREA, _RATIO, _CORNER = slice(0, 10), slice(10, 20), slice(20, 22)  # ten tries
 _FLIP, _JITTER, _GRAYSCALE, _BLUR, _SOLARIZE = 22, 23, 24, 25, 26  # whether
 _FACTORS, _RANKS, _SIGMA = slice(27, 31), slice(31, 35), 35
 _POLICY = slice(36, 41)
-_COLUMNS = 41
+_SHIFT = slice(41, 43)
+_COLUMNS = 43
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Samples:
         return Samples(self.seed, self.epoch, self.rows[piece], self.views[piece])
 
     def numbers(self) -> Tensor:
-        """Return every random number of these views, uniform in [0, 1), [N, 41] float32."""
+        """Return every random number of these views, uniform in [0, 1), [N, 43] float32."""
         return uniform(self.seed, self.epoch, self.rows, self.views, _STREAM, _COLUMNS)
 
 
@@ -47,6 +48,7 @@ class Draws:
 
     Attributes:
         flip: Mirror left and right, [N] bool.
+        shift: How far down and right in the image to cut, from -pad to pad, [N, 2] int64.
         jitter: Change the colours, [N] bool.
         factors: Brightness, contrast, saturation and hue as torchvision's functions take them,
             [N, 4].
@@ -60,6 +62,7 @@ class Draws:
     """
 
     flip: Tensor
+    shift: Tensor
     jitter: Tensor
     factors: Tensor
     order: Tensor
@@ -75,6 +78,7 @@ def draw(config: ViewConfig, numbers: Tensor) -> Draws:
     low, high = config.blur.sigma if config.blur else (0.0, 0.0)
     return Draws(
         flip=numbers[:, _FLIP] < config.flip,
+        shift=(numbers[:, _SHIFT] * (2 * config.pad + 1)).long() - config.pad,
         jitter=numbers[:, _JITTER] < (config.jitter.probability if config.jitter else 0.0),
         factors=_factors(config.jitter, numbers[:, _FACTORS]),
         order=numbers[:, _RANKS].argsort(dim=1),

@@ -16,7 +16,7 @@ from sslcli.data.autoaugment import autoaugment, draw_operations
 from sslcli.data.blur import auto_kernel, gaussian_blur
 from sslcli.data.box_blur import pillow_blur
 from sslcli.data.color import Kernel, apply_where, grayscale, jitter, mirror, solarize
-from sslcli.data.crop import cut, resized_crop
+from sslcli.data.crop import cut, resized_crop, shifted
 from sslcli.data.draws import Draws, Samples, alike_together, draw, draw_boxes
 from sslcli.data.exemplar import draw_vectors, transform
 from sslcli.data.threads import cut_evenly, share
@@ -141,6 +141,8 @@ class Views:
             numbers = numbers[order]
             draws = draw(config, numbers)
             images = source(order + piece.start, numbers, draws.flip)
+            if config.pad:
+                images = shifted(images, draws.shift, draws.flip)
             self._color(images, draws, config)
             pixels = images.permute(0, 2, 3, 1).contiguous()
             torch.index_select(pixels, 0, order.argsort(), out=out[piece])

@@ -38,6 +38,7 @@ def faults(*overrides: str) -> list[SslError]:
          'schedule.warmup: \'soon\' is no duration; write "10 epochs", "500 steps" or "5%"'),
         ("train.accumulate=3", "train: batch_size must be divisible by accumulate"),
         ("views.0.order=[]", "views.0: order must begin with crop"),
+        ("views.0.pad=4", "views.0: pad cuts from the whole image"),
         ("views.0.count=1", "simsiam needs at least 2 views, got 1"),
         ("method.name=3", f"method.name must be one of {', '.join(SECTIONS)}, not 3"),
         ("method={}", "method.name is missing"),

@@ -115,3 +115,13 @@ def test_no_preset_gives_a_number_from_memory():
     files = sorted((Path(__file__).parents[2] / "presets").rglob("*.toml"))
     assert files
     assert [str(f) for f in files if "from memory" in f.read_text("utf-8").lower()] == []
+
+
+def test_jems_images_are_padded_by_four_pixels_and_cropped():
+    names = [name for name in list_presets() if name.startswith(("jem", "hdge", "supervised"))]
+    names = [name for name in names if name.endswith(("/cifar10", "/cifar100", "/svhn"))]
+    assert len(names) == 6
+    for name in names:
+        view = resolve(name).config.views[0]
+        assert view.pad == 4, "JEM, train_wrn_ebm.py, and HDGE, utils.py: get_data"
+        assert view.flip == (0.0 if name == "jem/svhn" else 0.5)

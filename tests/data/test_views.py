@@ -44,6 +44,7 @@ AUTOAUGMENT = ViewConfig(
     order=("crop", "flip", "autoaugment"),
 )
 PILLOW = GLOBAL.model_copy(update={"blur": GLOBAL.blur.model_copy(update={"form": "pillow"})})
+JEM = ViewConfig(count=1, size=32, crop_scale=(1, 1), crop_ratio=(1, 1), pad=4, flip=0.5)
 FULL_CROP = ViewConfig(count=2, size=40, crop_scale=(0.2, 1.0), flip=0.5)
 ROWS = torch.tensor([3, 1000, 41, 0, 77, 5])
 
@@ -63,9 +64,19 @@ def replay(pixels, config, draws, box, n):
             picture = adjust(picture, draws.factors[n, operation].item())
         return picture
 
-    mode = InterpolationMode(config.interpolation)
+    def crop(picture):
+        size, mode = config.size, InterpolationMode(config.interpolation)
+        picture = reference.crop(picture, *box)
+        across = reference.resize(picture, [picture.shape[1], size], mode).clamp(0, 1)
+        picture = reference.resize(across, [size, size], mode).clamp(0, 1)
+        if config.pad == 0:
+            return picture
+        down, right = (draws.shift[n] + config.pad).tolist()
+        picture = reference.pad(picture, [config.pad], padding_mode="reflect")
+        return reference.crop(picture, down, right, size, size)
+
     steps = {
-        "crop": lambda x: reference.resized_crop(x, *box, [config.size] * 2, mode).clamp(0, 1),
+        "crop": crop,
         "jitter": lambda x: jitter(x) if draws.jitter[n] else x,
         "grayscale": lambda x: reference.rgb_to_grayscale(x, 3) if draws.grayscale[n] else x,
         "blur": lambda x: (
@@ -80,7 +91,9 @@ def replay(pixels, config, draws, box, n):
     return reference.normalize(picture, MEAN, STD)
 
 
-@pytest.mark.parametrize("config", [GLOBAL, LOCAL, MOCO_V1], ids=["global", "local", "moco-v1"])
+@pytest.mark.parametrize(
+    "config", [GLOBAL, LOCAL, MOCO_V1, JEM], ids=["global", "local", "moco-v1", "jem"]
+)
 def test_views_equal_torchvision_with_the_same_parameters(config):
     pixels, rows = images(16, 36, 32), torch.arange(16)
     views = Views([config], MEAN, STD, seed=7)(pixels, rows, epoch=4)
@@ -149,13 +162,13 @@ def test_finish_numbers_the_views_of_all_groups():
 
 
 def test_views_never_read_back_from_an_accelerator():
-    views = Views([PILLOW, LOCAL, MOCO_V1, AUTOAUGMENT], MEAN, STD, seed=0)
+    views = Views([PILLOW, LOCAL, MOCO_V1, AUTOAUGMENT, JEM], MEAN, STD, seed=0)
     with FakeTensorMode():
         rows = torch.zeros(6, dtype=torch.long, device="cuda")
         pixels = torch.zeros(6, 3, 32, 32, dtype=torch.uint8, device="cuda")
-        crops = [pixels, pixels, *[pixels[:, :, :18, :18]] * 3, pixels, pixels]
+        crops = [pixels, pixels, *[pixels[:, :, :18, :18]] * 3, *[pixels] * 3]
         made = views(pixels, rows, epoch=0) + views.finish(crops, rows, epoch=0)
-    sizes = [32, 32, 18, 18, 18, 32, 32]
+    sizes = [32, 32, 18, 18, 18, 32, 32, 32]
     assert [tuple(view.shape[2:]) for view in made] == [(size, size) for size in sizes] * 2
     assert all(view.device.type == "cuda" for view in made)
 
