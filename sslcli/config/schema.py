@@ -8,7 +8,7 @@ from sslcli.config.duration import Duration
 from sslcli.config.labelled import Smoothing
 from sslcli.config.methods import MethodConfig
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
-from sslcli.config.section import Count, Fraction, Positive, Section
+from sslcli.config.section import Count, Fraction, NonNegative, Positive, Section
 from sslcli.config.views import Side, Triple, ViewConfig
 
 # SimCLR's widest encoder has 256; the bounds keep the product of two sizes within 64 bits.
@@ -159,8 +159,14 @@ class TrainConfig(Section):
     checkpoint_every: Duration = Duration("1 epochs")
     keep: Count = Field(default=2, description="Resumable states kept.")
     on_collapse: Literal["warn", "stop"] = "warn"
-    explosion: Positive = Field(
-        default=10.0, description="Stop above the first loss by this many times max(1, |it|)."
+    explosion: NonNegative = Field(
+        default=10.0,
+        description="Stop above the level of the loss by this many times max(1, |level|), but not "
+        "while it comes down from a high start; 0 for never. The level is the first loss, or the "
+        "median of all since where that is higher.",
+    )
+    loss_limit: Positive = Field(
+        default=1e8, description="Stop at a loss beyond this, up or down (JEM's code)."
     )
     rollbacks: Annotated[int, Field(ge=0)] = Field(
         default=0, description="Returns to a state before, with other noise, of an unhealthy run."

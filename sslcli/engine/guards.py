@@ -1,11 +1,12 @@
 """Judge a run by each row of its log: what is wrong, at which step, why it may be, what to do."""
 
 import math
+from bisect import insort
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from sslcli.config.schema import TrainConfig
+from sslcli.config.schema import Config
 from sslcli.errors import UnhealthyError
 
 # A BatchNorm after the projection keeps embedding_std at 2 / sqrt(batch) when all samples but one
@@ -13,33 +14,40 @@ from sslcli.errors import UnhealthyError
 COLLAPSED_STD, COLLAPSED_RANK = 0.05, 2.0
 CHANCE_SHARE, CHANCE_ROWS, CHANCE_STEPS = 0.01, 5, 100
 STALLED_SHARE, STALLED_ROWS = 0.3, 3
-# Of an energy-based model, in nats; healthy runs of ours stay below 2. JEM's authors stop at a loss
-# of 1e8, which on the way down no explosion tells.
-WIDE_GAP, DIVERGED_GAP = 10.0, 1e3
+# Of an energy-based model, in nats; healthy runs of ours stay below 2.
+WIDE_GAP = 10.0
+# Momentum of 0.9 carries a loss up for some ten steps when the rate is high, as that of a linear
+# probe is (MoCo's is 30): from 1.4 to 1,862 and back below the first loss within 20 steps.
+START_STEPS = 20
 
 
 class Guards:
     """Warn once of each trouble, or stop the run.
 
     Args:
-        train: Says which troubles stop a run.
+        config: Says which troubles stop a run.
         precision: Arithmetic in use, for the advice.
         remedy: Returns what to do when the loader is slow.
         warn: Called with a line for the user.
+        history: Rows that the run has logged before.
     """
 
     def __init__(
         self,
-        train: TrainConfig,
+        config: Config,
         precision: str,
         remedy: Callable[[], str],
         warn: Callable[[str], None],
+        history: Iterable[Mapping[str, Any]] = (),
     ) -> None:
-        self._train, self._precision, self._remedy, self._warn = train, precision, remedy, warn
-        self._first: float | None = None
-        self._chances: deque[bool] = deque(maxlen=CHANCE_ROWS)
-        self._stalls: deque[bool] = deque(maxlen=STALLED_ROWS)
+        self._config, self._train = config, config.train
+        self._precision, self._remedy, self._warn = precision, remedy, warn
+        self._level = Level(config.train.explosion)
+        self._losses: deque[float] = deque(maxlen=CHANCE_ROWS)
+        self._waits: deque[float] = deque(maxlen=STALLED_ROWS)
         self._told: set[str] = set()
+        for row in history:
+            self._take(row)
 
     def check(self, row: Mapping[str, Any], chance: float | None) -> None:
         """Judge one row.
@@ -53,11 +61,18 @@ class Guards:
                 samples have parted, or embeddings have collapsed and the run is to stop for that.
         """
         self._check_finite(row)
-        self._check_explosion(row)
+        is_sound = self._take(row)
         self._check_gap(row)
+        self._check_explosion(row, is_sound)
         self._check_collapse(row)
         self._check_chance(row, chance)
         self._check_stall(row)
+
+    def _take(self, row: Mapping[str, Any]) -> bool:
+        """Remember a row, and tell whether its loss lies where the run's losses do."""
+        self._losses.append(row["loss"])
+        self._waits.append(row["data_wait"])
+        return self._level.take(row["step"], row["loss"])
 
     def _check_finite(self, row: Mapping[str, Any]) -> None:
         if math.isfinite(row["loss"]) and row["weights_finite"]:
@@ -66,14 +81,14 @@ class Guards:
         what = f"the {culprit} ceased to be finite by step {row['step']}"
         raise UnhealthyError(what, "", f"{self._calmer(row)}; a state saved before is intact")
 
-    def _check_explosion(self, row: Mapping[str, Any]) -> None:
-        if self._first is None:
-            self._first = row["loss"]
-        if row["loss"] <= self._first + self._train.explosion * max(1.0, abs(self._first)):
+    def _check_explosion(self, row: Mapping[str, Any], is_sound: bool) -> None:
+        is_within = abs(row["loss"]) <= self._train.loss_limit
+        if is_sound and is_within:
             return
-        what = f"the loss has exploded from {self._first:.4g} to {row['loss']:.4g} by step "
-        hint = f"{self._calmer(row)}, or allow more by train.explosion"
-        raise UnhealthyError(f"{what}{row['step']}", "train.explosion", hint)
+        field = "train.explosion" if is_within else "train.loss_limit"
+        since = f" from {self._level.height:.4g}" if is_within else ""
+        what = f"the loss has exploded{since} to {row['loss']:.4g} by step {row['step']}"
+        raise UnhealthyError(what, field, f"{self._calmer(row)}, or allow more by {field}")
 
     def _check_gap(self, row: Mapping[str, Any]) -> None:
         """Judge how far log p of data is from that of samples, either way."""
@@ -81,10 +96,19 @@ class Guards:
         if gap < WIDE_GAP:
             return
         what = f"log p of data and of samples are {gap:.4g} nats apart by step {row['step']}"
-        hint = "lower optimizer.base_lr, or take more method.sampler.steps or an energy_penalty"
-        if gap >= DIVERGED_GAP:
+        hint = ", ".join(
+            ["lower optimizer.base_lr", "take more method.sampler.steps", *self._reins]
+        )
+        if gap > self._train.loss_limit:
             raise UnhealthyError(f"{what}: the model has diverged", "method.sampler", hint)
         self._tell("gap", f"{what}; {hint} if it widens")
+
+    @property
+    def _reins(self) -> list[str]:
+        """What the method has to keep densities of data and samples together."""
+        ways = {"energy_penalty": "raise", "density_weight": "lower"}
+        has = type(self._config.method).model_fields
+        return [f"{verb} method.{name}" for name, verb in ways.items() if name in has]
 
     def _calmer(self, row: Mapping[str, Any]) -> str:
         hint = f"lower optimizer.base_lr (the rate was {row['lr']:.3g}) or warm up for longer"
@@ -106,16 +130,15 @@ class Guards:
     def _check_chance(self, row: Mapping[str, Any], chance: float | None) -> None:
         if chance is None:
             return
-        self._chances.append(abs(row["loss"] - chance) <= CHANCE_SHARE * chance)
-        if row["step"] >= CHANCE_STEPS and len(self._chances) == CHANCE_ROWS and all(self._chances):
+        is_there = all(abs(loss - chance) <= CHANCE_SHARE * chance for loss in self._losses)
+        if row["step"] >= CHANCE_STEPS and len(self._losses) == CHANCE_ROWS and is_there:
             what = f"the loss sits at {row['loss']:.4g}, a guess among {math.exp(chance):,.0f} "
             what += f"candidates (step {row['step']}): nothing is learnt yet"
             hint = "try another rate or temperature, weaker views, and look whether the data varies"
             self._tell("chance", f"{what}; {hint}")
 
     def _check_stall(self, row: Mapping[str, Any]) -> None:
-        self._stalls.append(row["data_wait"] > STALLED_SHARE)
-        if len(self._stalls) == STALLED_ROWS and all(self._stalls):
+        if len(self._waits) == STALLED_ROWS and min(self._waits) > STALLED_SHARE:
             what = f"{row['data_wait']:.0%} of the time up to step {row['step']} "
             self._tell("stall", f"{what}went by waiting for images; {self._remedy()}")
 
@@ -123,3 +146,42 @@ class Guards:
         if kind not in self._told:
             self._told.add(kind)
             self._warn(text)
+
+
+class Level:
+    """Where the losses of a run lie, and how far above that one may be.
+
+    A high start is no explosion: in the first steps the loss may rise at will, and from there it
+    may come down by half every `START_STEPS`.
+
+    Args:
+        explosion: See `TrainConfig`.
+    """
+
+    def __init__(self, explosion: float) -> None:
+        self._explosion = explosion
+        self._first = self._peak = -math.inf
+        self._sound: list[float] = []  # sorted
+
+    @property
+    def height(self) -> float:
+        """The first loss, or the median of all sound ones where that is higher."""
+        return max(self._first, self._sound[len(self._sound) // 2])
+
+    def take(self, step: int, loss: float) -> bool:
+        """Take in the loss of the steps up to this one; tell whether it is sound."""
+        if not self._sound:
+            self._first = loss
+        if not self._sound or loss <= self._bound():
+            insort(self._sound, loss)
+            self._peak = -math.inf
+            return True
+        if step <= START_STEPS:
+            self._peak = max(self._peak, loss)
+            return True
+        return loss < self._peak * math.exp2(1 - step / START_STEPS)
+
+    def _bound(self) -> float:
+        if not self._explosion:
+            return math.inf
+        return self.height + self._explosion * max(1.0, abs(self.height))

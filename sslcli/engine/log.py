@@ -9,10 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from sslcli.engine.collective import from_all, is_main, mean
+from sslcli.engine.collective import from_all, from_main, is_main, mean
 from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
-from sslcli.engine.run import append_line, truncate_metrics
+from sslcli.engine.run import append_line, read_metrics, truncate_metrics
 from sslcli.methods.base import Method
 
 Probe = Callable[[Method], dict[str, float]]
@@ -156,12 +156,15 @@ class Log:
         self._mark += time.perf_counter() - self._paused
 
     def _guard(self, training: Training) -> Guards:
-        train, loader = training.config.train, training.loader
+        """Return guards that know what the run has logged before, also when it is gone on with."""
+        loader = training.loader
+        history = read_metrics(self._file, training.step - 1) if is_main() else []
         return Guards(
-            train,
+            training.config,
             training.precision,
             lambda: loader.remedy,
             lambda text: self._watcher.note(f"warning: {text}"),
+            from_main(history),
         )
 
     def _pace(self, training: Training) -> dict[str, float]:

@@ -16,7 +16,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +139,29 @@ def append_line(file: Path, row: Mapping[str, Any]) -> None:
 
 def truncate_metrics(file: Path, step: int) -> None:
     """Drop the lines of a log that lie after `step`, which a resumed run writes again."""
+    if file.is_file():
+        kept = "".join(f"{line}\n" for line, _ in _rows(file, step))
+        write_atomically(file, lambda path: path.write_text(kept, encoding="utf-8"))
+
+
+def read_metrics(file: Path, step: int) -> list[dict[str, Any]]:
+    """Return step, loss and data_wait of the rows of a log up to `step` whose loss is finite."""
     if not file.is_file():
-        return
-    kept = []
+        return []
+    names = ("step", "loss", "data_wait")
+    rows = ({name: row.get(name) for name in names} for _, row in _rows(file, step))
+    return [row for row in rows if None not in row.values()]
+
+
+def _rows(file: Path, step: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the whole lines of a log up to `step`, as they are and parsed."""
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+            row = json.loads(line)
+            if row["step"] <= step:
+                yield line, row
         except (ValueError, KeyError, TypeError):
             continue  # a line that a killed process left half-written
-    write_atomically(file, lambda path: path.write_text("".join(kept), encoding="utf-8"))
 
 
 def timestamp() -> str:

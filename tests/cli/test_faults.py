@@ -127,6 +127,7 @@ def test_a_step_that_fails_leaves_the_state_before(ssl, tmp_path, later, change,
     assert found.step <= 25
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(rows[0])["step"] > 0
+    assert ssl(*PRETRAIN, *SHORT, "--out", tmp_path / "run", "--resume").code == code
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])

@@ -1,6 +1,7 @@
 """Rows: what they hold, when they are written, and by whom."""
 
 import json
+from dataclasses import replace
 
 import on_ranks
 import pytest
@@ -9,6 +10,7 @@ from toy import Silent, ToyLoader, toy_training
 
 from sslcli.engine.log import Log
 from sslcli.engine.loop import train_step
+from sslcli.errors import UnhealthyError
 
 
 class SlowLoader(ToyLoader):
@@ -76,6 +78,20 @@ def test_embeddings_that_are_not_finite_do_not_break_the_row(tmp_path):
     log.row(training, result)
     log.settle()
     assert rows(tmp_path / "metrics.jsonl")[-1]["effective_rank"] is None
+
+
+def test_guards_know_the_rows_before_the_step_that_a_run_goes_on_from(tmp_path):
+    file, training = tmp_path / "metrics.jsonl", toy_training()
+    told = [(2, 0.1), (4, None), (6, 0.1), (40, 1e6)]  # the last of another run's end
+    lines = [json.dumps({"step": s, "loss": loss, "data_wait": 0.0}) for s, loss in told]
+    file.write_text("\n".join([*lines, '{"step": 5, "lo']))
+    training.step = 30
+    log, batch = Log(file, Silent()), next(training.loader.epoch(0))
+    result = train_step(training, [batch])
+    log.add(training, replace(result, loss=torch.tensor(500.0)))
+    log.row(training, result)
+    with pytest.raises(UnhealthyError, match=r"exploded from 0\.1 to 500"):
+        log.settle()
 
 
 @pytest.mark.ddp

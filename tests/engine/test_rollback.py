@@ -29,8 +29,8 @@ class Unlucky(ToyMethod):
         return output
 
 
-def run(folder, faults, rollbacks, loss=float("nan")):
-    training, watcher = toy_training(rollbacks=rollbacks), Silent()
+def run(folder, faults, rollbacks, loss=float("nan"), **train):
+    training, watcher = toy_training(rollbacks=rollbacks, **train), Silent()
     method = Unlucky(faults, loss)
     method.load_state_dict(training.method.state_dict())
     training.method = training.model = method
@@ -56,6 +56,11 @@ def test_a_loss_of_a_billion_goes_back_too(tmp_path):
     last, _, watcher = run(tmp_path, [7], rollbacks=2, loss=1e9)
     assert (last["step"], last["rollbacks"]) == (12, 1)
     assert "exploded" in watcher.notes[0]
+
+
+def test_a_loss_that_explodes_again_after_going_back_is_compared_with_what_it_was(tmp_path):
+    _, _, watcher = run(tmp_path, [30] * 2, rollbacks=2, loss=1e6, duration="9 epochs")
+    assert [note.count("exploded") for note in watcher.notes] == [1, 1]
 
 
 def test_failing_again_before_a_save_goes_back_by_one_more_state(tmp_path):
