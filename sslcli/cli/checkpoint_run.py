@@ -1,6 +1,9 @@
 """Runs that start from a checkpoint and end with an accuracy: fine-tuning, probes, distillation."""
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,12 @@ from sslcli.engine.collective import from_main, is_main, world_size
 from sslcli.engine.loop import Training
 from sslcli.engine.state import has_state
 from sslcli.engine.stop import Stop
-from sslcli.errors import UsageError
+from sslcli.errors import SslError, UsageError
 from sslcli.evaluate.features import Features
 from sslcli.methods.base import Method
+
+# What a recipe decides, where a config or an error names it (not the file optimizer.safetensors).
+_OF_RECIPE = re.compile(r"(?<![\w./])(train\.(?=duration|batch_size)|(?=(optimizer|schedule)\.))")
 
 
 class CheckpointRun(ABC):
@@ -38,6 +44,11 @@ class CheckpointRun(ABC):
         self, evaluation: Evaluation, place: Place, stop: Stop, *, series: bool = False
     ) -> None:
         self.evaluation, self.place, self.stop, self.series = evaluation, place, stop, series
+
+    @property
+    @abstractmethod
+    def section(self) -> str:
+        """Name the section of the config that the recipe comes from."""
 
     @abstractmethod
     def recipe(self, seed: int) -> tuple[Config, Source]:
@@ -60,11 +71,12 @@ class CheckpointRun(ABC):
             raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
         if (past := from_main(place.saved() if is_main() else None)) is not None:
             check_data(past, self.splits(), self.evaluation.show)
-        training = self.training(config, source)
-        if past is not None:
-            check_length(past, training, self.evaluation.show)
-        run = Path(from_main(str(place.make(config)) if is_main() else ""))
-        train_run(training, self.splits(), run, place, self.stop, self.evaluation.show)
+        with _naming_fields_of(self.section):
+            training = self.training(config, source)
+            if past is not None:
+                check_length(past, training, self.evaluation.show)
+            run = Path(from_main(str(place.make(config)) if is_main() else ""))
+            train_run(training, self.splits(), run, place, self.stop, self.evaluation.show)
         return {**self.test(training), "run": str(run)}
 
     def _place(self, seed: int) -> Place:
@@ -99,6 +111,19 @@ class CheckpointRun(ABC):
         return assemble.features_of(
             classifier, evaluation.splits.test, config, evaluation.device, evaluation.precision
         )
+
+
+@contextmanager
+def _naming_fields_of(section: str) -> Iterator[None]:
+    """Have faults name the fields that the recipe is read from, such as its optimizer.base_lr."""
+    try:
+        yield
+    except SslError as fault:
+        for each in fault.faults():
+            each.where, each.hint = (
+                _OF_RECIPE.sub(f"{section}.", text) for text in (each.where, each.hint)
+            )
+        raise
 
 
 def config_of(

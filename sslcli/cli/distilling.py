@@ -30,6 +30,8 @@ class Distillation(CheckpointRun):
     `--set` changed in it, and starts with fresh weights, or those of `encoder.weights`.
     """
 
+    section = "evaluation.distill"
+
     def splits(self) -> Splits:
         """Return the data under the names of the teacher's classes, which the student learns."""
         named = copy(self.evaluation.splits.train)

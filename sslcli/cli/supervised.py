@@ -24,6 +24,10 @@ from sslcli.methods.registry import method_class
 from sslcli.methods.supervised import Finetune, LinearProbe, first_layers
 
 Kind = Literal["linear-probe", "finetune"]
+SECTIONS: dict[Kind, str] = {
+    "linear-probe": "evaluation.linear",
+    "finetune": "evaluation.finetune",
+}
 
 
 class Supervised(CheckpointRun):
@@ -50,6 +54,11 @@ class Supervised(CheckpointRun):
     ) -> None:
         super().__init__(evaluation, place, stop, series=series)
         self.kind, self.head_layers = kind, head_layers
+
+    @property
+    def section(self) -> str:
+        """Name the section of the config that the recipe comes from."""
+        return SECTIONS[self.kind]
 
     def recipe(self, seed: int) -> tuple[Config, Source]:
         """Return the config of a seed's run and the images that it may learn from."""
@@ -110,11 +119,11 @@ def protocol_of(config: Config, kind: Kind) -> ProtocolConfig:
     Raises:
         UsageError: If the preset has none.
     """
-    field = "linear" if kind == "linear-probe" else "finetune"
-    protocol: ProtocolConfig | None = getattr(config.evaluation, field)
+    section = SECTIONS[kind]
+    protocol: ProtocolConfig | None = getattr(config.evaluation, section.rpartition(".")[2])
     if protocol is None:
         hint = "use --protocol features, or train from a preset that has one"
-        raise UsageError("the checkpoint's preset has no recipe", f"evaluation.{field}", hint)
+        raise UsageError("the checkpoint's preset has no recipe", section, hint)
     return protocol
 
 

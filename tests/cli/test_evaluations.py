@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import chain
 
 import numpy as np
 import torch
@@ -55,6 +56,31 @@ def test_linear_eval_over_seeds_tells_the_deviation(ssl, trained):
     assert outcome.code == 0
     assert outcome.json["over_seeds"]["top1"]["n"] == 2
     assert outcome.json["metrics"]["top1_deviation"] >= 0
+
+
+def probe(ssl, trained, folder, rate):
+    """Run the papers' probe at a rate, in steps that see all digits."""
+    fields = {"optimizer.base_lr": rate, "duration": '"20 epochs"', "batch_size": 1442}
+    recipe = [("--set", f"evaluation.linear.{name}={value}") for name, value in fields.items()]
+    shutil.copy(trained / "checkpoint.safetensors", folder)
+    words = ("--protocol", "paper", "--precision", "fp32", *chain(*recipe), "--set")
+    return ssl("linear-eval", folder, *words, 'train.log_every="1 steps"')
+
+
+def test_a_probe_whose_loss_starts_high_is_trained_to_its_end(ssl, trained, tmp_path):
+    outcome = probe(ssl, trained, tmp_path, 30)
+    rows = (tmp_path / "linear-probe" / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(row)["loss"] for row in rows]
+    assert max(losses) > 12 * losses[0]
+    assert outcome.code == 0
+
+
+def test_a_probe_that_fails_names_the_fields_of_its_recipe(ssl, trained, tmp_path):
+    outcome = probe(ssl, trained, tmp_path, 1e30)
+    assert outcome.code == 6
+    assert "lower evaluation.linear.optimizer.base_lr" in outcome.err
+    outcome = ssl("finetune", trained, "--set", 'evaluation.finetune.schedule.warmup="40 epochs"')
+    assert "where: evaluation.finetune.schedule.warmup" in outcome.err
 
 
 def test_other_data_brings_its_own_classes(ssl, trained, photos):
