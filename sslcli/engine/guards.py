@@ -111,7 +111,7 @@ class Guards:
         return [f"{verb} method.{name}" for name, verb in ways.items() if name in has]
 
     def _calmer(self, row: Mapping[str, Any]) -> str:
-        hint = f"lower optimizer.base_lr (the rate was {row['lr']:.3g}) or warm up for longer"
+        hint = f"lower optimizer.base_lr (the rate was {row['lr']:.3g}) or lengthen schedule.warmup"
         return hint if self._precision == "fp32" else f"{hint}, or try --precision fp32"
 
     def _check_collapse(self, row: Mapping[str, Any]) -> None:
