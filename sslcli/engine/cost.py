@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
@@ -14,9 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from sslcli.config.optimizers import AdamConfig, OptimizerConfig, RMSPropConfig, SGDConfig
 from sslcli.data.batch import Batch
 from sslcli.data.loader import TrainLoader
+from sslcli.engine.chunking import Chunked
 from sslcli.engine.loop import Training
 from sslcli.engine.precision import autocast
 from sslcli.errors import ConfigError
+from sslcli.methods.base import BatchContrast
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,7 @@ def estimate(training: Training, processes: int = 1) -> Cost:
     images = _micro_batch(train.batch_size, train.accumulate, processes)
     counted = max(2, images)  # BatchNorm's statistics need two images; SyncBN has them elsewhere
     batch_views = _view_shapes(training, counted)
-    flops, activations = _pass(training, batch_views)
-    repeated = 4 / 3 if train.chunk_size else 1  # chunks go forward twice
+    flops, activations = _pass(training, training.method, batch_views)
     parameters = [p for p in method.parameters() if p.requires_grad]
     count = sum(p.numel() for p in parameters)
     memory = Memory(
@@ -132,7 +133,7 @@ def estimate(training: Training, processes: int = 1) -> Cost:
         micro_batch=images,
         parameters=count,
         encoder_parameters=sum(p.numel() for p in method.encoder.parameters()),
-        flops_per_image=flops / counted * repeated,
+        flops_per_image=flops / counted + _second_pass(training, images),
         memory=memory,
     )
 
@@ -177,7 +178,25 @@ def _view_shapes(training: Training, images: int) -> list[tuple[int, int, int, i
     ]
 
 
-def _pass(training: Training, shapes: list[tuple[int, int, int, int]]) -> tuple[int, int]:
+def _second_pass(training: Training, images: int) -> float:
+    """Return the FLOPs that an image costs by being embedded again in the backward pass.
+
+    The comparison of the batch is not repeated, nor the last layer, whose result no gradient needs;
+    two chunks of two images are enough to tell, since each image is embedded alike.
+    """
+    size, method = training.config.train.chunk_size, training.method
+    if size is None or images <= size:
+        return 0.0
+    assert isinstance(method, BatchContrast), "the config checks that it contrasts its batch"
+    shapes = _view_shapes(training, 4)
+    once, _ = _pass(training, method, shapes)
+    twice, _ = _pass(training, Chunked(method, 2), shapes)
+    return (twice - once) / 4
+
+
+def _pass(
+    training: Training, model: nn.Module, shapes: list[tuple[int, int, int, int]]
+) -> tuple[int, int]:
     """Return the FLOPs of one forward and backward, and the bytes kept in between.
 
     Weights, buffers and views that autograd keeps are not counted: they exist anyway.
@@ -191,13 +210,13 @@ def _pass(training: Training, shapes: list[tuple[int, int, int, int]]) -> tuple[
 
     fake = FakeTensorMode(allow_non_fake_inputs=True)  # such as a teacher's weights
     with fake as mode, FlopCounterMode(display=False, custom_mapping=_CPU) as counter:
-        tensors = (*training.method.named_parameters(), *training.method.named_buffers())
+        tensors = (*model.named_parameters(), *model.named_buffers())
         state: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in tensors}
         views = [torch.empty(shape, device=training.device) for shape in shapes]
         rows = torch.zeros(len(views[0]), dtype=torch.int64, device=training.device)
         batch = Batch(views, rows, torch.zeros_like(rows))
         with autocast(training.device, training.precision), saved_tensors_hooks(keep, _same):
-            output = functional_call(training.method, state, (batch, training.progress))
+            output = functional_call(model, state, (batch, training.progress))
         for tensor in (*state.values(), *views):
             kept.pop(id(tensor.untyped_storage()), None)
         activations = sum(storage.nbytes() for storage in kept.values())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import ResNet50_Weights
 
 from sslcli import assemble
@@ -53,6 +54,24 @@ def test_attention_is_counted_on_the_cpu():
     # The flash kernel computes its scores again in backward: 5 products instead of 4.
     again = 2 * 12 * 197**2 * 192
     assert cost.flops_per_image == pytest.approx(2 * (macs + again), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("preset", "size"),
+    [
+        ("simclr/digits", None),
+        ("simclr/digits", 8),
+        ("simclr/digits", 64),
+        ("simclr-v2/cifar10", 4),
+    ],
+)
+def test_flops_are_those_of_a_real_step_in_chunks_too(preset, size):
+    fields = {"train.batch_size": 16, "train.chunk_size": size, "encoder.width": 8}
+    training = training_of(preset, **fields)
+    batch = next(iter(training.loader.epoch(0)))
+    with FlopCounterMode(display=False) as counter:
+        train_step(training, [batch])
+    assert estimate(training).flops_per_image * 16 == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
