@@ -26,7 +26,7 @@ def robust_eval(
         Option(
             "--eps",
             metavar="2,4,8",
-            help="Radii of L-inf attacks, in 1/255 of images in 0 to 1; or none. Repeatable.",
+            help="Radii of L-inf attacks: 8 or 8/255 for 8 levels of 255; or none. Repeatable.",
             show_default="1,2,4,8",
             rich_help_panel=options.WHAT,
         ),
@@ -144,7 +144,8 @@ def robust_eval(
 
     CKPT is any run with a classifier. Metrics are named top1, top1/linf-8, top1/l2-0.5,
     top1/autoattack/linf-8, top1/refine-10/linf-8, top1/fog/3, top1/fog (the mean over severities)
-    and top1/corrupted (over corruptions). Corruptions and AutoAttack meet the plain classifier.
+    and top1/corrupted (over corruptions). zero_gradient is the largest share of images that hold
+    against an attack for want of a gradient. Corruptions and AutoAttack meet the plain classifier.
 
     ssl robust-eval runs/jem-digits --eps 2,4,8 --refine 0,1,10 --require 'top1/fog>=0.8'
     """
