@@ -33,4 +33,5 @@ def export_meta(checkpoint: Checkpoint, *, classifier: bool) -> ExportMeta:
         data.std,
         class_names(checkpoint) if classifier else (),
         stored.calibrator.method if stored else "",
+        data.resize,
     )

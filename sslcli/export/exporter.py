@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sslcli.errors import ResourceError, SslError, UsageError
-from sslcli.export import FORMATS
+from sslcli.export import FORMATS, preprocessing
 from sslcli.export.compare import Comparison, Features, compare
 from sslcli.export.report import ExportMeta, ExportReport
 
@@ -26,6 +26,7 @@ class Format(Protocol):
     """What each module of a format offers; a module is used as the object."""
 
     RELATIVE_TOLERANCE: float
+    RUN: str  # Python that gives the output of `images`; empty when the file does not run alone
 
     def check(self, meta: ExportMeta) -> None:
         """Raise UsageError if the format has no place for this network."""
@@ -37,7 +38,7 @@ class Format(Protocol):
         """Read the file back as its next tool would."""
 
     def notes(self, path: Path, meta: ExportMeta) -> tuple[str, ...]:
-        """Say how to use the file."""
+        """Say how to open the file."""
 
 
 def export_encoder(
@@ -73,9 +74,13 @@ def export_encoder(
         result.images,
         result.max_abs_error,
         result.tolerance,
-        (*module.notes(target, meta), _preprocessing(meta)),
+        (*preprocessing.lines(meta), *module.notes(target, meta), *_run(module, meta)),
         target.stat().st_size,
     )
+
+
+def _run(module: Format, meta: ExportMeta) -> tuple[str, ...]:
+    return (f"{meta.output} = {module.RUN}",) if module.RUN else ()
 
 
 def _format(name: str) -> Format:
@@ -120,11 +125,3 @@ def _temporary(target: Path, suffix: str) -> Iterator[Path]:
     except OSError as error:
         what = f"the export cannot be written: {error.strerror or error}"
         raise ResourceError(what, str(target), "choose another place with --out") from error
-
-
-def _preprocessing(meta: ExportMeta) -> str:
-    mean, std = ([round(value, 4) for value in values] for values in (meta.mean, meta.std))
-    return (
-        f"images: [B, 3, {meta.image_size}, {meta.image_size}], RGB in [0, 1], then "
-        f"(image - {mean}) / {std}"
-    )

@@ -11,6 +11,7 @@ from sslcli.export.compare import Features
 from sslcli.export.report import ExportMeta
 
 RELATIVE_TOLERANCE = 1e-4  # onnxruntime fuses BatchNorm into convolutions
+RUN = 'session.run(None, {"images": images.numpy()})[0]'
 
 
 def check(meta: ExportMeta) -> None:
@@ -51,5 +52,4 @@ def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
     return (
         "import onnxruntime",
         f"session = onnxruntime.InferenceSession({str(path)!r})",
-        f'{meta.output} = session.run(["{meta.output}"], {{"images": images}})[0]',
     )

@@ -11,6 +11,7 @@ from sslcli.export.compare import Features
 from sslcli.export.report import ExportMeta
 
 RELATIVE_TOLERANCE = 1e-5
+RUN = "model(images)"
 
 
 def check(meta: ExportMeta) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from sslcli.config.schema import EncoderConfig
 from sslcli.config.views import Triple
+from sslcli.export.preprocessing import described
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class ExportMeta:
         std: Deviation of the same.
         classes: Names of the classes, when a classifier is exported with the encoder.
         calibrator: Name of what its logits were calibrated by; empty when by nothing.
+        resize: Shorter side before the centre crop; `image_size` when None.
     """
 
     encoder: EncoderConfig
@@ -30,6 +32,7 @@ class ExportMeta:
     std: Triple
     classes: tuple[str, ...] = ()
     calibrator: str = ""
+    resize: int | None = None
 
     @property
     def output(self) -> str:
@@ -39,6 +42,7 @@ class ExportMeta:
     def strings(self, encoder: nn.Module) -> dict[str, str]:
         """Return the metadata that goes into the file, each value as JSON but the name."""
         values = {
+            "preprocessing": described(self),
             "encoder": self.encoder.model_dump(exclude={"weights"}),
             **self._described_output(encoder),
             "image_size": self.image_size,

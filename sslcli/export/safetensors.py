@@ -11,6 +11,7 @@ from sslcli.nn.encoders import build_encoder
 from sslcli.nn.weights import load_encoder_weights
 
 RELATIVE_TOLERANCE = 1e-6
+RUN = ""
 
 
 def check(meta: ExportMeta) -> None:

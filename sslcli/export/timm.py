@@ -11,6 +11,7 @@ from sslcli.nn.architectures import TransformerSize, patch_side, vit_size
 from sslcli.nn.encoders import timm_options
 
 RELATIVE_TOLERANCE = 1e-5
+RUN = "model(images)"
 
 
 def check(meta: ExportMeta) -> None:

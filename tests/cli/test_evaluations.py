@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 import torch
+from PIL import Image
 
 from sslcli.cli.export import export
 from sslcli.engine.checkpoint import load_checkpoint
@@ -124,6 +125,27 @@ def test_export_writes_beside_the_checkpoint(ssl, trained, tmp_path):
     assert outcome.code == 0
     assert (tmp_path / "encoder-safetensors.safetensors").exists()
     assert ssl("export", tmp_path).code == 2
+
+
+def test_who_follows_the_note_of_an_export_gets_the_features_of_embed(ssl, tmp_path):
+    photos, run, features = tmp_path / "photos", tmp_path / "run", tmp_path / "f.npz"
+    photos.mkdir()
+    generator, turned = np.random.default_rng(0), Image.Exif()
+    turned[0x0112] = 6  # the camera was held upright
+    for index in range(4):
+        pixels = Image.fromarray(generator.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+        pixels.resize((123, 80)).save(photos / f"{index}.jpg", exif=turned)
+    network = ("encoder.name=resnet10", "encoder.width=64", "data.image_size=24", "data.resize=30")
+    short = ('train.duration="1 steps"', "train.batch_size=4", "views.0.size=24")
+    settings = [word for field in (*network, *short) for word in ("--set", field)]
+    words = ("--preset", "simsiam/digits", "--data", photos, "--out", run, "--precision", "fp32")
+    assert ssl("pretrain", *words, *settings).code == 0
+    assert ssl("embed", run, "--data", photos, "--out", features, "--precision", "fp32").code == 0
+    notes = ssl("export", run, "--format", "torchvision", "--json").json["notes"]
+    scope: dict = {}
+    exec("\n".join(notes).replace("photo.jpg", str(photos / "2.jpg")), scope)
+    expected = torch.from_numpy(np.load(features)["features"][2:3])
+    torch.testing.assert_close(scope["features"].detach(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_export_offers_every_format():

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 
 from sslcli.config.schema import EncoderConfig
@@ -15,7 +16,8 @@ CIFAR = {"name": "resnet10", "stem": "cifar"}
 
 
 def meta(**settings) -> ExportMeta:
-    return ExportMeta(EncoderConfig(**settings), SIZE, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
+    encoder, mean, std = EncoderConfig(**settings), (0.5, 0.4, 0.3), (0.2, 0.2, 0.3)
+    return ExportMeta(encoder, SIZE, mean, std, resize=36)
 
 
 def trained(settings: ExportMeta):
@@ -35,14 +37,16 @@ def exported(format: str, directory, **settings):
     assert report.compared == 9
     assert report.bytes == report.path.stat().st_size
     assert list(directory.iterdir()) == [report.path]
-    assert report.notes[-1].endswith("(image - [0.5, 0.4, 0.3]) / [0.2, 0.2, 0.3]")
     return encoder.eval(), report
 
 
 def follow(report) -> dict:
-    """Run what the report prints, but for its last line, on the images."""
+    """Run what the report prints, on a photo, and return all that it names."""
+    photo = report.path.with_name("photo.jpg")
+    Image.linear_gradient("L").resize((50, 40)).save(photo)
     scope: dict = {}
-    exec("\n".join(report.notes[:-1]), scope)
+    exec("\n".join(report.notes).replace("photo.jpg", str(photo)), scope)
+    assert scope["images"].shape == (1, 3, SIZE, SIZE)
     return scope
 
 
@@ -65,6 +69,8 @@ def test_safetensors_starts_another_run_and_tells_what_it_holds(tmp_path, name):
     assert json.loads(metadata["encoder"])["stem_padding"] == 1
     assert json.loads(metadata["mean"]) == [0.5, 0.4, 0.3]
     assert json.loads(metadata["feature_dim"]) == encoder.feature_dim
+    assert json.loads(metadata["preprocessing"])["resize"]["shorter_side"] == 36
+    assert json.loads(metadata["preprocessing"])["crop"] == {"size": [SIZE, SIZE], "at": "centre"}
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
@@ -100,24 +106,22 @@ def test_pt2_runs_without_our_code(tmp_path):
     agree(follow(report)["model"], encoder)
     extra = {"metadata.json": ""}
     torch.export.load(report.path, extra_files=extra)
-    assert json.loads(extra["metadata.json"])["architecture"] == "resnet8"
+    described = json.loads(extra["metadata.json"])
+    assert described["architecture"] == "resnet8"
+    assert json.loads(described["preprocessing"])["resize"]["antialias"] is True
 
 
 def test_onnx_runs_in_onnxruntime_without_chatter(tmp_path, capfd):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     encoder, report = exported("onnx", tmp_path, name="resnet8", width=4)
-    session = follow_session(report)
+    session = follow(report)["session"]
     agree(lambda x: torch.from_numpy(session.run(None, {"images": x.numpy()})[0]), encoder)
-    assert session.get_modelmeta().custom_metadata_map["image_size"] == "32"
+    described = session.get_modelmeta().custom_metadata_map
+    assert described["image_size"] == "32"
+    assert json.loads(described["preprocessing"])["range"] == [0, 1]
     assert session.get_inputs()[0].shape == ["batch", 3, SIZE, SIZE]
     assert capfd.readouterr() == ("", "")
-
-
-def follow_session(report):
-    scope: dict = {}
-    exec("\n".join(report.notes[:2]), scope)
-    return scope["session"]
 
 
 @pytest.mark.parametrize(
