@@ -19,7 +19,7 @@ from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop
 from sslcli.errors import UsageError
 from sslcli.evaluate.metrics import accuracy, top_hits
-from sslcli.methods.base import Method
+from sslcli.methods.base import HasProjector, Method
 from sslcli.methods.registry import method_class
 from sslcli.methods.supervised import Finetune, LinearProbe, first_layers
 
@@ -81,11 +81,14 @@ class Supervised(CheckpointRun):
         if not self.head_layers:
             return (), nn.Sequential()
         checkpoint = self.evaluation.checkpoint
-        projector = getattr(assemble.load_method(checkpoint), "projector", nn.Identity())
+        name, method = checkpoint.config.method.name, assemble.load_method(checkpoint)
+        if not isinstance(method, HasProjector):
+            what = f"{name} has no projection head whose layers could be kept"
+            raise UsageError(what, "--from-head-layer", "leave it out")
         try:
-            return first_layers(projector, self.head_layers)
+            return first_layers(method.projector, self.head_layers)
         except ValueError as error:
-            what = f"there is no such layer of {checkpoint.config.method.name}'s head: {error}"
+            what = f"{self.head_layers} layers of {name}'s head cannot be kept: {error}"
             raise UsageError(what, "--from-head-layer", "leave it out, or lower it") from error
 
     def method(self, config: Config) -> Method:

@@ -22,11 +22,13 @@ class LinearProbeConfig(MethodSection):
 
 
 class HeadLayer(Section):
-    """A hidden layer of a projection head: Linear, BatchNorm if `norm`, ReLU."""
+    """A hidden layer of a projection head: Linear, BatchNorm if `norm`, an activation."""
 
     width: Features
     bias: bool
     norm: bool
+    norm_affine: bool = Field(default=True, description="Whether BatchNorm has scale and shift.")
+    activation: Literal["relu", "gelu"] = "relu"
 
 
 class FinetuneConfig(MethodSection):

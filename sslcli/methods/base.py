@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -131,6 +132,15 @@ class Method(nn.Module, ABC):
     def local_state(self) -> dict[str, Tensor]:
         """Return what differs from process to process, such as a replay buffer."""
         return {}
+
+
+@runtime_checkable
+class HasProjector(Protocol):
+    """A method with a projection head between its encoder and its loss."""
+
+    @property
+    def projector(self) -> nn.Module:
+        """The head: linear layers with what stands between them, or a single one."""
 
 
 class BatchContrast(Method):

@@ -51,6 +51,12 @@ class DINO(Method):
         self.register_buffer("center", torch.zeros(config.prototypes))
 
     @property
+    def projector(self) -> nn.Module:
+        """The teacher's layers up to the unit vector, which belong to the encoder that is kept."""
+        assert isinstance(self.head, DINOHead)
+        return self.head.mlp
+
+    @property
     def _teacher(self) -> nn.Module:
         return nn.Sequential(self.encoder, self.head)
 

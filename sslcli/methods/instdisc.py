@@ -53,6 +53,11 @@ class InstDisc(Method):
         self.register_buffer("normalizer", torch.zeros(()))  # Z, 0 before the first batch
         self.over_batch = ("the first step's estimates of Z",) if config.negatives else ()
 
+    @property
+    def projector(self) -> nn.Module:
+        """The head, as other methods call it; checkpoints know it as `head`."""
+        return self.head
+
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the loss in nats: of the softmax, or of noise-contrastive estimation."""
         embeddings = functional.normalize(full(self.head(self.encoder(batch.views[0]))), dim=1)

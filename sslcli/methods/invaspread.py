@@ -34,6 +34,11 @@ class InvaSpread(BatchContrast):
         self.encoder = encoder
         self.head = nn.Linear(feature_dim(encoder), config.dim)
 
+    @property
+    def projector(self) -> nn.Module:
+        """The head, as other methods call it; checkpoints know it as `head`."""
+        return self.head
+
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return the embeddings of the first two views, each [B, D]."""
         together: Tensor = self.head(self.encoder(torch.cat(batch.views[:2])))  # [2B, D]

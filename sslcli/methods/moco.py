@@ -58,6 +58,11 @@ class MoCo(Method):
     def _make_head(self, width: int) -> nn.Module:
         return nn.Linear(width, self.config.dim)
 
+    @property
+    def projector(self) -> nn.Module:
+        """The head, as other methods call it; checkpoints know it as `head`."""
+        return self.head
+
     def _online(self) -> nn.Module:
         """Return what the key encoder follows; as a sub-module it would be saved twice."""
         return nn.Sequential(self.encoder, self.head)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -100,8 +99,8 @@ def _head_layers(width: int, head: Sequence[HeadLayer]) -> Iterator[nn.Module]:
     for layer in head:
         yield nn.Linear(width, layer.width, bias=layer.bias)
         if layer.norm:
-            yield nn.BatchNorm1d(layer.width)
-        yield nn.ReLU(inplace=True)
+            yield nn.BatchNorm1d(layer.width, affine=layer.norm_affine)
+        yield nn.ReLU(inplace=True) if layer.activation == "relu" else nn.GELU()
         width = layer.width
 
 
@@ -109,27 +108,38 @@ def first_layers(projector: nn.Module, count: int) -> tuple[tuple[HeadLayer, ...
     """Return the first hidden layers of a projection head, described and as modules.
 
     Args:
-        projector: Linear layers, each but the last followed by ReLU, with BatchNorm or without.
+        projector: Linear layers, each but the last followed by BatchNorm or not, and an activation.
         count: Hidden layers.
 
     Raises:
         ValueError: If there are fewer.
     """
     layers = list(projector.children())
-    ends = [index for index, layer in enumerate(layers) if isinstance(layer, nn.ReLU)]
+    ends = [index for index, layer in enumerate(layers) if isinstance(layer, nn.ReLU | nn.GELU)]
     if not 0 < count <= len(ends):
-        raise ValueError(f"the head has {len(ends)} hidden layers")
-    kept = layers[: ends[count - 1] + 1]
-    head = tuple(
-        HeadLayer(
-            width=layer.out_features,
-            bias=layer.bias is not None,
-            norm=isinstance(after, nn.BatchNorm1d),
-        )
-        for layer, after in pairwise(kept)
-        if isinstance(layer, nn.Linear)
+        has = f"{len(ends)} hidden layer{'s' * (len(ends) > 1)}" if ends else "no hidden layer"
+        raise ValueError(f"it has {has}")
+    kept, start, head = layers[: ends[count - 1] + 1], 0, []
+    for end in ends[:count]:
+        head.append(_described(layers[start : end + 1]))
+        start = end + 1
+    return tuple(head), nn.Sequential(*kept)
+
+
+def _described(layers: Sequence[nn.Module]) -> HeadLayer:
+    """Describe one hidden layer: Linear, BatchNorm or nothing, activation."""
+    linear, *norms, activation = layers
+    if not isinstance(linear, nn.Linear) or len(norms) > 1:
+        raise ValueError("it has layers of another kind than Linear, BatchNorm, ReLU and GELU")
+    if norms and not isinstance(norms[0], nn.BatchNorm1d):
+        raise ValueError(f"it has a {type(norms[0]).__name__}, which fine-tuning does not rebuild")
+    return HeadLayer(
+        width=linear.out_features,
+        bias=linear.bias is not None,
+        norm=bool(norms),
+        norm_affine=not norms or bool(norms[0].affine),
+        activation="gelu" if isinstance(activation, nn.GELU) else "relu",
     )
-    return head, nn.Sequential(*kept)
 
 
 def _classify(logits: torch.Tensor, batch: Batch, smoothing: float = 0.0) -> Output:

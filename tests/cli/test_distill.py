@@ -4,7 +4,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcli.engine.checkpoint import load_checkpoint
+from sslcli import assemble
+from sslcli.config.presets import resolve
+from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
 
 TUNE = ("--set", 'evaluation.finetune.duration="2 epochs"')
 TEACH = ("--set", 'evaluation.distill.duration="2 epochs"')
@@ -40,8 +42,27 @@ def test_a_head_layer_is_kept_below_the_classifier(trained, teacher):
 def test_a_layer_that_the_head_does_not_have_is_told(ssl, trained, tmp_path):
     outcome = ssl("finetune", trained, "--from-head-layer", 2, "--out", tmp_path / "run", *TUNE)
     assert outcome.code == 2
-    assert "the head has 1 hidden layers" in outcome.err
+    assert "simsiam's head cannot be kept: it has 1 hidden layer" in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "told"),
+    [
+        ("directpred", 0, ""),
+        ("moco-v2", 0, ""),
+        ("dino", 0, ""),
+        ("moco-v1", 2, "moco-v1's head cannot be kept: it has no hidden layer"),
+        ("jem", 2, "jem has no projection head"),
+    ],
+)
+def test_each_methods_head_is_kept_or_the_reason_is_told(ssl, tmp_path, method, code, told):
+    config = resolve(f"{method}/digits").config
+    built = assemble.build_method(config, images=48)
+    save_checkpoint(tmp_path / "checkpoint.safetensors", built.state_dict(), config, {})
+    outcome = ssl("finetune", tmp_path, "--from-head-layer", 1, "--dry-run", "--precision", "fp32")
+    assert outcome.code == code
+    assert told in outcome.err
 
 
 def test_a_smaller_student_learns_from_the_teacher(ssl, teacher, tmp_path):

@@ -6,9 +6,12 @@ from tiny_energy import batch, progress, tiny_encoder
 from torch import nn
 from torch.nn import functional
 
+from sslcli import assemble
 from sslcli.config.energy import SupervisedConfig
 from sslcli.config.labelled import FinetuneConfig, LinearProbeConfig
+from sslcli.config.presets import list_presets, resolve
 from sslcli.errors import ConfigError
+from sslcli.methods.base import HasProjector
 from sslcli.methods.supervised import Finetune, LinearProbe, Supervised, first_layers
 from sslcli.nn.heads import mlp
 
@@ -87,3 +90,41 @@ def test_smooth_labels_share_some_of_their_weight_with_every_class(kind, section
     target = 0.8 * functional.one_hot(one.labels, 4) + 0.2 / 4
     expected = -(target * logs).sum(1).mean()
     assert made(one, progress()).loss.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+# Hidden layers of the projection head in each method's preset for digits; None without a head.
+HIDDEN = {
+    "byol": 1, "dino": 2, "directcopy": 1, "directpred": 1, "exemplar-cnn": None, "hdge": None,
+    "igebm": None, "instdisc": 0, "invaspread": 0, "jem": None, "jem-stable": None, "moco-v1": 0,
+    "moco-v2": 1, "moco-v3": 1, "simclr": 1, "simclr-v2": 2, "simsiam": 1, "supcon": 1,
+    "supervised": None, "swav": 1,
+}  # fmt: skip
+
+
+def test_every_method_with_a_preset_for_digits_says_what_its_head_is():
+    names = {name.split("/")[0] for name in list_presets() if name.endswith("/digits")}
+    assert names == HIDDEN.keys()
+
+
+@pytest.mark.parametrize("method", HIDDEN)
+def test_every_hidden_layer_of_every_head_can_be_kept(method):
+    built = assemble.build_method(resolve(f"{method}/digits").config, images=48).eval()
+    hidden = HIDDEN[method]
+    assert isinstance(built, HasProjector) == (hidden is not None)
+    if hidden is None:
+        return
+    with pytest.raises(ValueError, match=f"it has {hidden or 'no'} hidden layer"):
+        first_layers(built.projector, hidden + 1)
+    features = torch.randn(3, built.encoder.feature_dim)
+    for count in range(1, hidden + 1):
+        head, kept = first_layers(built.projector, count)
+        config = FinetuneConfig(name="finetune", num_classes=4, head=head)
+        own = Finetune(config, built.encoder).eval().classifier[:-1]
+        own.load_state_dict(kept.state_dict())
+        torch.testing.assert_close(own(features), kept(features))
+
+
+def test_a_head_with_other_layers_is_refused():
+    head = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2))
+    with pytest.raises(ValueError, match="LayerNorm"):
+        first_layers(head, 1)
