@@ -20,7 +20,12 @@ from sslcli.data.far import PSEUDO_OUTLIERS, FarSource
 from sslcli.data.sources import Source
 from sslcli.data.splits import Subset
 from sslcli.errors import DataError
-from sslcli.evaluate.classifier import class_names, linear_classifier
+from sslcli.evaluate.classifier import (
+    class_names,
+    find_classes,
+    linear_classifier,
+    strange_classes,
+)
 from sslcli.evaluate.ood.bootstrap import Bootstrap
 from sslcli.evaluate.ood.detect import fit_scores, measure, validation_rows
 from sslcli.evaluate.ood.metrics import METRICS
@@ -67,8 +72,8 @@ def detect(request: Request, show: Show) -> None:
     inside = network.see(evaluation.splits.test)
     if any(each.score.calibrated for each in fitted):
         network.warn_of_calibration()
-    if network.classifier and inside.labels is not None and not network.knows_classes:
-        show.warn("the classifier was trained on other classes than the inside data has")
+    if strange := network.strange_classes(inside):
+        show.warn(f"{strange}; there is no accuracy inside")
     own = {each.score.name: each.run(inside) for each in fitted}
     evaluation = replace(evaluation, require=required)
     report = Report(evaluation, known, fitted, left_out, network.accuracy(inside))
@@ -182,12 +187,19 @@ class Network:
             self.evaluation.show.warn(f"{what} images, {why}")
 
     @property
-    def knows_classes(self) -> bool:
-        """Whether the classifier was trained on the classes of the inside data."""
-        return class_names(self.evaluation.checkpoint) == self.evaluation.splits.test.class_names
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The classes of the inside data, and those of the classifier."""
+        return self.evaluation.splits.test.class_names, class_names(self.evaluation.checkpoint)
+
+    def strange_classes(self, seen: Seen) -> str:
+        """Say how many inside images are of classes that the classifier does not know."""
+        if seen.logits is None or seen.labels is None:
+            return ""
+        return strange_classes(seen.labels.numpy(), *self._names)
 
     def accuracy(self, seen: Seen) -> float | None:
         """Return the classifier's top-1 on labelled images of its classes, else None."""
-        if seen.logits is None or seen.labels is None or not self.knows_classes:
+        if seen.logits is None or seen.labels is None or self.strange_classes(seen):
             return None
-        return float((seen.logits.argmax(dim=1) == seen.labels).double().mean())
+        labels = torch.from_numpy(find_classes(seen.labels.numpy(), *self._names))
+        return float((seen.logits.argmax(dim=1) == labels).double().mean())

@@ -16,7 +16,7 @@ from sslcli.data.splits import Splits
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.loop import Training
 from sslcli.errors import UsageError
-from sslcli.evaluate.classifier import class_names, match_classes
+from sslcli.evaluate.classifier import class_names, find_classes, strange_classes
 from sslcli.evaluate.metrics import accuracy, top_hits
 from sslcli.methods.base import Method
 from sslcli.methods.distill import Distill
@@ -34,17 +34,27 @@ class Distillation(CheckpointRun):
 
     def splits(self) -> Splits:
         """Return the data under the names of the teacher's classes, which the student learns."""
-        named = copy(self.evaluation.splits.train)
-        named.class_names = class_names(self.evaluation.checkpoint)
-        return replace(self.evaluation.splits, train=named)
+        return replace(self.evaluation.splits, train=self._train())
+
+    def _train(self) -> Source:
+        """Return the images that the teacher labels, their own labels numbered as its classes.
+
+        Where it does not know one of them there are none.
+        """
+        train, known = copy(self.evaluation.splits.train), class_names(self.evaluation.checkpoint)
+        if train.labels is not None:
+            found = find_classes(train.labels, train.class_names, known)
+            train.labels = found if (found >= 0).all() else None
+        train.class_names = known
+        return train
 
     def recipe(self, seed: int) -> tuple[Config, Source]:
         """Return the config of a seed's run and the images that the teacher labels."""
-        config, source = self.evaluation.config, self.evaluation.splits.train
+        config, source = self.evaluation.config, self._train()
         recipe, known = _recipe(config), class_names(self.evaluation.checkpoint)
-        if recipe.alpha < 1 and source.class_names != known:
-            what = f"labels are learned too, and {source.name} has other classes than the teacher"
-            hint = "set it to 1, or use data with the teacher's classes"
+        if recipe.alpha < 1 and source.labels is None:
+            what = f"labels are learned too, and {source.name} has none, or other classes"
+            hint = "set it to 1, or use data labelled with the teacher's classes"
             raise UsageError(what, "evaluation.distill.alpha", hint)
         method = {"name": "distill", "classes": len(known)}
         method |= recipe.model_dump(include={"temperature", "alpha"})
@@ -74,7 +84,10 @@ class Distillation(CheckpointRun):
         if test.labels is None:
             return measured
         known = class_names(self.evaluation.checkpoint)
-        labels = torch.from_numpy(match_classes(test.labels, test.class_names, known))[own.rows]
+        if strange := strange_classes(test.labels, test.class_names, known):
+            self.evaluation.show.warn(f"{strange}: no accuracy is measured")
+            return measured
+        labels = torch.from_numpy(find_classes(test.labels, test.class_names, known))[own.rows]
         student, teacher = (
             accuracy(top_hits(logits, labels), len(known), self._protocol(training.config))
             for logits in (own.features, theirs)

@@ -20,7 +20,7 @@ from sslcli.data.splits import Subset
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.engine.files import storage_fault
 from sslcli.errors import UnhealthyError
-from sslcli.evaluate.classifier import class_names
+from sslcli.evaluate.classifier import class_names, find_classes
 from sslcli.evaluate.finite import need_finite
 from sslcli.evaluate.sampling import finite_chains
 
@@ -123,14 +123,17 @@ def _real_energies(plan: Plan, evaluation: Evaluation, density: Density) -> Tens
     source, labels = evaluation.splits.train, evaluation.splits.train.labels
     rows = np.random.default_rng(plan.seed).permutation(len(source))
     if plan.target == "class":
-        if labels is None or source.class_names != _names(evaluation.checkpoint):
+        if labels is not None:
+            labels = find_classes(labels, source.class_names, _names(evaluation.checkpoint))
+        if labels is None or not np.isin(labels, plan.classes).any():
             evaluation.show.talk(f"{source.name} has no images of these classes to compare with")
             return None
         rows = rows[np.isin(labels[rows], plan.classes)]
-    part = Subset(source, np.sort(rows[:REAL_IMAGES]), f"images of {source.name}")
+    rows = np.sort(rows[:REAL_IMAGES])
+    part = Subset(source, rows, f"images of {source.name}")
     found = []
     for images, own in eval_batches(part, evaluation.config.data, density.batch, density.device):
-        classes = None if plan.target == "marginal" else torch.as_tensor(part.labels)[own]
+        classes = None if plan.target == "marginal" else torch.as_tensor(labels)[rows][own]
         found.append(density.energy(images, classes))
     if not found:
         return None

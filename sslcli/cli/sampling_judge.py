@@ -1,6 +1,5 @@
 """A separately trained classifier that says which class each sample looks like."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,7 +8,7 @@ from sslcli.cli.evaluation import Evaluation
 from sslcli.data.base import ArraySource, Source
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.errors import UsageError
-from sslcli.evaluate.classifier import class_names, need_classifier
+from sslcli.evaluate.classifier import class_names, find_classes, need_classifier
 from sslcli.evaluate.stored_calibrator import probabilities_of
 
 
@@ -50,11 +49,13 @@ class Judge:
 
         That is what samples as good as real images would get; None without labels it knows.
         """
-        if source.labels is None or not len(source) or set(source.class_names) - set(self.names):
+        if source.labels is None or not len(source):
             return None
-        numbers = np.array([self.names.index(name) for name in source.class_names])
+        labels = find_classes(source.labels, source.class_names, self.names)
+        if (labels < 0).any():
+            return None
         found, rows = self._see(source, evaluation)
-        return float((found.numpy() == numbers[source.labels[rows.numpy()]]).mean())
+        return float((found.numpy() == labels[rows.numpy()]).mean())
 
     def _see(self, source: Source, evaluation: Evaluation) -> tuple[Tensor, Tensor]:
         """Return the class of each readable image, and its row."""

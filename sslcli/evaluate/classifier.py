@@ -1,5 +1,7 @@
 """The linear classifier that a checkpoint may hold on its encoder, and the classes it knows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -54,23 +56,42 @@ def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(checkpoint.facts.get("data", {}).get("classes", ()))
 
 
-def match_classes(labels: np.ndarray, names: tuple[str, ...], known: tuple[str, ...]) -> np.ndarray:
-    """Return the labels of a data set as the classifier numbers them, matched by class name.
+def find_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """Return the labels of a data set as a classifier numbers them, matched by class name.
+
+    Neither list has to be as long as the other or in its order; only classes of images count.
 
     Args:
         labels: [N], indices into `names`.
         names: Classes of the data.
         known: Classes of the classifier.
 
-    Raises:
-        UsageError: If an image is of a class that the classifier does not know.
+    Returns:
+        Indices into `known`, -1 where an image is of another class, [N] int64.
     """
     position = {name: index for index, name in enumerate(known)}
     positions = np.array([position.get(name, -1) for name in names], dtype=np.int64)
     found: np.ndarray = positions[labels]
-    strange = sorted({names[label] for label in labels[found < 0]})
-    if strange:
-        what = f"{int((found < 0).sum())} images are of classes that the classifier does not know"
+    return found
+
+
+def strange_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str]) -> str:
+    """Say how many images are of classes that a classifier does not know; empty when none is."""
+    strange = find_classes(labels, names, known) < 0
+    if not strange.any():
+        return ""
+    return f"{int(strange.sum())} images are of classes that the classifier does not know"
+
+
+def match_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    """Return what `find_classes` does, when the classifier knows the class of every image.
+
+    Raises:
+        UsageError: If it does not.
+    """
+    found = find_classes(labels, names, known)
+    if what := strange_classes(labels, names, known):
+        strange = sorted({names[label] for label in labels[found < 0]})
         more = ", ..." if len(known) > 5 else ""
         hint = f"they are {', '.join(strange[:5])}; it knows {', '.join(known[:5])}{more}"
         raise UsageError(what, "class names", hint)

@@ -5,12 +5,15 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sslcli.cli.ood_detect import ood_detect
 from sslcli.cli.outside import names
 from sslcli.data.far import KINDS
+from sslcli.data.sources import open_source
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.evaluate.classifier import linear_classifier
 from sslcli.evaluate.ood import SCORES
@@ -118,6 +121,34 @@ def test_a_stored_calibrator_is_used_and_told(ssl, classifier, tmp_path):
     assert "the stored" not in ssl(*words, "--score", "knn").err
 
 
+@pytest.fixture(scope="module")
+def some_digits(tmp_path_factory):
+    """Return a folder with 60 digits to train on and 60 to test, of three of the ten classes."""
+    root, digits = tmp_path_factory.mktemp("data") / "some", open_source("digits", part=None)
+    for name in ("7", "2", "9"):
+        rows = np.flatnonzero(digits.labels == digits.class_names.index(name))[:40].tolist()
+        for part, own in (("train", rows[:20]), ("test", rows[20:])):
+            (root / part / name).mkdir(parents=True)
+            for row in own:
+                Image.fromarray(digits.load(row)).save(root / part / name / f"{row}.png")
+    return root
+
+
+def test_classes_are_matched_by_name_where_the_data_has_some_of_them(
+    ssl, classifier, some_digits, tmp_path
+):
+    words = ("--ood", "constant", "--score", "msp", "--no-tune", "--precision", "fp32", "--json")
+    outcome = ssl("ood-detect", classifier, "--data", some_digits, *words)
+    assert "classes that the classifier does not know" not in outcome.err
+    words = ("--data", some_digits, "--part", "test", "--precision", "fp32", "--out")
+    assert ssl("embed", classifier, *words, tmp_path / "f.npz").code == 0
+    seen = np.load(tmp_path / "f.npz")
+    said = seen["classifier_classes"][seen["probabilities"].argmax(axis=1)]
+    right = (said == seen["class_names"][seen["labels"]]).mean()
+    assert outcome.json["metrics"]["top1"] == pytest.approx(right)
+    assert outcome.json["metrics"]["top1"] > 0.7
+
+
 def test_the_classifier_is_the_one_that_was_trained(ssl, classifier):
     words = ("--ood", "constant", "--score", "msp", "--precision", "fp32", "--json")
     line = json.loads((classifier / "metrics.jsonl").read_text().splitlines()[-1])
@@ -179,7 +210,7 @@ def test_a_classifier_of_other_classes_is_told(ssl, classifier, photos):
     words = ("--data", photos, "--ood", "constant", "--score", "msp", "--json")
     outcome = ssl("ood-detect", classifier, *words)
     assert outcome.code == 0
-    assert "warning: the classifier was trained on other classes" in outcome.err
+    assert "are of classes that the classifier does not know; there is no accuracy" in outcome.err
     assert "top1" not in outcome.json["metrics"]
 
 
