@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sslcli.config.schema import Config, DataConfig
+from sslcli.config.schema import Config
 from sslcli.data.loader import TrainLoader, eval_batches
 from sslcli.data.places import absolute_paths
 from sslcli.data.seeds import SeedPatches
@@ -27,6 +27,7 @@ from sslcli.engine.precision import Precision, grad_scaler
 from sslcli.engine.sync_norm import synchronize
 from sslcli.errors import ConfigError, ResourceError, UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
+from sslcli.evaluate.learned import LEARNED, Learned, learned_of
 from sslcli.methods.base import Method
 from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
@@ -145,6 +146,7 @@ def build_training(
         world_size=world_size(),
         machine_share=min(world().local_size, world_size()),
         least=2 if any(isinstance(m, _BatchNorm) for m in method.modules()) else 1,
+        labelled=section_of(config).learns_labels,
         progress=progress,
     )
     if train.sync_batch_norm:
@@ -176,17 +178,27 @@ def _check_classes(config: Config, source: Source) -> None:
         raise ConfigError(what, "method.num_classes", f"set it to {there}, or use other data")
 
 
-def data_facts(splits: Splits, data: DataConfig) -> dict[str, Any]:
-    """Return what a checkpoint says of the data it was trained on, and where that lay."""
+def data_facts(config: Config, splits: Splits, parent: Checkpoint | None = None) -> dict[str, Any]:
+    """Return what a checkpoint says of the data it was trained on.
+
+    Args:
+        config: What was trained.
+        splits: The data.
+        parent: The checkpoint that it started or learned from.
+    """
     train = splits.train
+    learned = learned_of(parent) if parent else []
+    if section_of(config).learns_labels:
+        learned = [Learned.of(config.data, train), *learned]
     return {
         "data": {
             "name": train.name,
             "fingerprint": train.fingerprint,
             "images": len(train),
             "classes": list(train.class_names),
-            "paths": absolute_paths(data),
-        }
+            "paths": absolute_paths(config.data),
+        },
+        LEARNED: [each.model_dump(mode="json") for each in learned],
     }
 
 
@@ -264,19 +276,19 @@ def labels_of(source: Source, features: Features) -> Tensor:
 def open_data(config: Config, bar: BarFor | None = None) -> Splits:
     """Open the config's data set in its two parts, of labelled data what has a label."""
     progress = bar("reading the data") if bar else None
-    return open_splits(config.data, config.seed, progress, only_labelled=True)
+    return open_splits(config.data, progress, only_labelled=True)
 
 
 def open_training(config: Config, bar: BarFor | None = None) -> Splits:
     """Open the data to train on: all of it, unless it comes with a test part.
 
     A method that sees no labels needs nothing held out; one that learns them keeps off the images
-    that evaluations will hold out.
+    that evaluations will hold out. None sees those of `data.validation`.
     """
-    learns_labels = bool(getattr(config.method, "num_classes", None))
-    data = config.data if learns_labels else config.data.model_copy(update={"holdout": 0.0})
+    learns_labels, data = section_of(config).learns_labels, config.data
+    data = data if learns_labels else data.model_copy(update={"holdout": 0.0})
     progress = bar("reading the data") if bar else None
-    splits = open_splits(data, config.seed, progress, only_labelled=learns_labels)
+    splits = open_splits(data, progress, only_labelled=learns_labels).without_validation(data)
     if data.seeds:
         progress = bar("looking for seeds") if bar else None
         patches = SeedPatches(splits.train, data.seeds, config.seed, progress)

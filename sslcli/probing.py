@@ -8,32 +8,47 @@ from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of
 from sslcli.config.schema import Config
 from sslcli.data.base import Source, labelled
 from sslcli.data.loader import TrainLoader
-from sslcli.data.splits import Subset
+from sslcli.data.splits import Splits, Subset
 from sslcli.data.views import Views
 from sslcli.engine.log import Probe
 from sslcli.engine.precision import Precision
 from sslcli.evaluate.features import extract
 from sslcli.evaluate.knn import evaluate_knn
 from sslcli.methods.base import Method
+from sslcli.methods.custom import section_of
 
 ONLINE_BANK, ONLINE_QUERIES = 8_000, 2_000
 PAIRS = 4_096
 
 
-def online_knn(
-    config: Config, source: Source, device: torch.device, precision: Precision
-) -> Probe | None:
-    """Return a probe that measures kNN on a slice of the training data; None without labels.
+def why_no_online_knn(config: Config, splits: Splits) -> str:
+    """Return why kNN on training data says nothing of a run, or nothing when it does."""
+    labels = labelled(splits.train).labels
+    if labels is None or len(np.unique(labels)) < 2:
+        return f"{splits.train.name} has no two classes"
+    if splits.validation is None and section_of(config).learns_labels:
+        seen = f"{config.method.name} learns the labels of all training images"
+        return f"{seen}; data.validation=0.1 keeps a tenth of them for it"
+    return ""
 
-    The slice is fixed by the seed: up to 2,000 queries against up to 8,000 others, so the test
-    part stays out of it.
+
+def online_knn(
+    config: Config, splits: Splits, device: torch.device, precision: Precision
+) -> Probe | None:
+    """Return a probe that measures kNN on training data; None where `why_no_online_knn` has why.
+
+    Queries are the validation part, or else a slice that the seed fixes: up to 2,000 against up to
+    8,000 others. The test part stays out of it.
     """
-    source = labelled(source)
-    if source.labels is None or len(np.unique(source.labels)) < 2:
+    if why_no_online_knn(config, splits):
         return None
-    order = np.random.default_rng(config.seed).permutation(len(source))
-    cut = min(ONLINE_QUERIES, len(source) // 5)
-    queries = Subset(source, np.sort(order[:cut]), "online queries")
+    source = labelled(splits.train)
+    asked_of = splits.validation or source
+    order, asked = (
+        np.random.default_rng(config.seed).permutation(len(x)) for x in (source, asked_of)
+    )
+    cut = 0 if splits.validation else min(ONLINE_QUERIES, len(source) // 5)
+    queries = Subset(asked_of, np.sort(asked[: cut or ONLINE_QUERIES]), "online queries")
     bank = Subset(source, np.sort(order[cut : cut + ONLINE_BANK]), "online bank")
     wanted = min(config.evaluation.k, len(bank))
 

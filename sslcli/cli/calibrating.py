@@ -13,7 +13,6 @@ from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.fitting import COUNTS, MEASURES, SHARE, Fitting, parts
 from sslcli.config.presets import config_hash
 from sslcli.data.base import Source
-from sslcli.data.files import same_data
 from sslcli.engine.annotation import annotate_checkpoint
 from sslcli.engine.files import write_atomically
 from sslcli.engine.run import CONFIG, lock_run
@@ -77,7 +76,6 @@ class Calibrating:
         if not len(evaluation.splits.test):
             hint = "name some with --test, or set data.holdout"
             raise DataError("no image is held out", evaluation.splits.train.name, hint)
-        self._warn_of_seen_images()
 
     def plan(self, seed: int) -> None:
         """Say how many images would be fitted and reported on; for `--dry-run`."""
@@ -193,19 +191,6 @@ class Calibrating:
             lock_run(checkpoint.run)  # a training would replace the checkpoint under our hands
         annotate_checkpoint(checkpoint.path, {FACT: stored.model_dump(mode="json")})
         self.evaluation.show.talk(f"stored in {checkpoint.path}")
-
-    def _warn_of_seen_images(self) -> None:
-        """Warn when the data set of the training is now divided in another way, or has changed."""
-        trained, now = self.evaluation.checkpoint.facts.get("data", {}), self.evaluation.splits
-        then = str(trained.get("fingerprint"))
-        if (
-            trained.get("name") == now.train.name
-            and same_data(then, now.train.fingerprint) is False
-        ):
-            self.evaluation.show.warn(
-                f"{now.train.name} is not what it was in training, or other images were held out "
-                "then: some that are now held out may have been trained on"
-            )
 
     def _warn_of_absent_classes(self, labels: Tensor) -> None:
         known = class_names(self.evaluation.checkpoint)

@@ -76,7 +76,9 @@ class CheckpointRun(ABC):
             if past is not None:
                 check_length(past, training, self.evaluation.show)
             run = Path(from_main(str(place.make(config)) if is_main() else ""))
-            train_run(training, self.splits(), run, place, self.stop, self.evaluation.show)
+            known = (config, self.splits(), self.evaluation.checkpoint)
+            facts = assemble.data_facts(*known) if is_main() else {}
+            train_run(training, self.splits(), facts, run, place, self.stop, self.evaluation.show)
         return {**self.test(training), "run": str(run)}
 
     def _place(self, seed: int) -> Place:
@@ -143,6 +145,7 @@ def config_of(
         "accumulate": 1,
         "chunk_size": None,
     }
+    plain["data"]["validation"] = 0.0
     plain["evaluation"]["online_every"] = None
     return Config.model_validate(plain)
 

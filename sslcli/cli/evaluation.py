@@ -214,6 +214,7 @@ def _open(
     from sslcli.cli.watch import Bar
     from sslcli.data.splits import shared_files
     from sslcli.engine.precision import resolve_precision
+    from sslcli.evaluate.learned import expect_unseen
     from sslcli.nn.exemplar_net import read_out
 
     where = assemble.pick_device(device)
@@ -222,6 +223,8 @@ def _open(
     splits = assemble.open_data(config, lambda what: Bar(show, what))
     for source in (splits.train, splits.test) if labelled else ():
         assemble.need_labels(source)
+    for remark in expect_unseen(checkpoint, splits.test):
+        show.warn(remark)
     counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
     show.talk(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
     show.talk(f"data {splits.train.name}: {counts}; {splits.note}")

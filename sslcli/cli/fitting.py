@@ -15,6 +15,7 @@ from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibrators import CALIBRATORS
 from sslcli.evaluate.classifier import need_classifier
+from sslcli.evaluate.learned import expect_unseen
 from sslcli.evaluate.seeds import parse_seeds
 from sslcli.evaluate.stored_calibrator import FACT, FittedOn, fitting_rows
 
@@ -129,7 +130,10 @@ def _fit_data(evaluation: Evaluation, spec: str) -> Source:
     for part, does in (("test", "is reported on"), ("train", "was trained on")):
         if _whole(found) == _whole(getattr(evaluation.splits, part)):
             raise UsageError(f"{found.name} also {does}", "--fit-data", hint)
-    return labelled(found)
+    found = labelled(found)
+    for remark in expect_unseen(evaluation.checkpoint, found):
+        evaluation.show.warn(remark)
+    return found
 
 
 def _divided(source: Source, share: float, seed: int) -> tuple[Source, Source]:

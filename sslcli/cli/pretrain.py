@@ -134,6 +134,8 @@ def pretrain(
     if method and is_custom(method):
         options_given["method.name"] = method
     named = {key: value for key, value in options_given.items() if value is not None}
+    if place.resume:  # an older run has chosen by its seed what is held out
+        named["data.holdout_seed"] = place.stored().data.holdout_seed
     if place.resume and not (method or preset or config):
         chosen = stored(place.stored(), Path(str(place.out)), named, set_ or [])
     else:

@@ -22,6 +22,7 @@ from sslcli.engine.files import storage_fault
 from sslcli.errors import UnhealthyError
 from sslcli.evaluate.classifier import class_names, find_classes
 from sslcli.evaluate.finite import need_finite
+from sslcli.evaluate.learned import expect_unseen
 from sslcli.evaluate.sampling import finite_chains
 
 REAL_IMAGES = 2_048  # whose energies are drawn beside the chains'
@@ -41,6 +42,8 @@ def sample(request: Request, show: Show) -> None:
         metrics=metrics_of(judge is not None), labelled=False,
         named={f"method.sampler.{name}": value for name, value in sampler.items()},
     )  # fmt: skip
+    for remark in expect_unseen(judge.checkpoint, evaluation.splits.test) if judge else ():
+        show.warn(remark)
     density = Density(evaluation)
     plan = make_plan(request, evaluation, density, classes)
     show.talk(str(plan))

@@ -161,15 +161,21 @@ def pretrain_run(
         return
     run = Path(from_main(str(place.make(config)) if is_main() else ""))
     show.talk(f"run directory {run}")
-    last = train_run(training, splits, run, place, stop, show)
+    facts = assemble.data_facts(config, splits) if is_main() else {}
+    last = train_run(training, splits, facts, run, place, stop, show)
     _finish(last, run, config, show)
 
 
 def train_run(
-    training: "Training", splits: "Splits", run: Path, place: Place, stop: "Stop", show: Show
+    training: "Training",
+    splits: "Splits",
+    facts: dict[str, Any],
+    run: Path,
+    place: Place,
+    stop: "Stop",
+    show: Show,
 ) -> dict[str, Any]:
-    """Run the loop under a watcher and return the last metrics."""
-    from sslcli import assemble
+    """Run the loop under a watcher and return the last metrics; `facts` go into the checkpoint."""
     from sslcli.cli.resuming import lacked
     from sslcli.cli.watch import RunWatcher
     from sslcli.engine import trainer
@@ -179,7 +185,7 @@ def train_run(
     from sslcli.engine.rollback import train_with_rollbacks
     from sslcli.engine.run import truncate_metrics
     from sslcli.engine.state import has_state
-    from sslcli.probing import online_knn
+    from sslcli.probing import online_knn, why_no_online_knn
 
     stop.again = _resume_line(run, place)
     if place.resume and not from_main(has_state(run)):
@@ -191,11 +197,13 @@ def train_run(
             show.talk(f"this run is complete: {training.step} of {training.total_steps} steps")
             return dict(load_checkpoint(run).facts["metrics"])
         show.talk(f"resuming after step {training.step} of {training.total_steps}")
-    facts = dict[str, Any]()
     if is_main():
-        facts = assemble.data_facts(splits, training.config.data) | lacked(place.saved())
+        facts = facts | lacked(place.saved())
         truncate_metrics(run / "metrics.jsonl", training.step)
-    probe = online_knn(training.config, splits.train, training.device, training.precision)
+    config = training.config
+    if config.evaluation.online_every and (why := why_no_online_knn(config, splits)):
+        show.talk(f"no online kNN: {why}")
+    probe = online_knn(config, splits, training.device, training.precision)
     watcher = RunWatcher(show, training.total_steps, training.step, training.steps_per_epoch)
     with stop, watcher:
         log = Log(run / "metrics.jsonl", watcher, open_board(run) if is_main() else None)

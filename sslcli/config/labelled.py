@@ -50,3 +50,8 @@ class DistillConfig(MethodSection):
     classes: Features = Field(description="The teacher's.")
     temperature: Positive
     alpha: Fraction
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether training reads labels: the teacher has, and hands them on."""
+        return True

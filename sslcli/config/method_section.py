@@ -21,5 +21,13 @@ class MethodSection(BaseModel):
 
     name: str
 
+    @property
+    def learns_labels(self) -> bool:
+        """Whether training reads labels, directly or by a teacher; if not, `forward` gets none.
+
+        A section says so by `num_classes`, or overrides this.
+        """
+        return getattr(self, "num_classes", None) is not None
+
     def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
         """Raise ValueError if the method cannot work with this global batch or BatchNorm."""

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sslcli.config.chain import catalogue, find, is_shared, load_chain
 from sslcli.config.draft import Draft
 from sslcli.config.explain import explain, together
+from sslcli.config.older import in_todays_fields
 from sslcli.config.overrides import REMOVED, Assignment, parse_set
 from sslcli.config.schema import Config
 from sslcli.errors import ConfigError, SslError
@@ -85,7 +86,7 @@ def resolve(
         *parents, own = load_chain(Path(config_file), f"--config {config_file}")
         for layer in parents:
             draft.merge(layer.table, str(layer.path), is_preset=True)
-        draft.merge(own.table, str(own.path))
+        draft.merge(in_todays_fields(own.table), str(own.path))
     return _finish(draft, options or {}, overrides)
 
 

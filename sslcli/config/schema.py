@@ -13,6 +13,7 @@ from sslcli.config.views import Side, Triple, ViewConfig
 
 # SimCLR's widest encoder has 256; the bounds keep the product of two sizes within 64 bits.
 Width = Annotated[int, Field(ge=1, le=4_096)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class AboutConfig(Section):
@@ -120,6 +121,15 @@ class DataConfig(Section):
     holdout: Fraction = Field(
         default=0.2, description="Share held out when neither `source` nor `test` has a test part."
     )
+    holdout_seed: Seed = Field(
+        default=0,
+        description="Decides which images are held out; a run's `seed` has no part in it.",
+    )
+    validation: Fraction = Field(
+        default=0.0,
+        description="Share of the training images that pre-training does not see; online kNN asks "
+        "for them.",
+    )
     seeds: SeedsConfig | None = None
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     memory_budget_gib: Positive = Field(
@@ -221,7 +231,9 @@ class EvaluationConfig(Section):
         description="quadrants: every layer's maximum over each quarter (Exemplar-CNN's nets).",
     )
     online_every: Duration | None = Field(
-        default=None, description="Online kNN on a held-out slice of the training data."
+        default=None,
+        description="Online kNN of a slice of the training data; of "
+        "`data.validation` alone where labels are learned.",
     )
     linear: ProtocolConfig | None = None
     finetune: ProtocolConfig | None = None
@@ -232,7 +244,7 @@ class Config(Section):
     """Everything that decides a run's result."""
 
     preset: str = ""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Seed = 0
     about: AboutConfig = AboutConfig()
     method: MethodConfig
     encoder: EncoderConfig

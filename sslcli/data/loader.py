@@ -33,6 +33,7 @@ class TrainLoader:
 
     Attributes:
         feed: What makes views of rows: `feeds.Packed` or `feeds.Streamed`.
+        labels: Class of each row on the device, [N] int64; None when batches have none.
 
     Args:
         source: What to train on.
@@ -46,6 +47,7 @@ class TrainLoader:
         rank: Number of this process.
         world_size: Number of processes.
         machine_share: How many of them run on this machine and share its memory and cores.
+        labelled: Whether batches have labels.
         least: Fewest images of a batch that a process can work on; BatchNorm takes 2.
         progress: Called with (images decoded, images) while packing.
 
@@ -70,6 +72,7 @@ class TrainLoader:
         world_size: int = 1,
         machine_share: int = 1,
         least: int = 1,
+        labelled: bool = True,
         progress: Progress = None,
     ) -> None:
         self.source, self.seed, self.device = source, seed, torch.device(device)
@@ -77,8 +80,8 @@ class TrainLoader:
         _refuse_small(self._deal, least)
         self._machine_share = machine_share
         self.feed = self._open(data, views, progress)
-        labels = source.labels
-        self._labels = None if labels is None else torch.from_numpy(labels).to(self.device)
+        labels = source.labels if labelled else None
+        self.labels = None if labels is None else torch.from_numpy(labels).to(self.device)
 
     @property
     def mode(self) -> str:
@@ -116,7 +119,7 @@ class TrainLoader:
         """Yield the batches of one pass over the data, from the `start`-th on."""
         batches = self._deal.batches(epoch_order(len(self.source), self.seed, epoch), start)
         for number, (views, rows) in enumerate(self.feed.feed(batches, epoch), start):
-            labels = None if self._labels is None else self._labels[rows]
+            labels = None if self.labels is None else self.labels[rows]
             yield Batch(views, rows, labels, self._deal.weight(number))
 
     def _open(self, data: DataConfig, views: Views, progress: Progress) -> Packed | Streamed:

@@ -33,25 +33,35 @@ class Splits:
         test: What is only evaluated on; empty when `data.holdout` is 0.
         note: Which held-out data was chosen and why, in one line.
         oddities: What is out of line in how the data is laid out.
+        validation: Training data that training does not see; None when nothing is kept from it.
     """
 
     train: Source
     test: Source
     note: str
     oddities: tuple[Remark, ...] = ()
+    validation: Source | None = None
+
+    def without_validation(self, data: DataConfig) -> "Splits":
+        """Return the same data with `data.validation` of the training part kept from training."""
+        if not data.validation:
+            return self
+        train, kept = validation_parts(self.train, data.validation, data.holdout_seed)
+        note = f"{self.note}; {len(kept)} training images are for validation"
+        return replace(self, train=train, note=note, validation=kept)
 
 
 def open_splits(
-    data: DataConfig, seed: int = 0, progress: Progress = None, *, only_labelled: bool = False
+    data: DataConfig, progress: Progress = None, *, only_labelled: bool = False
 ) -> Splits:
     """Open `data.source` and its held-out data.
 
     Held out is `data.test` when given, else the source's own test part, else a share of its rows
-    chosen by a hash of row and seed, which leaves every class in both where it has two images.
+    chosen by a hash of row and `data.holdout_seed`, which leaves every class in both where it has
+    two images.
 
     Args:
         data: What to open.
-        seed: Decides which rows are held out.
         progress: Called while files are indexed, with (done, total).
         only_labelled: Of training and held-out data that is labelled at all, leave out the rows
             that have no class.
@@ -62,22 +72,50 @@ def open_splits(
     whole = open_source(
         data.source, part=None, root=data.root, download=data.download, progress=progress
     )
-    splits = _split(data, whole, seed, progress)
+    splits = _split(data, whole, progress)
     splits = replace(splits, oddities=whole.oddities + splits.oddities)
     if not only_labelled:
         return splits
     return replace(splits, train=labelled(splits.train), test=labelled(splits.test))
 
 
-def _split(data: DataConfig, whole: Source, seed: int, progress: Progress) -> Splits:
+def _split(data: DataConfig, whole: Source, progress: Progress) -> Splits:
     if data.test is not None:
         return _given(data, whole, progress)
     train = take_part(whole, "train")
-    if whole.parts is not None and (whole.parts == PART_CODES["test"]).any():
+    if has_test_part(whole):
         test = take_part(whole, "test")
         note = f"held out: the test part of {whole.name} ({len(test)} images)"
         return Splits(train, test, note + _unseen_classes(train, test))
-    return _hold_out(train, data.holdout, seed)
+    return _hold_out(train, data.holdout, data.holdout_seed)
+
+
+def has_test_part(whole: Source) -> bool:
+    """Say whether a data set comes divided."""
+    return whole.parts is not None and bool((whole.parts == PART_CODES["test"]).any())
+
+
+def divided(train: Source, share: float, seed: int) -> tuple[Source, Source]:
+    """Return what of images without a test part is trained on, and what is held out."""
+    if not share:
+        return train, Subset(train, np.arange(0), f"{train.name} (held out)")
+    return _shared_out(train, share, seed, "train", "held out")
+
+
+def validation_parts(train: Source, share: float, seed: int) -> tuple[Source, Source]:
+    """Return what of a training part training sees, and what it does not."""
+    return _shared_out(train, share, seed, "seen", "validation")
+
+
+def _shared_out(
+    whole: Source, share: float, seed: int, most: str, some: str
+) -> tuple[Source, Source]:
+    chosen = _held_out_rows(len(whole), whole.labels, share, seed)
+    parts = (most, ~chosen), (some, chosen)
+    first, second = (
+        Subset(whole, np.flatnonzero(rows), f"{whole.name} ({what})") for what, rows in parts
+    )
+    return first, second
 
 
 def _given(data: DataConfig, whole: Source, progress: Progress) -> Splits:
@@ -132,13 +170,11 @@ def _share_classes(train: Source, test: Source) -> tuple[Source, Source]:
 
 
 def _hold_out(whole: Source, share: float, seed: int) -> Splits:
+    train, test = divided(whole, share, seed)
     if not share:
-        nothing = Subset(whole, np.arange(0), f"{whole.name} (held out)")
-        return Splits(whole, nothing, "nothing is held out")
-    chosen = _held_out_rows(len(whole), whole.labels, share, seed)
-    train = Subset(whole, np.flatnonzero(~chosen), f"{whole.name} (train)")
-    test = Subset(whole, np.flatnonzero(chosen), f"{whole.name} (held out)")
-    note = f"held out: {len(test)} of {len(whole)} images, chosen by hash of row and seed"
+        return Splits(train, test, "nothing is held out")
+    note = f"held out: {len(test)} of {len(whole)} images, chosen by hash of row and "
+    note += f"data.holdout_seed {seed}"
     if lonely := _classes_of_one(whole.labels):
         note += f"; {lonely} classes of one image are only trained on"
     return Splits(train, test, f"{note}; {whole.name} has no test part and data.test is not set")

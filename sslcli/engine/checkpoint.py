@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import sslcli
+from sslcli.config.older import in_todays_fields
 from sslcli.config.schema import Config
 from sslcli.engine.files import to_json
 from sslcli.errors import CheckpointError
@@ -122,9 +123,8 @@ def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
         if described["schema"] > SCHEMA:
             hint = f"this sslcli is {sslcli.__version__}; install the one that wrote it"
             raise CheckpointError("this checkpoint is from a newer sslcli", str(file), hint)
-        return Checkpoint(
-            file, Config.model_validate(described["config"]), dict(described["facts"])
-        )
+        config = Config.model_validate(in_todays_fields(described["config"]))
+        return Checkpoint(file, config, dict(described["facts"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"the checkpoint's description cannot be read: {_reason(error)}"
         hint = "the file was altered, or written by another version of sslcli"

@@ -118,7 +118,6 @@ def worker_processes(training: Training) -> int:
 
 def _labelled(loader: TrainLoader, batch: Batch) -> Batch:
     """Return a batch with the labels that its rows have, if there are any."""
-    labels = loader.source.labels
-    if labels is None:
+    if loader.labels is None:
         return batch
-    return replace(batch, labels=torch.from_numpy(labels).to(batch.rows.device)[batch.rows])
+    return replace(batch, labels=loader.labels[batch.rows])

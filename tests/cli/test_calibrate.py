@@ -189,11 +189,14 @@ def test_a_dry_run_says_how_many_images_go_where_and_leaves_nothing(ssl, run):
     assert sorted(run.rglob("*")) == before
 
 
-def test_images_that_were_held_out_otherwise_in_training_are_told(ssl, trained, photos, tmp_path):
+def test_images_that_were_held_out_otherwise_in_training_are_refused(
+    ssl, trained, photos, tmp_path
+):
     words = ("--data", photos, "--out", tmp_path / "run", "--set", SHORT)
     assert ssl("finetune", trained, *words).code == 0
     same = ssl("calibrate", tmp_path / "run", "--method", "none")
-    other = ssl("calibrate", tmp_path / "run", "--method", "none", "--set", "seed=7")
-    assert same.code == other.code == 0
-    assert "may have been trained on" not in same.err
-    assert "may have been trained on" in other.err
+    noise = ssl("calibrate", tmp_path / "run", "--method", "none", "--set", "seed=7")
+    other = ssl("calibrate", tmp_path / "run", "--method", "none", "--set", "data.holdout_seed=7")
+    assert (same.code, noise.code, other.code) == (0, 0, 2)
+    assert same.out == noise.out
+    assert "were trained on with their labels" in other.err

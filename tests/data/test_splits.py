@@ -28,8 +28,9 @@ def test_test_of_the_config_comes_first(tmp_path, write_files, options):
 
 
 def test_holdout_is_a_function_of_the_seed(tmp_path, write_files, options):
-    data = options(source=classes(tmp_path, write_files, {"a": 20, "b": 20}), holdout=0.25)
-    held = [describes(open_splits(data, seed).test) for seed in (0, 0, 1)]
+    spec = classes(tmp_path, write_files, {"a": 20, "b": 20})
+    every = [options(source=spec, holdout=0.25, holdout_seed=seed) for seed in (0, 0, 1)]
+    held = [describes(open_splits(data).test) for data in every]
     assert held[0] == held[1] != held[2]
     assert len(held[0]) == 10
 
@@ -79,3 +80,12 @@ def test_subset_has_a_fingerprint_of_its_own(options):
     splits = open_splits(options(source="digits"))
     assert splits.train.fingerprint != splits.test.fingerprint
     assert np.array_equal(splits.train.labels, open_splits(options(source="digits")).train.labels)
+
+
+def test_validation_is_kept_from_the_training_part(tmp_path, write_files, options):
+    data = options(source=classes(tmp_path, write_files, {"a": 20, "b": 20}), validation=0.25)
+    whole, splits = open_splits(data), open_splits(data).without_validation(data)
+    assert len(splits.validation) == 8
+    assert not describes(splits.train) & describes(splits.validation)
+    assert describes(splits.train) | describes(splits.validation) == describes(whole.train)
+    assert describes(splits.test) == describes(whole.test)

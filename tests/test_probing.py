@@ -1,0 +1,75 @@
+"""What training measures of itself on the way."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sslcli import assemble
+from sslcli.config.presets import list_presets, resolve
+from sslcli.data import sources
+from sslcli.data.sources import ArraySource
+from sslcli.methods.base import Method
+from sslcli.probing import online_knn, why_no_online_knn
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def guesses(monkeypatch):
+    """Put 200 pictures of noise, in 4 classes that say nothing, where every path leads."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (200, 3, 8, 8), dtype=np.uint8)
+    source = ArraySource("/guesses", pixels, random.integers(0, 4, 200), tuple("abcd"))
+    monkeypatch.setattr(sources, "_open", lambda *_: source)
+
+
+def config(preset, **fields):
+    plain = {"data.source": "/guesses", "evaluation.k": 1, "data.mean": [0.0, 0.0, 0.0]}
+    return resolve(preset, None, plain | {"data.std": [1.0, 1.0, 1.0]} | fields).config
+
+
+class Memoriser(Method):
+    """An encoder that gives the class of every image of a source, and noise for the others."""
+
+    def __init__(self, source):
+        super().__init__()
+        known = {source.load(row).tobytes(): source.labels[row] for row in range(len(source))}
+        self.encoder = nn.Module()
+        self.encoder.forward = lambda images: torch.stack([*map(self.answer, images)])
+        self.known = known
+
+    def forward(self, batch, progress):
+        raise NotImplementedError
+
+    def answer(self, image):
+        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0)
+        key = self.known.get(pixels.contiguous().numpy().tobytes())
+        return torch.rand(4) if key is None else torch.eye(4)[key]
+
+
+@pytest.mark.parametrize("method", ["supervised", "supcon", "jem", "hdge"])
+def test_methods_that_learn_labels_are_asked_for_what_training_did_not_see(guesses, method):
+    fields = {"method.num_classes": 4, "data.validation": 0.25}
+    chosen = config(f"{method}/digits", **fields)
+    splits = assemble.open_training(chosen)
+    assert len(splits.validation) == 40
+    torch.manual_seed(0)
+    found = online_knn(chosen, splits, CPU, "fp32")(Memoriser(splits.train))
+    assert found["online_knn_top1"] < 0.5
+    everything = assemble.open_training(config("simsiam/digits")).train
+    assert online_knn(chosen, splits, CPU, "fp32")(Memoriser(everything))["online_knn_top1"] == 1
+
+
+def test_without_such_images_nothing_is_measured_and_why_is_said(guesses):
+    chosen = config("supcon/digits", **{"method.num_classes": 4})
+    splits = assemble.open_training(chosen)
+    assert online_knn(chosen, splits, CPU, "fp32") is None
+    assert "learns the labels" in why_no_online_knn(chosen, splits)
+    assert online_knn(config("simsiam/digits"), splits, CPU, "fp32") is not None
+
+
+def test_the_methods_that_are_given_labels_are_known():
+    digits = [resolve(name).config.method for name in list_presets() if name.endswith("/digits")]
+    learning = {section.name for section in digits if section.learns_labels}
+    assert learning == {"supcon", "supervised", "jem", "hdge", "igebm"}
