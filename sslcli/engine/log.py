@@ -13,6 +13,7 @@ from sslcli.engine.collective import from_all, from_main, is_main, mean
 from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
 from sslcli.engine.run import append_line, read_metrics, truncate_metrics
+from sslcli.errors import SslError
 from sslcli.methods.base import Method
 
 Probe = Callable[[Method], dict[str, float]]
@@ -69,6 +70,7 @@ class Log:
         self._row: _Row | None = None
         self._guards: Guards | None = None
         self._named: dict[int, str] = {}
+        self._said: set[str] = set()
         self.last: dict[str, Any] = {}
         self.extra: dict[str, Any] = {}
 
@@ -115,7 +117,7 @@ class Log:
         self._sum, self._images = None, 0
         if probe:
             self.pause()
-            self._row.plain |= probe(training.method) if is_main() else {}
+            self._row.plain |= self._measure(probe, training.method) if is_main() else {}
             self.go_on()
 
     def settle(self) -> None:
@@ -144,8 +146,25 @@ class Log:
         append_line(self._file, values)
         self._watcher.metrics(values)
         if self._board:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, values["step"])
+            try:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, values["step"])
+            except Exception as error:  # whatever a disk or TensorBoard comes up with
+                self._board = None
+                self._note_once(f"TensorBoard gets no more rows: {_in_a_line(error)}")
+
+    def _measure(self, probe: Probe, method: Method) -> dict[str, float]:
+        """Return what a probe measures; one that fails costs its own numbers, never the run."""
+        try:
+            return probe(method)
+        except Exception as error:  # it runs a whole evaluation, on data with faults of its own
+            self._note_once(f"the encoder could not be measured: {_in_a_line(error)}")
+            return {}
+
+    def _note_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._watcher.note(f"warning: {text}; training goes on")
 
     def pause(self) -> None:
         """Leave out of the rate the time spent since the last step, such as on a save."""
@@ -188,6 +207,12 @@ class Log:
                     text = f"warning: unreadable image, another stands in for it: {why}"
                     self._watcher.note(text)
         return max(wait for _, wait in told)
+
+
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, SslError):
+        return f"{error.what} ({error.where})" if error.where else error.what
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _on_its_way(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:

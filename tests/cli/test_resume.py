@@ -185,3 +185,13 @@ def test_fields_newer_than_the_run_keep_their_old_meaning(ssl, home, tmp_path):
         assert done.code == 0, (duration, load_checkpoint(home / "run").facts)
         assert "keeps to that: encoder.zero_init_residual" in done.err
     assert load_checkpoint(home / "run").config.encoder.zero_init_residual is False
+
+
+def test_an_unreadable_image_costs_online_knn_and_not_the_run(ssl, tmp_path):
+    root = write(tmp_path / "set", 0)
+    (root / "a" / "0.bmp").write_bytes(b"no image")
+    online = ("--set", 'evaluation.online_every="1 steps"', "--set", "data.max_bad_fraction=0.07")
+    words = (*PRETRAIN, *online, "--data", root, "--out", tmp_path / "run")
+    assert ssl(*words).code == 0
+    again = ssl("pretrain", "--resume", "--out", tmp_path / "run", *LONGER)
+    assert again.code == 0

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import islice
 
 import on_ranks
 import pytest
@@ -10,7 +11,7 @@ from toy import Silent, ToyLoader, toy_training
 
 from sslcli.engine.log import Log
 from sslcli.engine.loop import train_step
-from sslcli.errors import UnhealthyError
+from sslcli.errors import DataError, UnhealthyError
 
 
 class SlowLoader(ToyLoader):
@@ -99,3 +100,23 @@ def test_processes_write_one_row_with_the_mean_of_all(two, tmp_path):
     first, second = two(on_ranks.logs, tmp_path)
     (row,) = rows(tmp_path / "metrics.jsonl")
     assert row["loss"] == pytest.approx((first + second) / 2, rel=1e-6)
+
+
+def test_a_monitor_that_fails_warns_once_and_training_goes_on(tmp_path):
+    training, watcher = toy_training(), Silent()
+    log = Log(tmp_path / "metrics.jsonl", watcher, board=object())
+
+    def probe(method):
+        raise DataError("3 of 30 images are unreadable", "photos/3.jpg")
+
+    for batch in islice(training.loader.epoch(0), 2):
+        result = train_step(training, [batch])
+        log.add(training, result)
+        log.row(training, result, probe)
+        log.settle()
+    assert len(rows(tmp_path / "metrics.jsonl")) == 2
+    assert [note for note in watcher.notes if "photos/3.jpg" in note] == [
+        "warning: the encoder could not be measured: "
+        "3 of 30 images are unreadable (photos/3.jpg); training goes on"
+    ]
+    assert len([note for note in watcher.notes if "TensorBoard" in note]) == 1
