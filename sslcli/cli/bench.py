@@ -54,6 +54,9 @@ def bench(
         "train.precision": precision,
     }
     if method and is_custom(method):
+        from sslcli.methods.custom import name_code
+
+        name_code(method)
         options_given["method.name"] = method
     named = {key: value for key, value in options_given.items() if value is not None}
     name = choose_preset(method, preset, config, data, device, show.talk)

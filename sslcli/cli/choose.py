@@ -61,6 +61,25 @@ def choose_preset(
     return f"{method}/{setting}"
 
 
+def name_code_of(ckpt: str, method: str | None) -> None:
+    """Let the code of a checkpoint's own method run, because the person says where it lies.
+
+    Raises:
+        UsageError: If the checkpoint's method is no such class.
+        ConfigError: If the file cannot be read.
+    """
+    if method is None:
+        return
+    from sslcli.engine.checkpoint import load_checkpoint
+    from sslcli.methods.custom import name_code
+
+    name = load_checkpoint(ckpt).config.method.name
+    if not is_custom(name) or method.rpartition(":")[2] != name.rpartition(":")[2]:
+        hint = "name the file and the class that this checkpoint was trained with"
+        raise UsageError(f"the checkpoint's method is {name}, not {method}", "--method", hint)
+    name_code(method)
+
+
 def fits(method: str, preset: str) -> bool:
     """Say whether a preset is one of a method; a method of the user's own goes with any."""
     return is_custom(method) or preset.startswith(f"{method}/")

@@ -15,6 +15,7 @@ def distill(
     ],
     data: options.Data = None,
     test: options.Test = None,
+    method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
@@ -49,6 +50,7 @@ def distill(
 
     ssl distill runs/simclr-v2-digits/finetune --data photos/ --out runs/student
     """
+    from sslcli.cli.choose import name_code_of
     from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, over_seeds, seeded
     from sslcli.cli.launching import beside, launch, must_launch, taking_part
     from sslcli.cli.show import Show
@@ -56,6 +58,7 @@ def distill(
     from sslcli.engine.stop import Stop
 
     show = Show("distill", as_json=json, quiet=quiet)
+    name_code_of(teacher, method)
     stop = Stop(parse_duration(max_time))
     place = restarted(Place(out or str(beside(teacher, "distill")), resume, overwrite))
     if must_launch(devices) and not dry_run:

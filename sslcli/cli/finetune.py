@@ -33,6 +33,7 @@ def finetune(
             rich_help_panel=options.WHAT,
         ),
     ] = 0,
+    method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
@@ -67,6 +68,7 @@ def finetune(
 
     ssl finetune runs/simsiam-digits --label-fraction 0.1
     """
+    from sslcli.cli.choose import name_code_of
     from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, over_seeds, seeded
     from sslcli.cli.launching import beside, launch, must_launch, taking_part
     from sslcli.cli.show import Show
@@ -74,6 +76,7 @@ def finetune(
     from sslcli.engine.stop import Stop
 
     show = Show("finetune", as_json=json, quiet=quiet)
+    name_code_of(ckpt, method)
     stop = Stop(parse_duration(max_time))
     place = restarted(Place(out or str(beside(ckpt, "finetune")), resume, overwrite))
     if must_launch(devices) and not dry_run:

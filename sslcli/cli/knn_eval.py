@@ -58,6 +58,7 @@ def knn_eval(
             rich_help_panel=options.WHAT,
         ),
     ] = False,
+    method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     device: options.Device = "auto",
@@ -76,11 +77,13 @@ def knn_eval(
 
     ssl knn-eval runs/simsiam-digits --require 'top1>=0.9'
     """
+    from sslcli.cli.choose import name_code_of
     from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, untrained
     from sslcli.cli.show import Show
     from sslcli.cli.watch import Bar
 
     show = Show("knn-eval", as_json=json, quiet=quiet)
+    name_code_of(ckpt, method)
     choice = DataChoice(data, test, data_root, download)
     extra = (*(BASELINES if baseline else ()), *(GEOMETRY if geometry else ()))
     evaluation = open_evaluation(

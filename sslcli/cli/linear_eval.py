@@ -34,6 +34,7 @@ def linear_eval(
             rich_help_panel=options.WHAT,
         ),
     ] = False,
+    method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
@@ -58,6 +59,7 @@ def linear_eval(
     ssl linear-eval runs/simsiam-digits --seeds 0-2
     """
     from sslcli.cli import evaluation as evaluating
+    from sslcli.cli.choose import name_code_of
     from sslcli.cli.launching import beside, launch, must_launch, taking_part
     from sslcli.cli.show import Show
     from sslcli.cli.train import Place, parse_duration, restarted
@@ -65,6 +67,7 @@ def linear_eval(
     from sslcli.errors import UsageError
 
     show = Show("linear-eval", as_json=json, quiet=quiet)
+    name_code_of(ckpt, method)
     stop = Stop(parse_duration(max_time))
     training_only = {"--resume": resume, "--max-time": max_time, "--devices": devices > 1}
     if protocol == "features" and (given := [name for name, on in training_only.items() if on]):

@@ -42,6 +42,7 @@ def ood_detect(
             rich_help_panel=options.WHAT,
         ),
     ] = True,
+    method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data_root: options.DataRoot = None,
@@ -62,11 +63,13 @@ def ood_detect(
 
     ssl ood-detect runs/simsiam-digits/finetune --ood photos/ --require 'auroc/knn/photos>=0.9'
     """
+    from sslcli.cli.choose import name_code_of
     from sslcli.cli.evaluation import DataChoice
     from sslcli.cli.show import Show
     from sslcli.evaluate.requirement import Requirement
 
     show = Show("ood-detect", as_json=json, quiet=quiet)
+    name_code_of(ckpt, method)
     for text in require or []:
         Requirement.parse(text)
     from sslcli.cli.detection import Request, detect

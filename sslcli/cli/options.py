@@ -18,6 +18,15 @@ Method = Annotated[
         rich_help_panel=WHAT,
     ),
 ]
+Code = Annotated[
+    str | None,
+    Option(
+        "--method",
+        metavar="FILE.py:CLASS",
+        help="Where the class lies that the checkpoint names: that code may then run.",
+        rich_help_panel=WHAT,
+    ),
+]
 Preset = Annotated[
     str | None,
     Option(

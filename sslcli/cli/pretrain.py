@@ -132,11 +132,14 @@ def pretrain(
         "train.keep": keep,
     }
     if method and is_custom(method):
+        from sslcli.methods.custom import name_code
+
+        name_code(method)
         options_given["method.name"] = method
     named = {key: value for key, value in options_given.items() if value is not None}
     if place.resume:  # an older run has chosen by its seed what is held out
         named["data.holdout_seed"] = place.stored().data.holdout_seed
-    if place.resume and not (method or preset or config):
+    if place.resume and not (preset or config) and (not method or is_custom(method)):
         chosen = stored(place.stored(), Path(str(place.out)), named, set_ or [])
     else:
         name = choose_preset(method, preset, config, data, device, show.talk)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from sslcli.cli.show import Show
+from sslcli.config.methods import is_custom
 from sslcli.config.presets import OPTION, Resolved, decisive
 from sslcli.config.schema import Config
 from sslcli.errors import CheckpointError, ConfigError
@@ -47,7 +48,15 @@ def refused(old: Config, new: Config, past: "Checkpoint | None") -> list[str]:
     free = set(_LENGTHS) if past else set()
     if past and str(past.data.get("fingerprint")).startswith(OF_CONTENT):
         free |= _BY_CONTENT
+    if _is_same_class(old.method.name, new.method.name):
+        free.add("method.name")
     return [field for field in differences(old, new) if field not in free]
+
+
+def _is_same_class(old: str, new: str) -> bool:
+    """Tell whether two names are one class in a file, which may lie elsewhere by now."""
+    both = is_custom(old) and is_custom(new)
+    return both and old.rpartition(":")[2] == new.rpartition(":")[2]
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -132,13 +141,16 @@ def _table(tree: Any, field: str) -> dict[str, Any]:
 
 
 def stored(config: Config, run: Path, fields: Mapping[str, Any], set_: Sequence[str]) -> Config:
-    """Return a run's config with options laid over it, and its data found from this folder."""
+    """Return a run's config with options laid over it, its data and its code where they lie now."""
     from sslcli.config.presets import revise
     from sslcli.data.places import given_fields, located
 
     past = saved(run)
     data, _ = located(config.data, past.paths if past else {}, given_fields(fields, set_))
-    return revise(config.model_copy(update={"data": data}), fields, set_)
+    method = config.method
+    if _is_same_class(method.name, str(named := fields.get("method.name"))):
+        method = method.model_copy(update={"name": named})
+    return revise(config.model_copy(update={"data": data, "method": method}), fields, set_)
 
 
 def check_data(past: "Checkpoint", splits: "Splits", show: Show) -> None:
@@ -161,6 +173,15 @@ def check_data(past: "Checkpoint", splits: "Splits", show: Show) -> None:
         hint = "go on with the images that it began with, or start another run"
         where = f"{now.name} now, {before} then"
         raise ConfigError("a resumed run keeps its data, and this is other data", where, hint)
+
+
+def check_code(past: "Checkpoint", config: Config, show: Show) -> None:
+    """Warn when the file of the user's own method is another than the run began with."""
+    from sslcli.methods.custom import code_facts
+
+    then, now = past.facts.get("code"), code_facts(config).get("code")
+    if isinstance(then, dict) and now and then.get("sha256") != now["sha256"]:
+        show.warn(f"{now['file']} is other code than this run began with, in {then.get('file')}")
 
 
 def check_length(past: "Checkpoint", training: "Training", show: Show) -> None:

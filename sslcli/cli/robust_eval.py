@@ -122,6 +122,7 @@ def robust_eval(
             rich_help_panel=options.WHAT,
         ),
     ] = None,
+    method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data_root: options.DataRoot = None,
@@ -149,11 +150,13 @@ def robust_eval(
 
     ssl robust-eval runs/jem-digits --eps 2,4,8 --refine 0,1,10 --require 'top1/fog>=0.8'
     """
+    from sslcli.cli.choose import name_code_of
     from sslcli.cli.evaluation import DataChoice, open_evaluation
     from sslcli.cli.robustness_plan import Trial, radii, refinements
     from sslcli.cli.show import Show
 
     show = Show("robust-eval", as_json=json, quiet=quiet)
+    name_code_of(ckpt, method)
     trial = Trial(
         radii(eps, "--eps", (1.0, 2.0, 4.0, 8.0), levels=255),
         radii(eps_l2, "--eps-l2", (0.25, 0.5, 1.0), levels=1),

@@ -89,6 +89,7 @@ def sample_sgld(
         ),
     ] = None,
     data: options.Data = None,
+    method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data_root: options.DataRoot = None,
@@ -109,6 +110,7 @@ def sample_sgld(
 
     ssl sample-sgld runs/jem-digits --class all --start buffer --judge runs/supervised-digits
     """
+    from sslcli.cli.choose import name_code_of
     from sslcli.cli.evaluation import DataChoice
     from sslcli.cli.sampling import sample
     from sslcli.cli.sampling_plan import Request
@@ -119,4 +121,5 @@ def sample_sgld(
         steps, step_size, noise, judge, out, set_ or [], seed, device, precision, require or [],
         dry_run,
     )  # fmt: skip
+    name_code_of(ckpt, method)
     sample(request, Show("sample-sgld", as_json=json, quiet=quiet))

@@ -126,7 +126,7 @@ def pretrain_run(
     With several processes each calls this, and the first one writes.
     """
     from sslcli import assemble
-    from sslcli.cli.resuming import check_data, check_length
+    from sslcli.cli.resuming import check_code, check_data, check_length
     from sslcli.cli.watch import Bar
     from sslcli.engine.accumulation import accumulation_note
     from sslcli.engine.collective import from_main, is_main, main_first, world_size
@@ -144,6 +144,7 @@ def pretrain_run(
         splits = assemble.open_training(config, lambda what: Bar(show, what))
     if (past := from_main(place.saved() if is_main() else None)) is not None:
         check_data(past, splits, show)
+        check_code(past, config, show)
     method = assemble.build_method(
         config, where, len(splits.train), load_start=past is None, told=show.talk
     )
@@ -185,6 +186,7 @@ def train_run(
     from sslcli.engine.rollback import train_with_rollbacks
     from sslcli.engine.run import truncate_metrics
     from sslcli.engine.state import has_state
+    from sslcli.methods.custom import code_facts
     from sslcli.probing import online_knn, why_no_online_knn
 
     stop.again = _resume_line(run, place)
@@ -198,7 +200,7 @@ def train_run(
             return dict(load_checkpoint(run).facts["metrics"])
         show.talk(f"resuming after step {training.step} of {training.total_steps}")
     if is_main():
-        facts = facts | lacked(place.saved())
+        facts = facts | lacked(place.saved()) | code_facts(training.config)
         truncate_metrics(run / "metrics.jsonl", training.step)
     config = training.config
     if config.evaluation.online_every and (why := why_no_online_knn(config, splits)):

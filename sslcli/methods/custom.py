@@ -1,9 +1,13 @@
-"""Methods of the user's own: a class in a file, named as "path/to/file.py:Class"."""
+"""Methods of the user's own: a class in a file, named as "path/to/file.py:Class".
+
+The file runs only when the person has named it, see `methods.trust`.
+"""
 
 import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,19 +16,34 @@ from sslcli.config.methods import is_custom
 from sslcli.config.schema import Config
 from sslcli.errors import ConfigError
 from sslcli.methods.base import Method
+from sslcli.methods.trust import name_file, read_code, sha256_of
 
 WHERE = "method.name"
+
+
+_named: dict[str, Path] = {}  # by class: where this command line says it lies
+
+
+def name_code(reference: str) -> None:
+    """Let a class's file run, because the person names it; configs that name the class mean it.
+
+    Raises:
+        ConfigError: If the file cannot be read.
+    """
+    path, _, name = reference.rpartition(":")
+    name_file(Path(path))
+    _named[name] = Path(path)
 
 
 def load_class(reference: str) -> type[Method]:
     """Import the class that a reference such as "mine/vicreg.py:VICReg" names.
 
     Raises:
-        ConfigError: If the file or the class is not there, the file fails, or the class is no
-            method with a `Section`.
+        ConfigError: If nobody has named the file, the file or the class is not there, the file
+            fails, or the class is no method with a `Section`.
     """
-    path, _, name = reference.rpartition(":")
-    found = getattr(_module(Path(path)), name, None)
+    path, name = _place(reference)
+    found = getattr(_module(path), name, None)
     if found is None:
         raise ConfigError(f"{path} has no class {name}", WHERE, "write path/to/file.py:Class")
     if not (isinstance(found, type) and issubclass(found, Method)):
@@ -37,19 +56,30 @@ def load_class(reference: str) -> type[Method]:
     return found
 
 
+def code_facts(config: Config) -> dict[str, Any]:
+    """Return which code a run's method is, and where it lay; nothing for a method of ours."""
+    if not is_custom(config.method.name):
+        return {}
+    path, _ = _place(config.method.name)
+    return {"code": {"file": str(path.absolute()), "sha256": sha256_of(path)}}
+
+
+def _place(reference: str) -> tuple[Path, str]:
+    path, _, name = reference.rpartition(":")
+    return _named.get(name, Path(path)), name
+
+
 def _module(path: Path) -> ModuleType:
     known = f"sslcli_custom.{path.resolve()}"  # one file, one module: classes stay the same
     if known in sys.modules:
         return sys.modules[known]
-    if not path.is_file():
-        raise ConfigError(f"there is no file {path}", WHERE, "the path is from the working folder")
+    code = read_code(path)
     spec = importlib.util.spec_from_file_location(known, path)
     assert spec is not None, "a file that ends in .py has a loader"
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[known] = module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(code, path, "exec"), module.__dict__)  # these bytes, no .pyc beside them
     except Exception as error:  # whatever the user's code raises
         del sys.modules[known]
         what = f"{path} cannot be imported: {type(error).__name__}: {error}"

@@ -9,11 +9,18 @@ import torch
 from sslcli import assemble
 from sslcli.config.presets import resolve, to_toml
 from sslcli.errors import ConfigError
-from sslcli.methods.custom import completed, load_class
+from sslcli.methods import custom
+from sslcli.methods.custom import completed, load_class, name_code
 from sslcli.methods.registry import method_class
 
 FILE = Path(__file__).parents[2] / "examples" / "custom_method.py"
 VICREG = f"{FILE}:VICReg"
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch):
+    monkeypatch.setattr(custom, "_named", {})
+    name_code(VICREG)
 
 
 def config(**fields):
@@ -64,6 +71,7 @@ def test_too_few_views_are_an_error():
 )
 def test_a_file_that_does_not_fit_says_why(tmp_path, source, message):
     (tmp_path / "mine.py").write_text(source)
+    name_code(f"{tmp_path}/mine.py:Mine")
     with pytest.raises(ConfigError, match=message):
         load_class(f"{tmp_path}/mine.py:Mine")
 

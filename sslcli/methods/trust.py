@@ -1,0 +1,105 @@
+"""Which files of code may run: those that this user has named, as they were then.
+
+Configs, presets and checkpoints are data, and anybody may have written them, so that one of them
+names a file is no reason to run it. The person names it on the command line. Where the file lay and
+its SHA-256 are then kept in the user's own state folder, never in a run, and hold from then on.
+Whatever else may one day name code in data has to ask `read_code` for it.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from sslcli.errors import ConfigError
+
+_MAX_BYTES = 1 << 24
+_now: set[tuple[str, str]] = set()  # named on this command line: the store may not be writable
+
+
+def name_file(path: Path) -> None:
+    """Let a file run from now on, as it is now, because the person has named it.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    where, named = os.path.realpath(path), hashlib.sha256(_read(path)).hexdigest()
+    _now.add((where, named))
+    with suppress(OSError, RuntimeError):  # a home that cannot be written: name it each time
+        _remember(_store(), where, named)
+
+
+def read_code(path: Path) -> bytes:
+    """Return the code in a file that this user has named; only what is returned may be run.
+
+    Raises:
+        ConfigError: If nobody has, it has changed since, or it cannot be read.
+    """
+    code, where = _read(path), os.path.realpath(path)
+    known = _known().get(where, [])
+    sha256 = hashlib.sha256(code).hexdigest()
+    if sha256 in known or (where, sha256) in _now:
+        return code
+    what = "has changed since you named it" if known else "holds code, which data may not start"
+    hint = f"if you trust that file, add --method {path}:CLASS"
+    raise ConfigError(f"{path} {what}", "method.name", hint)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file of code, in hexadecimal."""
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could wait for ever
+            raise ConfigError(f"{path} is no file", "method.name")
+        with path.open("rb") as file:
+            return file.read(_MAX_BYTES)
+    except OSError as error:
+        what = f"there is no file {path}" if not path.exists() else f"{path} cannot be read"
+        hint = "the path is from the working folder; --method names it where it lies now"
+        raise ConfigError(what, "method.name", hint) from error
+
+
+def _store() -> Path:
+    """Return the file that keeps what was named, by the XDG rules for state."""
+    chosen = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(chosen) if os.path.isabs(chosen) else Path.home() / ".local" / "state"
+    return home / "sslcli" / "named-code.json"
+
+
+def _known() -> dict[str, list[str]]:
+    """Return the sums of each file that was named; nothing from a store others may write to."""
+    try:
+        with _store().open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return {}
+            found = json.loads(file.read())
+        return {str(path): [str(each) for each in sums] for path, sums in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError, RuntimeError):
+        return {}
+
+
+def _remember(store: Path, where: str, sha256: str) -> None:
+    store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = os.open(store.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # another command may name another file
+        known = _known()
+        if sha256 in known.get(where, []):
+            return
+        known[where] = [*known.get(where, []), sha256]
+        descriptor, temporary = tempfile.mkstemp(dir=store.parent)  # for this user's eyes only
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(known, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, store)
+    finally:
+        os.close(folder)
