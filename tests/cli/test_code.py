@@ -105,7 +105,10 @@ TINY = (
 )
 
 
-def test_no_command_runs_a_file_that_only_data_names(ssl, planted, mine, has_run, tmp_path):
+def test_no_command_runs_a_file_that_only_data_names(
+    ssl, planted, mine, has_run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     tried = set()
     for words, parameters in commands(typer.main.get_command(app.app)):
         lines = []
