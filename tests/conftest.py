@@ -7,6 +7,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ranks import Ranks
 
+# Longest first: what begins last should not take long, while the other worker has nothing to do.
+LONG = ["test_devices.py", "test_studies.py", "test_benchmarks.py", "test_faults.py"]
+LONG += ["test_processes.py", "test_kill.py", "test_ood_detect.py", "test_contract.py"]
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest; the others stay in their order."""
+    items.sort(key=lambda item: (*LONG, item.path.name).index(item.path.name))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory):

@@ -8,6 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,11 @@ TINY = {
     "ablations": ["--study", "swav-multi-crop", *TWO_STEPS],
     "byol_collapse": TWO_STEPS,
     "directpred": TWO_STEPS,
+    "energy": ["--methods", "supervised,igebm", *TWO_STEPS],
     "moco": TWO_STEPS,
     "simsiam_collapse": TWO_STEPS,
 }
-ALONE = {  # these run `ssl` in threads, where it cannot catch signals
-    "cifar10_small": ["--setting", "digits", "--methods", "simclr", "--epochs", "1"],
-    "energy": ["--methods", "supervised,igebm", *TWO_STEPS],
-}
+ALONE = {"cifar10_small": ["--setting", "digits", "--methods", "simclr", "--epochs", "1"]}
 
 
 def alone(name, out):
@@ -40,34 +39,55 @@ def alone(name, out):
     return done.stdout, done.stderr
 
 
-@pytest.fixture
-def study(monkeypatch, capsys, tmp_path):
-    """Return a function that runs a study in this process; it returns its output and commands."""
-    monkeypatch.syspath_prepend(FOLDER)
-    monkeypatch.setenv("SSL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("SSL_DATA", raising=False)
-    ran = []
+class AtOnce:
+    """A pool without threads: outside the main one a command cannot catch signals."""
+
+    def __init__(self, jobs):
+        self.jobs = jobs
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, work, *arguments):
+        done = Future()
+        done.set_result(work(*arguments))
+        return done
+
+
+def here(name, out):
+    """Run a study in this process; return what it prints and the commands that it runs."""
+    ran, printed, talk = [], io.StringIO(), io.StringIO()
 
     def ssl(*words):
         ran.append(words)
-        monkeypatch.setattr(sys, "argv", ["ssl", *words])
-        monkeypatch.setattr(show, "_printed_json", False)
+        patch.setattr(sys, "argv", ["ssl", *words])
+        patch.setattr(show, "_printed_json", False)
         said = io.StringIO()
         with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
             app.main()
-        assert ended.value.code == 0, capsys.readouterr().err
+        assert ended.value.code == 0, talk.getvalue()
         return said.getvalue()
 
-    def run(name):
-        ran.clear()
-        monkeypatch.setattr(importlib.import_module("commands"), "ssl", ssl)
-        out = ["--out", str(tmp_path / "study")]
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *out, *TINY[name]])
-        capsys.readouterr()
-        runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
-        return capsys.readouterr().out, list(ran)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        patch.setenv("SSL_CACHE", str(out / "cache"))
+        patch.delenv("SSL_DATA", raising=False)
+        patch.setattr(importlib.import_module("commands"), "ssl", ssl)
+        patch.setattr(sys, "argv", [f"{name}.py", "--out", str(out), *TINY[name]])
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(talk):
+            module = importlib.import_module(name)
+            patch.setattr(module, "ThreadPoolExecutor", AtOnce, raising=False)
+            module.main()
+    return printed.getvalue(), ran
 
-    return run
+
+@pytest.fixture
+def study(tmp_path):
+    """Return a function that runs a study in this process."""
+    return lambda name: here(name, tmp_path / "study")
 
 
 def test_each_study_is_listed_here():
@@ -133,7 +153,7 @@ def test_a_difference_counts_beyond_two_standard_errors(ablations):
 def first(tmp_path_factory):
     """Return the folder of a study that is done, and what it printed."""
     out = tmp_path_factory.mktemp("energy")
-    return out, alone("energy", out)[0]
+    return out, here("energy", out)[0]
 
 
 def test_energy_measures_each_method_and_draws(first):
@@ -151,12 +171,20 @@ def test_energy_measures_each_method_and_draws(first):
 def test_energy_skips_what_is_done(first):
     out, printed = first
     (out / "digits" / "supervised-0" / "study-ood.json").unlink()
-    again, talk = alone("energy", out)
-    commands = [line.split()[2:] for line in talk.splitlines() if line.startswith("$")]
+    again, commands = here("energy", out)
     assert [words[0] for words in commands] == ["pretrain", "ood-detect"]
     assert commands[0][-1] == "--resume"
-    assert "igebm" not in talk
+    assert all("igebm" not in word for words in commands for word in words)
     assert again == printed
+
+
+def test_a_command_of_a_study_is_a_process_whose_output_it_gets(monkeypatch, capfd):
+    monkeypatch.syspath_prepend(FOLDER)
+    commands = importlib.import_module("commands")
+    assert json.loads(commands.ssl("presets", "list", "--json"))["command"] == "presets list"
+    assert capfd.readouterr().err == "$ ssl presets list --json\n"
+    with pytest.raises(subprocess.CalledProcessError):
+        commands.ssl("pretrain", "--no-such-option")
 
 
 @pytest.mark.slow

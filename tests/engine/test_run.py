@@ -3,10 +3,12 @@
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import pytest
 
+from sslcli.engine import run as run_folder
 from sslcli.engine.run import (
     append_line,
     create_run,
@@ -18,7 +20,8 @@ from sslcli.errors import CheckpointError, UsageError
 
 
 def hold(run, answer):
-    """Make a run and keep it until told to end."""
+    """Make a run and keep it until told to end; wait for another one's only shortly."""
+    run_folder.lock_run = partial(lock_run, patience=0.3)
     try:
         create_run(run, overwrite=True)
         answer.send("made")
