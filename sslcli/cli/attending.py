@@ -31,6 +31,7 @@ def draw_attention(evaluation: Evaluation, count: int, out: str | None) -> None:
     rows = np.random.default_rng(config.seed).permutation(len(source))[:count]
     chosen = Subset(source, np.sort(rows), f"{len(rows)} of {source.name}")
     images, used = next(iter(eval_batches(chosen, config.data, count, evaluation.device)))
+    evaluation.leave_out(chosen, used)
     with torch.inference_mode():
         maps = encoder.cls_attention(images).cpu()
     need_finite(maps, "attention maps", "fp32")
@@ -41,4 +42,9 @@ def draw_attention(evaluation: Evaluation, count: int, out: str | None) -> None:
     table = [(head, weight) for head, weight in enumerate(weights, 1)]
     evaluation.show.table("", ("head", "weight of patches"), table)
     evaluation.show.talk(f"{len(names)} images, {len(weights)} heads: {path}")
-    evaluation.show.result(path=str(path), images=names, patch_weight_by_head=weights)
+    evaluation.show.result(
+        path=str(path),
+        images=names,
+        patch_weight_by_head=weights,
+        unreadable=evaluation.unreadable,
+    )

@@ -110,9 +110,12 @@ class CheckpointRun(ABC):
     def logits(self, classifier: nn.Module, config: Config) -> Features:
         """Return what a classifier makes of the test part."""
         evaluation = self.evaluation
-        return assemble.features_of(
-            classifier, evaluation.splits.test, config, evaluation.device, evaluation.precision
+        test = evaluation.splits.test
+        found = assemble.features_of(
+            classifier, test, config, evaluation.device, evaluation.precision
         )
+        evaluation.leave_out(test, found.rows)
+        return found
 
 
 @contextmanager

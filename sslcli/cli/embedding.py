@@ -10,6 +10,7 @@ from torch import Tensor
 from sslcli import assemble
 from sslcli.cli.evaluation import DataChoice, revised
 from sslcli.cli.show import Show
+from sslcli.cli.unreadable import warn_of_unreadable
 from sslcli.cli.watch import Bar
 from sslcli.data.base import NO_LABEL
 from sslcli.data.sources import open_source
@@ -62,6 +63,7 @@ def write_embeddings(
     found = assemble.features_of(
         encoder, source, config, where, arithmetic, bar=lambda what: Bar(show, what)
     )
+    unreadable = warn_of_unreadable(source, found.rows, config.data, show)
     columns: dict[str, np.ndarray] = {
         "features": found.features.numpy(),
         "rows": found.rows.numpy(),
@@ -75,7 +77,7 @@ def write_embeddings(
     write_atomically(path, lambda temporary: write(temporary, columns))
     rows = [(name, "x".join(map(str, column.shape))) for name, column in columns.items()]
     show.table("", ("array", "shape"), rows)
-    show.result(path=str(path), data=source.name, arrays=dict(rows))
+    show.result(path=str(path), data=source.name, arrays=dict(rows), unreadable=unreadable)
 
 
 def _predictions(checkpoint: Checkpoint, features: Tensor, show: Show) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sslcli.cli.show import Show
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from sslcli.cli.unreadable import Unreadable
     from sslcli.config.schema import Config
     from sslcli.data.sources import Source
     from sslcli.data.splits import Splits
@@ -56,6 +57,7 @@ class Evaluation:
     show: Show
     require: "Sequence[Requirement]"
     started: float
+    unreadable: "dict[str, Unreadable]" = field(default_factory=dict)
 
     def features(self, source: "Source") -> "tuple[Tensor, Tensor]":
         """Return the features [N, D] and classes [N] of a labelled source."""
@@ -78,6 +80,7 @@ class Evaluation:
             cache=self.checkpoint.run / "features",
             bar=lambda what: Bar(self.show, what),
         )
+        self.leave_out(source, found.rows)
         if found.note:
             self.show.warn(found.note)
         if found.from_cache:
@@ -85,6 +88,14 @@ class Evaluation:
                 f"features of {source.name} come from {self.checkpoint.run / 'features'}"
             )
         return found
+
+    def leave_out(self, source: "Source", rows: "Tensor") -> None:
+        """Count and name the images of a source that are not among the `rows` that were read."""
+        from sslcli.cli.unreadable import warn_of_unreadable
+
+        if source.name not in self.unreadable:
+            found = warn_of_unreadable(source, rows, self.config.data, self.show)
+            self.unreadable.update(found)
 
     def plan(self) -> None:
         """Say what would be run; for `--dry-run`."""
@@ -125,6 +136,7 @@ class Evaluation:
             "data": {"train": self.splits.train.name, "test": self.splits.test.name,
                      "note": self.splits.note},
             "metrics": shown,
+            "unreadable": self.unreadable,
             "seconds": round(time.perf_counter() - self.started, 2),
             "device": str(self.device),
             "precision": self.precision,

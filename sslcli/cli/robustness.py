@@ -192,8 +192,11 @@ class Robustness:
         raw = config.data.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
         chosen = torch.from_numpy(self.rows)
         some = Subset(test, self.rows, f"{len(self.rows)} of {test.name}")
+        used = []
         for images, rows in eval_batches(some, raw, _BATCH, self.evaluation.device):
-            yield images, chosen[rows.cpu()]
+            used.append(rows.cpu())
+            yield images, chosen[used[-1]]
+        self.evaluation.leave_out(some, torch.cat(used))
 
 
 class _Watch:

@@ -134,12 +134,12 @@ def _real_energies(plan: Plan, evaluation: Evaluation, density: Density) -> Tens
         rows = rows[np.isin(labels[rows], plan.classes)]
     rows = np.sort(rows[:REAL_IMAGES])
     part = Subset(source, rows, f"images of {source.name}")
-    found = []
+    found, used = [], []
     for images, own in eval_batches(part, evaluation.config.data, density.batch, density.device):
         classes = None if plan.target == "marginal" else torch.as_tensor(labels)[rows][own]
         found.append(density.energy(images, classes))
-    if not found:
-        return None
+        used.append(own.cpu())
+    evaluation.leave_out(part, torch.cat(used))
     energies = torch.cat(found)
     need_finite(energies, f"energies of {source.name}", "fp32")
     return energies

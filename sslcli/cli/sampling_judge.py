@@ -63,4 +63,5 @@ class Judge:
         encoder = assemble.load_encoder(self.checkpoint, device)
         config = self.checkpoint.config
         found = assemble.features_of(encoder, source, config, device, evaluation.precision)
+        evaluation.leave_out(source, found.rows)
         return probabilities_of(self.checkpoint, found.features).argmax(dim=1), found.rows

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sslcli.data.base import Source
+from sslcli.data.base import Source, Subset
 from sslcli.errors import DataError
 
 Bad = dict[int, str]
@@ -25,9 +25,24 @@ def stand_ins(n: int, bad: Mapping[int, str]) -> np.ndarray:
     return good[np.searchsorted(good, np.arange(n)) % len(good)]
 
 
+def most(source: Source, share: float) -> float:
+    """Return how many images may be unreadable: a share of the whole set, never of a part of it."""
+    return share * len(source.base if isinstance(source, Subset) else source)
+
+
+def refuse_empty(source: Source) -> None:
+    """Raise DataError when there is no image at all."""
+    if not len(source):
+        hint = "give other data; for held-out images, set data.holdout or name some with data.test"
+        raise DataError("there are no images in it", source.name, hint)
+
+
 def refuse_too_many(source: Source, bad: Mapping[int, str], share: float) -> None:
-    """Raise DataError when more than `share` of the images, or all of them, are unreadable."""
-    if len(bad) > share * len(source) or len(bad) == len(source):
+    """Raise DataError when more than `most`, or all of the images, are unreadable."""
+    if len(bad) > most(source, share) or (bad and len(bad) == len(source)):
+        whole = source.base if isinstance(source, Subset) else source
         what = f"{len(bad)} of {len(source)} images are unreadable"
-        hint = f"see: ssl data check {source.name}; data.max_bad_fraction is {share:g}"
-        raise DataError(what, next(iter(bad.values()), source.name), hint)
+        hint = f"see: ssl data check {whole.name}; data.max_bad_fraction is {share:g}"
+        if whole is not source:
+            hint += f", of all {len(whole)} images"
+        raise DataError(what, next(iter(bad.values())), hint)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sslcli.data.bad import Bad, reason, refuse_too_many, stand_ins
+from sslcli.data.bad import Bad, most, reason, refuse_too_many, stand_ins
 from sslcli.data.base import Source
 from sslcli.data.staging import staged
 from sslcli.data.store import NotPacked, Store
@@ -87,7 +87,7 @@ class Streamed:
         views: What is made of each.
         device: Where views are needed.
         workers: Processes; 0 decodes in this one.
-        max_bad: Share of the images that may be unreadable.
+        max_bad: Share of all images of the set that may be unreadable.
         cause: Why the images are not packed.
     """
 
@@ -103,7 +103,7 @@ class Streamed:
         self.source, self.views, self.device = source, views, device
         self.workers, self.cause = workers, cause
         self.bad, self._max_bad = Bad(), max_bad
-        crops = _Crops(source, views, max_bad * len(source))
+        crops = _Crops(source, views, most(source, max_bad))
         self._stream = Stream(crops, workers, pin_memory=device.type == "cuda")
 
     @property

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sslcli.config.schema import DataConfig
-from sslcli.data.bad import Bad, refuse_too_many
+from sslcli.data.bad import Bad, refuse_empty, refuse_too_many
 from sslcli.data.base import ArraySource, Sentences, Source, Subset, digest
 from sslcli.data.decoding import Decoding
 from sslcli.data.index import FORMAT, cache_folder, write_whole
@@ -92,6 +92,7 @@ def pack(
     Raises:
         DataError: If the source holds no images, or too many that are unreadable.
     """
+    refuse_empty(source)
     base, rows = (source.base, source.rows) if isinstance(source, Subset) else (source, None)
     budget = data.memory_budget_gib * 2**30
     store = _pack_all(base, data, progress, machine_share)

@@ -88,3 +88,17 @@ def photos(tmp_path_factory):
             colour = (100 * label + index, 5 * index, 50)
             Image.new("RGB", (10, 10), colour).save(root / name / f"{index}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def holed(tmp_path_factory):
+    """Return a folder with parts of two digits, 20 images each; one of either is unreadable."""
+    root = tmp_path_factory.mktemp("holed")
+    for row in range(40):
+        part, name = ("train", "test")[row % 2], row // 2 % 2
+        (root / part / str(name)).mkdir(parents=True, exist_ok=True)
+        file = root / part / str(name) / f"{row}.png"
+        Image.new("RGB", (8, 8), (200 * name, 5 * row, 50)).save(file)
+        if row < 2:
+            file.write_bytes(b"")
+    return root

@@ -200,3 +200,10 @@ def test_images_that_were_held_out_otherwise_in_training_are_refused(
     assert (same.code, noise.code, other.code) == (0, 0, 2)
     assert same.out == noise.out
     assert "were trained on with their labels" in other.err
+
+
+def test_unreadable_images_are_counted(ssl, run, holed):
+    words = ("--data", holed, "--set", "data.max_bad_fraction=0.1", "--method", "none")
+    told = ssl("calibrate", run, *words, "--json").json
+    assert told["metrics"]["n"] == 19
+    assert told["unreadable"][f"{holed} (test)"]["count"] == 1

@@ -73,3 +73,48 @@ def test_an_argument_that_is_no_utf8_is_refused_before_any_work(ssl):
     outcome = ssl("pretrain", "--method", "simsiam", "--data", os.fsdecode(b"vis\xe9"))
     assert outcome.code == 2
     assert "no text in UTF-8" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "parts"),
+    [
+        ("knn-eval", ("--k", "3"), ("train", "test")),
+        ("linear-eval", (), ("train", "test")),
+        (
+            "ood-detect",
+            ("--score", "knn", "--ood", "HOLED", "--set", "evaluation.k=3"),
+            ("train", "test"),
+        ),
+        ("embed", ("--out", "x.npz", "--overwrite"), ("",)),
+    ],
+)
+def test_evaluations_count_and_name_what_they_could_not_read(
+    ssl, trained, holed, tmp_path, monkeypatch, command, options, parts
+):
+    monkeypatch.chdir(tmp_path)
+    words = [holed if word == "HOLED" else word for word in options]
+    words += ["--data", holed, "--set", "data.max_bad_fraction=0.06", "--json"]
+    outcome = ssl(command, trained, *words)
+    assert outcome.code == 0
+    for part in parts:
+        name = f"{holed} ({part})" if part else str(holed)
+        told = outcome.json["unreadable"][name]
+        assert (told["count"], told["of"]) == ((1, 20) if part else (2, 40))
+        assert all(str(holed / part) in file for file in told["files"])
+        assert f"of {told['of']} images of {name} are unreadable and left out" in outcome.err
+
+
+def test_the_limit_of_unreadable_images_is_of_the_whole_set(ssl, trained, holed):
+    words = ("knn-eval", trained, "--data", holed, "--k", "3", "--quiet")
+    assert ssl(*words, "--set", "data.max_bad_fraction=0.025").code == 0
+    refused = ssl(*words, "--set", "data.max_bad_fraction=0.024")
+    assert refused.code == 3
+    assert "1 of 20 images are unreadable" in refused.err
+    assert f"ssl data check {holed};" in refused.err
+
+
+def test_no_image_at_all_is_said_as_that(ssl, trained, photos):
+    outcome = ssl("knn-eval", trained, "--data", photos, "--set", "data.holdout=0", "--k", "3")
+    assert outcome.code == 3
+    assert "there are no images in it" in outcome.err
+    assert "data.holdout" in outcome.err

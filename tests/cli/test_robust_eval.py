@@ -152,3 +152,9 @@ def test_the_help_names_every_corruption():
     text = robust_eval.__annotations__["corruption"].__metadata__[0].help
     names = text.removesuffix("; or none. Repeatable.").split(", ")
     assert names == [each.name for each in CORRUPTIONS]
+
+
+def test_unreadable_images_are_counted(ssl, classifier, holed):
+    words = ("--data", holed, "--set", "data.max_bad_fraction=0.1", "--eps", "2", "--steps", "1")
+    told = ssl("robust-eval", classifier, *words, "--json").json
+    assert told["unreadable"][f"20 of {holed} (test)"]["files"] == [str(holed / "test/0/1.png")]

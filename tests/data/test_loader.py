@@ -125,6 +125,21 @@ def test_too_many_unreadable_images_end_the_run(
         list(eval_batches(source, options(max_bad_fraction=share), 2, "cpu"))
 
 
+@pytest.mark.parametrize("size", [(8, 8), (9, 8)], ids=["packed", "streamed"])
+def test_the_limit_of_unreadable_images_is_of_the_whole_set(
+    tmp_path, write_files, encode, options, size
+):
+    files = {f"{row:02}.png": row for row in range(20)} | {"03.png": b"", "19.png": encode(1, size)}
+    source = open_source(str(write_files(tmp_path, files)), part=None)
+    part, data = Subset(source, np.arange(6), "part"), options(max_bad_fraction=0.05)
+    assert sum(len(rows) for _, rows in eval_batches(part, data, 2, "cpu")) == 5
+    assert len(list(loader(part, data, batch_size=2).epoch(0))) == 3
+    with pytest.raises(DataError, match="1 of 1 images"):
+        list(eval_batches(Subset(source, np.arange(3, 4), "one"), data, 2, "cpu"))
+    with pytest.raises(DataError, match="no images"):
+        list(eval_batches(Subset(source, np.arange(0), "none"), data, 2, "cpu"))
+
+
 def test_too_few_images_for_a_batch_are_refused(uniform, options):
     with pytest.raises(ConfigError, match="too few"):
         loader(uniform, options(), batch_size=13, drop_last=True)

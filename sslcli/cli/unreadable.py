@@ -1,0 +1,50 @@
+"""Images that an evaluation could not read and left out: said on stderr, and in its result."""
+
+from typing import TypedDict
+
+import numpy as np
+from torch import Tensor
+
+from sslcli.cli.show import Show
+from sslcli.config.schema import DataConfig
+from sslcli.data.bad import refuse_too_many
+from sslcli.data.base import Source
+
+_NAMED = 20  # files that a result names
+
+
+class Unreadable(TypedDict):
+    """How many of a data set's images were left out, of how many, and the first of them."""
+
+    count: int
+    of: int
+    files: list[str]
+
+
+def warn_of_unreadable(
+    source: Source, rows: Tensor, data: DataConfig, show: Show
+) -> dict[str, Unreadable]:
+    """Warn of the images of a source that are not among `rows`.
+
+    Args:
+        source: What was to be read.
+        rows: Which of its rows were read, [N] int64.
+        data: How many may be unreadable.
+        show: The command's streams.
+
+    Returns:
+        What a result says of them, by the source's name; nothing when all were read.
+
+    Raises:
+        DataError: If they are too many, which features from a cache have not been held to.
+    """
+    missing = np.setdiff1d(np.arange(len(source)), rows.cpu().numpy())
+    if not len(missing):
+        return {}
+    files = [source.describe(int(row)) for row in missing[:_NAMED]]
+    bad = dict.fromkeys(missing.tolist(), files[0])
+    refuse_too_many(source, bad, data.max_bad_fraction)
+    count = f"{len(missing):,} of {len(source):,} images of {source.name}"
+    more = ", ..." if len(missing) > 3 else ""
+    show.warn(f"{count} are unreadable and left out: {', '.join(files[:3])}{more}")
+    return {source.name: Unreadable(count=len(missing), of=len(source), files=files)}
