@@ -25,7 +25,7 @@ COMMANDS = {
     "knn-eval": ("RUN", "--dry-run"),
     "linear-eval": ("RUN", "--dry-run"),
     "ood-detect": ("RUN", "--dry-run"),
-    "embed": ("RUN", "--dry-run", "--out", "x.npz"),
+    "embed": ("RUN", "--dry-run", "--out", "never.npz"),
 }
 
 
