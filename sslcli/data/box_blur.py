@@ -18,20 +18,20 @@ _PASSES, _BITS = 3, 24
 _ADDED = 3  # whole pixels on a side that are sooner added than taken from running sums
 
 
-def pillow_blur(images: Tensor, sigma: Tensor) -> Tensor:
+def pillow_blur(images: Tensor, reach: Tensor, *weights: Tensor) -> Tensor:
     """Round to 8 bits and blur, in place; equals Pillow's `GaussianBlur`.
 
     Args:
         images: In [0, 1], [N, 3, H, W] float32.
-        sigma: Deviation in pixels, [N], positive.
+        reach: What `boxes` makes of the deviations, [N].
+        *weights: The rest of it, each [N].
 
     Returns:
         `images`.
     """
-    reach, *weights = boxes(sigma)
     images.mul_(255).round_().sub_(128)
     if images.device.type == "cpu":
-        for alike in reach.unique().tolist():
+        for alike in sorted(set(reach.tolist())):
             apply_where(reach == alike, partial(blur_alike, alike), images, *weights)
     else:
         blur_apart(images, reach, *weights)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 Kernel = Callable[..., Tensor]
+_LARGE = 1 << 16  # values of an image that a CPU changes one at a time, to stay in its caches
 
 
 def apply_where(active: Tensor, kernel: Kernel, images: Tensor, *parameters: Tensor) -> None:
@@ -25,6 +26,10 @@ def apply_where(active: Tensor, kernel: Kernel, images: Tensor, *parameters: Ten
         return
     index = active.nonzero()[:, 0]
     if len(index) == 0:
+        return
+    if images[0].numel() >= _LARGE:
+        for one in (slice(n, n + 1) for n in index.tolist()):
+            kernel(images[one], *(value[one] for value in parameters))
         return
     first, last = int(index[0]), int(index[-1]) + 1
     if last - first == len(index):  # neighbours need no copy
@@ -45,6 +50,8 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
         factors: Brightness, contrast, saturation, hue as torchvision's functions take them, [N, 4].
         order: Permutations of 0 to 3, the order of execution, [N, 4].
     """
+    if len(images) == 1 and images.device.type == "cpu":
+        return _jitter_one(images, factors, order)
     hue, hue_step = factors[:, 3], (order == 3).int().argmax(dim=1)
     steps = torch.arange(3, device=order.device)
     due = order.gather(1, steps + (steps >= hue_step[:, None]))  # [N, 3], order without the hue
@@ -54,6 +61,26 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
         apply_where((hue_step == step) & (hue != 0), shift_hue, images, hue)
         if step < 3:
             blend(images, *blends[:, :, step, None, None, None])  # each [N, 1, 1, 1]
+    return images
+
+
+def _jitter_one(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    """Do what `jitter` does to one image whose parameters may be asked for: no step in vain."""
+    strengths = factors[0].tolist()
+    for step in order[0].tolist():
+        factor = strengths[step]
+        if step == 3:
+            shift_hue(images, factors[:, 3])
+            continue
+        if step == 0:
+            images.mul_(factor)
+        elif step == 1:
+            mean = to_gray(images).mean().item()
+            images.mul_(factor).add_((1 - factor) * mean)
+        else:
+            gray = to_gray(images).mul_(1 - factor)
+            images.mul_(factor).add_(gray)
+        images.clamp_(0, 1)
     return images
 
 

@@ -128,9 +128,9 @@ def cut(
         Shape [S, S, 3] uint8.
     """
     top, left, tall, wide = box
-    region = torch.from_numpy(image[top : top + tall, left : left + wide].copy())
+    region = torch.from_numpy(image[None, top : top + tall, left : left + wide].copy())
     resized = functional.interpolate(
-        region.permute(2, 0, 1)[None],  # channels last, which has a fast kernel
+        region.permute(0, 3, 1, 2),  # channels last in every stride, which has a fast kernel
         (size, size),
         mode=interpolation,
         antialias=True,

@@ -14,8 +14,8 @@ from torch import Tensor
 from sslcli.config.views import BlurConfig, Triple, ViewConfig
 from sslcli.data.autoaugment import autoaugment, draw_operations
 from sslcli.data.blur import auto_kernel, gaussian_blur
-from sslcli.data.box_blur import pillow_blur
-from sslcli.data.color import Kernel, apply_where, grayscale, jitter, mirror, solarize
+from sslcli.data.box_blur import boxes, pillow_blur
+from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize
 from sslcli.data.crop import cut, resized_crop, shifted
 from sslcli.data.draws import Draws, Samples, alike_together, draw, draw_boxes
 from sslcli.data.exemplar import draw_vectors, transform
@@ -159,7 +159,7 @@ class Views:
             elif operation == "grayscale" and config.grayscale:
                 apply_where(draws.grayscale, grayscale, images)
             elif operation == "blur" and config.blur:
-                apply_where(draws.blur, _blur(config.blur, config.size), images, draws.sigma)
+                _blur(images, draws, config.blur)
             elif operation == "solarize" and config.solarize:
                 threshold = config.solarize.threshold
                 apply_where(draws.solarize, partial(solarize, threshold), images)
@@ -169,11 +169,13 @@ class Views:
             plane.sub_(mean).div_(std)
 
 
-def _blur(config: BlurConfig, size: int) -> Kernel:
-    """Return the kernel of a form of blur."""
+def _blur(images: Tensor, draws: Draws, config: BlurConfig) -> None:
+    """Blur those images that are to be, in the form that a preset names."""
     if config.form == "pillow":
-        return pillow_blur
-    return partial(gaussian_blur, auto_kernel(size) if config.kernel == "auto" else config.kernel)
+        apply_where(draws.blur, pillow_blur, images, *boxes(draws.sigma))
+        return
+    width = auto_kernel(images.shape[-1]) if config.kernel == "auto" else config.kernel
+    apply_where(draws.blur, partial(gaussian_blur, width), images, draws.sigma)
 
 
 def _crop(

@@ -33,20 +33,20 @@ def blurred_by_pillow(pixels, sigmas):
 def test_blur_equals_pillows_to_the_last_bit(height, width):
     pixels = noise(len(SIGMAS), height, width)
     expected = blurred_by_pillow(pixels, SIGMAS)
-    assert torch.equal(pillow_blur(to_tensor(pixels), SIGMAS), expected)
+    assert torch.equal(pillow_blur(to_tensor(pixels), *boxes(SIGMAS)), expected)
 
 
 def test_blur_for_accelerators_equals_that_for_the_cpu():
     pixels = torch.from_numpy(noise(len(SIGMAS), 20, 33)).permute(0, 3, 1, 2).float().contiguous()
     apart = blur_apart(pixels - 128, *boxes(SIGMAS)) + 128
-    assert torch.equal(apart / 255, pillow_blur(pixels / 255, SIGMAS))
+    assert torch.equal(apart / 255, pillow_blur(pixels / 255, *boxes(SIGMAS)))
 
 
 def test_colours_between_grey_levels_are_rounded_first():
     pixels = to_tensor(noise(2, 9, 9))
     between = pixels + (torch.rand(pixels.shape) - 0.5) * 0.9 / 255
-    sigma = torch.tensor([0.7, 1.6])
-    assert torch.equal(pillow_blur(between, sigma), pillow_blur(pixels.clone(), sigma))
+    box = boxes(torch.tensor([0.7, 1.6]))
+    assert torch.equal(pillow_blur(between, *box), pillow_blur(pixels.clone(), *box))
 
 
 def test_presets_whose_source_blurs_with_pillow_say_so():

@@ -93,3 +93,16 @@ def test_apply_where_leaves_the_others_alone(active):
     color.apply_where(torch.tensor(active), color.shift_hue, ours, shift)
     for n, is_active in enumerate(active):
         assert torch.equal(ours[n], every[n] if is_active else pixels[n])
+
+
+def test_large_images_are_changed_one_at_a_time_and_alike(monkeypatch):
+    torch.manual_seed(2)
+    pixels, active = images(24), torch.rand(24) < 0.7
+    factors = torch.tensor([0.6, 0.6, 0.6, -0.1]) + torch.rand(24, 4) * 0.8
+    order = torch.tensor(list(permutations(range(4))))
+    together, apart = pixels.clone(), pixels.clone()
+    color.apply_where(active, color.jitter, together, factors, order)
+    monkeypatch.setattr(color, "_LARGE", 1)
+    color.apply_where(active, color.jitter, apart, factors, order)
+    check(apart, together)
+    assert torch.equal(apart[~active], pixels[~active])

@@ -1,3 +1,6 @@
+import resource
+import sys
+
 import pytest
 import torch
 
@@ -86,3 +89,13 @@ def test_tuning_leaves_a_cpu_alone():
     before = torch.get_float32_matmul_precision()
     tune_device(CPU)
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has the setting")
+def test_memory_of_large_tensors_is_kept_and_not_faulted_in_again():
+    tune_device(CPU)
+    torch.zeros(1 << 20).add(1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.zeros(1 << 20).add(1)  # 8 MiB, which are 40,960 pages in all
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 10_000
