@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from ranks import Ranks
 
+# What `--precision auto` takes is a matter of timing; tests are to give the same everywhere.
+os.environ["SSL_AUTO_PRECISION"] = "fp32"
 # Longest first: what begins last should not take long, while the other worker has nothing to do.
 LONG = ["test_devices.py", "test_studies.py", "test_benchmarks.py", "test_faults.py"]
 LONG += ["test_processes.py", "test_kill.py", "test_ood_detect.py", "test_contract.py"]

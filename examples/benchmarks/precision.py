@@ -1,6 +1,7 @@
 """Compare bf16 channels_last with fp32 contiguous: forward and backward of an encoder.
 
 Both take turns in one process on the same random images; the median of the rounds' ratios counts.
+Beside it stands what `--precision auto` decides here, and by which times.
 
     python examples/benchmarks/precision.py [--encoder resnet18] [--batch 64] [--json]
 """
@@ -14,7 +15,7 @@ import torch
 
 from sslcli.assemble import pick_device
 from sslcli.config.schema import EncoderConfig
-from sslcli.engine.precision import autocast
+from sslcli.engine.precision import autocast, resolve_precision
 from sslcli.nn.encoders import build_encoder
 
 
@@ -53,13 +54,16 @@ def main() -> None:
     times = [(slow(), fast()) for _ in range(options.rounds)]
     ratio = statistics.median(before / after for before, after in times)
     rates = [options.batch / statistics.median(side) for side in zip(*times, strict=True)]
+    auto = resolve_precision("auto", pick_device("auto"))
     if options.json:
-        print(json.dumps({**vars(options), "images_per_second": rates, "ratio": ratio}))
+        found = {"images_per_second": rates, "ratio": ratio, "auto": auto._asdict()}
+        print(json.dumps({**vars(options), **found}))
         return
     print(f"{options.encoder}, {options.size} px, batch {options.batch}, forward and backward")
     print(f"{'arithmetic':<20}{'images/s':>10}{'ratio':>8}")
     print(f"{'fp32 contiguous':<20}{rates[0]:10.1f}{1:8.2f}")
     print(f"{'bf16 channels_last':<20}{rates[1]:10.1f}{ratio:8.2f}")
+    print(f"--precision auto is {auto.precision}: {auto.reason}")
 
 
 if __name__ == "__main__":

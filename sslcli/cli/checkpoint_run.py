@@ -12,14 +12,16 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
-from sslcli.cli.resuming import check_data, check_length
+from sslcli.cli.resuming import begun_with, check_data, check_length
 from sslcli.cli.train import Place, train_run
 from sslcli.cli.watch import Bar
 from sslcli.config.schema import Config, RecipeConfig
 from sslcli.data.sources import Source
 from sslcli.data.splits import Splits
+from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.collective import from_main, is_main, world_size
 from sslcli.engine.loop import Training
+from sslcli.engine.precision import resolve_precision
 from sslcli.engine.state import has_state
 from sslcli.engine.stop import Stop
 from sslcli.errors import SslError, UsageError
@@ -71,6 +73,7 @@ class CheckpointRun(ABC):
             raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
         if (past := from_main(place.saved() if is_main() else None)) is not None:
             check_data(past, self.splits(), self.evaluation.show)
+            self._keep_precision(config, past)
         with _naming_fields_of(self.section):
             training = self.training(config, source)
             if past is not None:
@@ -80,6 +83,15 @@ class CheckpointRun(ABC):
             facts = assemble.data_facts(*known) if is_main() else {}
             train_run(training, self.splits(), facts, run, place, self.stop, self.evaluation.show)
         return {**self.test(training), "run": str(run)}
+
+    def _keep_precision(self, config: Config, past: Checkpoint) -> None:
+        """Go on in the precision that the run began with, and measure in it."""
+        evaluation = self.evaluation
+        begun = begun_with(past, evaluation.device)
+        precision, why = resolve_precision(config.train.precision, evaluation.device, begun)
+        if precision != evaluation.precision:
+            evaluation.show.talk(f"precision {precision} ({why})")
+        self.evaluation = replace(evaluation, precision=precision)
 
     def _place(self, seed: int) -> Place:
         """Return where a seed's run goes, and whether it goes on or starts."""

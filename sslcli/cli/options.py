@@ -142,7 +142,7 @@ Precision = Annotated[
     Literal["auto", "bf16", "fp16", "fp32"] | None,
     Option(
         "--precision",
-        help="Arithmetic; auto is bf16 where the hardware has it.",
+        help="Arithmetic; auto is bf16 where it is faster.",
         show_default="the preset's",
         rich_help_panel=DEVICE,
     ),

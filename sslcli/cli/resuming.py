@@ -13,6 +13,8 @@ from sslcli.config.schema import Config
 from sslcli.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    import torch
+
     from sslcli.data.splits import Splits
     from sslcli.engine.checkpoint import Checkpoint
     from sslcli.engine.loop import Training
@@ -182,6 +184,16 @@ def check_code(past: "Checkpoint", config: Config, show: Show) -> None:
     then, now = past.facts.get("code"), code_facts(config).get("code")
     if isinstance(then, dict) and now and then.get("sha256") != now["sha256"]:
         show.warn(f"{now['file']} is other code than this run began with, in {then.get('file')}")
+
+
+def begun_with(past: "Checkpoint | None", device: "torch.device") -> str | None:
+    """Return the precision that a run began with; older ones took bf16 wherever a device had it."""
+    from sslcli.engine.precision import has_native_bf16
+
+    if past is None:
+        return None
+    before = "bf16" if has_native_bf16(device) else "fp32"
+    return str(past.facts.get("precision", before))
 
 
 def check_length(past: "Checkpoint", training: "Training", show: Show) -> None:

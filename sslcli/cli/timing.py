@@ -12,7 +12,7 @@ from sslcli.data.streaming import core_count
 from sslcli.engine.checkpoint import versions
 from sslcli.engine.loop import Training
 from sslcli.engine.phases import FORWARD_BACKWARD, OPTIMISER, StepTimes, time_phases
-from sslcli.engine.precision import has_native_bf16, resolve_precision, tune_device
+from sslcli.engine.precision import resolve_precision, tune_device
 from sslcli.engine.preparing import worker_processes
 
 _TOO_SHORT = 5e-5  # seconds; a rate of less is that of the clock
@@ -142,11 +142,15 @@ def remedy(times: StepTimes, training: Training) -> str:
         return "use fewer, smaller or simpler views, or a faster device for them"
     if times.bottleneck == OPTIMISER:
         return "raise train.batch_size: the optimiser's time does not grow with it"
-    if training.precision == "fp32" and has_native_bf16(training.device):
-        return "use --precision bf16, which this device has natively"
+    if training.precision == "fp32" and _is_bf16_faster(training.device):
+        return "use --precision bf16, which is faster on this device"
     faster = "a GPU, " if training.device.type == "cpu" else ""
     compiled = "" if training.config.train.compile else "try --set train.compile=true, "
     return f"the network itself sets the pace: {compiled}{faster}a smaller encoder or smaller views"
+
+
+def _is_bf16_faster(device: torch.device) -> bool:
+    return resolve_precision("auto", device).precision == "bf16"
 
 
 def _idle_cores(training: Training) -> str:

@@ -126,7 +126,7 @@ def pretrain_run(
     With several processes each calls this, and the first one writes.
     """
     from sslcli import assemble
-    from sslcli.cli.resuming import check_code, check_data, check_length
+    from sslcli.cli.resuming import begun_with, check_code, check_data, check_length
     from sslcli.cli.watch import Bar
     from sslcli.engine.accumulation import accumulation_note
     from sslcli.engine.collective import from_main, is_main, main_first, world_size
@@ -137,12 +137,13 @@ def pretrain_run(
     if is_main():
         place.check(config)
     tune_device(where)
-    precision, why = resolve_precision(config.train.precision, where)
+    past = from_main(place.saved() if is_main() else None)
+    precision, why = resolve_precision(config.train.precision, where, begun_with(past, where))
     processes = f"{world_size()} processes, " if world_size() > 1 else ""
     show.talk(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
     with main_first(world().local_rank == 0):  # it writes the index that the others read
         splits = assemble.open_training(config, lambda what: Bar(show, what))
-    if (past := from_main(place.saved() if is_main() else None)) is not None:
+    if past is not None:
         check_data(past, splits, show)
         check_code(past, config, show)
     method = assemble.build_method(

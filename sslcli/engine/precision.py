@@ -1,15 +1,21 @@
 """Choose the arithmetic of a device, and the contexts that go with it."""
 
 import ctypes
+import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple
 
 import torch
 
+from sslcli.engine.collective import from_main, is_main
+from sslcli.engine.pace import machine_pace
 from sslcli.errors import ConfigError
 
 Precision = Literal["bf16", "fp16", "fp32"]
+WORTH_IT = 1.1  # how many times as fast bf16 must be
+AUTOMATIC: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
+VARIABLE = "SSL_AUTO_PRECISION"
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -22,20 +28,32 @@ class Choice(NamedTuple):
 
 
 def resolve_precision(
-    requested: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device
+    requested: Literal["auto", "bf16", "fp16", "fp32"],
+    device: torch.device,
+    begun: str | None = None,
 ) -> Choice:
-    """Return the precision to train with.
+    """Return the precision to train with; with several processes all call it, and get the same.
 
-    "auto" is bf16 where the hardware has it natively, else fp32; a request is kept, with a word
-    of warning when the hardware would have to emulate it.
+    "auto" is bf16 where the hardware has it natively, and a CPU is a tenth faster by it; else fp32.
+    The variable SSL_AUTO_PRECISION, bf16 or fp32, takes the place of the timing. A request is kept,
+    with a word of warning when the hardware would have to emulate it.
+
+    Args:
+        requested: What the config says.
+        device: Where to train.
+        begun: What a run to go on with has begun with; "auto" stays that.
 
     Raises:
-        ConfigError: If fp16 is asked of a CPU that has no fp16 arithmetic.
+        ConfigError: If fp16 is asked of a CPU that has no fp16 arithmetic, or the variable is set
+            to something else.
     """
-    native = has_native_bf16(device)
     if requested == "auto":
-        has = "has" if native else "has no"
-        return Choice("bf16" if native else "fp32", f"{_describe(device)} {has} native bf16")
+        if begun:
+            return Choice(_known(begun), "as this run began")
+        found = from_main(_automatic(device) if is_main() else None)
+        assert found, "the first process has chosen"
+        return found
+    native = has_native_bf16(device)
     if requested == "fp16" and device.type == "cpu" and not _cpu_has("avx512_fp16", "amx_fp16"):
         raise ConfigError(
             "fp16 needs hardware that this CPU lacks",
@@ -45,6 +63,28 @@ def resolve_precision(
     emulated = requested == "bf16" and not native
     note = f", though {_describe(device)} only emulates it, slowly" if emulated else ""
     return Choice(requested, f"asked for{note}")
+
+
+def _automatic(device: torch.device) -> Choice:
+    has_none = Choice("fp32", f"{_describe(device)} has no native bf16")
+    if device.type != "cpu":
+        native = Choice("bf16", f"{_describe(device)} has native bf16")
+        return native if has_native_bf16(device) else has_none
+    if said := os.environ.get(VARIABLE):
+        return Choice(_known(said), f"{VARIABLE} says so")
+    if not has_native_bf16(device):
+        return has_none
+    pace = machine_pace()
+    return Choice("bf16" if pace.gain >= WORTH_IT else "fp32", f"here {pace}")
+
+
+def _known(word: str) -> Precision:
+    """Return a precision that "auto" may be, as an older run or the environment names it."""
+    for known in AUTOMATIC:
+        if word == known:
+            return known
+    where = f"--precision auto, or {VARIABLE}"
+    raise ConfigError(f"{word!r} is no precision", where, "bf16 or fp32 are")
 
 
 def has_native_bf16(device: torch.device) -> bool:

@@ -75,6 +75,7 @@ def save(training: Training, run: Path, facts: Mapping[str, Any]) -> None:
     """Save everything that `resume` needs; every process calls it."""
     tensors, groups = pack_optimizer(training.optimizer)
     described = {**facts, "step": training.step, "epoch": training.progress.epoch}
+    described["precision"] = training.precision
     local = {f"random.{name}": value for name, value in random_state().items()}
     local |= {f"local.{name}": value for name, value in training.method.local_state().items()}
     save_state(

@@ -83,6 +83,12 @@ def test_a_resumed_run_keeps_its_config(ssl, trained, words):
     assert "keeps its config" in outcome.err
 
 
+def test_a_resumed_run_keeps_the_precision_that_it_began_with(ssl, trained, monkeypatch):
+    monkeypatch.setenv("SSL_AUTO_PRECISION", "bf16")
+    outcome = ssl("pretrain", "--resume", "--out", trained)
+    assert "precision fp32 (as this run began)" in outcome.err
+
+
 def test_a_resumed_run_may_keep_more_states(ssl, trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     assert ssl("pretrain", "--resume", "--out", tmp_path / "run", "--keep", 7).code == 0

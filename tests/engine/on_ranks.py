@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from toy import Silent, piecewise, toy_training
 
-from sslcli.engine import collective
+from sslcli.engine import collective, precision
 from sslcli.engine.log import Log
 from sslcli.engine.loop import steps, train_step
+from sslcli.engine.pace import Pace
 from sslcli.engine.sync_norm import synchronize
 
 CPU = torch.device("cpu")
@@ -35,6 +36,16 @@ def shuffles():
     order = collective.permutation(2, CPU)
     dealt = collective.deal(own(noise(4, 3)), order)
     return order, dealt, collective.deal(dealt, order.argsort())
+
+
+def chosen_precision():
+    gain = (2.0, 0.5)[collective.rank()]
+    found = Pace((gain, 1.0), (gain, 1.0))
+    pace = mock.patch.object(precision, "machine_pace", return_value=found)
+    has = mock.patch.object(precision, "has_native_bf16", return_value=True)
+    with mock.patch.dict("os.environ"), pace, has:
+        del precision.os.environ[precision.VARIABLE]
+        return precision.resolve_precision("auto", CPU)
 
 
 def votes():

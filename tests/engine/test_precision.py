@@ -1,33 +1,63 @@
 import resource
 import sys
 
+import on_ranks
 import pytest
 import torch
 
 from sslcli.engine import precision as module
+from sslcli.engine.pace import Pace
 from sslcli.engine.precision import autocast, grad_scaler, resolve_precision, tune_device
 from sslcli.errors import ConfigError, ExitCode
 
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def _untold(monkeypatch):
+    monkeypatch.delenv(module.VARIABLE)
+
+
 @pytest.fixture
 def cpu_with(monkeypatch):
-    """Return a function that gives the CPU these features and no other."""
+    """Return a function that gives the CPU these features, and bf16 this gain in speed."""
 
-    def give(*features: str) -> None:
+    def give(*features: str, gain: float = 2.0) -> None:
         found = dict.fromkeys(features, True)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+        pace = Pace((3.0 * gain, 3.0), (9.0 * gain, 9.0))
+        monkeypatch.setattr(module, "machine_pace", lambda: pace)
 
     return give
 
 
 @pytest.mark.parametrize("feature", ["avx512_bf16", "amx_bf16"])
-def test_auto_is_bf16_where_the_cpu_has_it(cpu_with, feature):
-    cpu_with("avx2", feature)
+@pytest.mark.parametrize(("gain", "chosen"), [(1.2, "bf16"), (1.05, "fp32"), (0.7, "fp32")])
+def test_auto_is_bf16_where_the_cpu_is_a_tenth_faster_by_it(cpu_with, feature, gain, chosen):
+    cpu_with("avx2", feature, gain=gain)
     choice = resolve_precision("auto", CPU)
-    assert choice.precision == "bf16"
-    assert "native bf16" in choice.reason
+    assert choice.precision == chosen
+    assert f"a convolution takes 3.0 ms in bf16 and {3 * gain:.1f} in fp32" in choice.reason
+    assert f"a product takes 9.0 ms in bf16 and {9 * gain:.1f} in fp32" in choice.reason
+
+
+def test_the_kind_of_work_that_gains_less_decides():
+    assert Pace((1.0, 2.0), (8.0, 1.0)).gain == 0.5
+
+
+def test_auto_keeps_what_a_run_began_with(cpu_with):
+    cpu_with("avx512_bf16", gain=0.5)
+    assert resolve_precision("auto", CPU, begun="bf16") == ("bf16", "as this run began")
+    assert resolve_precision("fp32", CPU, begun="bf16").precision == "fp32"
+
+
+def test_the_variable_takes_the_place_of_the_timing(cpu_with, monkeypatch):
+    cpu_with("avx512_bf16", gain=0.5)
+    monkeypatch.setenv(module.VARIABLE, "bf16")
+    assert resolve_precision("auto", CPU).precision == "bf16"
+    monkeypatch.setenv(module.VARIABLE, "fp64")
+    with pytest.raises(ConfigError, match="fp64"):
+        resolve_precision("auto", CPU)
 
 
 def test_auto_is_fp32_on_an_older_cpu(cpu_with):
@@ -67,6 +97,13 @@ def test_features_are_those_of_the_kernel():
     except OSError:
         pytest.skip("no /proc/cpuinfo")
     assert module.has_native_bf16(CPU) == bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+@pytest.mark.ddp
+def test_all_processes_take_the_first_ones_answer(two):
+    first, second = two(on_ranks.chosen_precision)
+    assert first == second
+    assert first.precision == "bf16"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""Time what networks are made of in fp32 and in bf16, once a machine.
+
+That a CPU has bf16 says little of its speed: its units differ by an order of magnitude, and the
+same CPU may be faster at products by it and slower at convolutions.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sslcli.data.base import digest
+from sslcli.data.index import cache_folder, write_whole
+
+_ROUNDS = 7
+_CPU_INFO = Path("/proc/cpuinfo")
+
+Times = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Milliseconds of forward and backward on this CPU, in fp32 and in bf16.
+
+    Attributes:
+        convolution: Of 3x3, 64 channels of 8 images, 32 by 32 pixels, channels last.
+        product: Of two matrices of 512 by 512.
+    """
+
+    convolution: Times
+    product: Times
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast bf16 is, of the kind of work that it helps less."""
+        return min(before / after for before, after in (self.convolution, self.product))
+
+    def __str__(self) -> str:
+        kinds = {"a convolution": self.convolution, "a product": self.product}
+        return ", ".join(
+            f"{kind} takes {after:.1f} ms in bf16 and {before:.1f} in fp32"
+            for kind, (before, after) in kinds.items()
+        )
+
+
+@cache
+def machine_pace() -> Pace:
+    """Return the times of this CPU with torch's threads, measured unless the cache has them."""
+    machine = [_cpu_model(), str(torch.__version__), f"{torch.get_num_threads()} threads"]
+    entry = cache_folder() / "pace" / f"{digest(*(word.encode() for word in machine))}.json"
+    if known := _read(entry):
+        return known
+    made = measure_pace()
+    told = json.dumps({"machine": machine, **asdict(made)})
+    write_whole(entry, lambda file: file.write(told.encode()) > 0)
+    return made
+
+
+def measure_pace() -> Pace:
+    """Time both kinds of work; torch's random state stays as it is."""
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(8, 64, 32, 32, generator=draw).to(memory_format=torch.channels_last)
+    kernel = torch.randn(64, 64, 3, 3, generator=draw).to(memory_format=torch.channels_last)
+    left, right = (torch.randn(512, 512, generator=draw) for _ in range(2))
+    return Pace(_times(_convolved, images, kernel), _times(torch.mm, left, right))
+
+
+def _convolved(images: Tensor, kernel: Tensor) -> Tensor:
+    return functional.conv2d(images, kernel, padding=1)
+
+
+def _times(work: Callable[[Tensor, Tensor], Tensor], *inputs: Tensor) -> Times:
+    """Return the fewest milliseconds of some rounds, of which the first ones warm up."""
+    leaves = [each.requires_grad_() for each in inputs]
+
+    def milliseconds(is_bf16: bool) -> float:
+        start = time.perf_counter()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=is_bf16):
+            made = work(*leaves)
+        torch.autograd.grad(made.float().sum(), leaves)
+        return 1e3 * (time.perf_counter() - start)
+
+    rounds = [(milliseconds(False), milliseconds(True)) for _ in range(_ROUNDS + 1)][1:]
+    full, half = (min(side) for side in zip(*rounds, strict=True))
+    return full, half
+
+
+def _cpu_model() -> str:
+    """Return what the CPU calls itself."""
+    try:
+        lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(found, platform.machine())
+
+
+def _read(entry: Path) -> Pace | None:
+    try:
+        stored = json.loads(entry.read_text(encoding="utf-8"))
+        pairs = [tuple(map(float, stored[kind])) for kind in ("convolution", "product")]
+        (conv_full, conv_half), (full, half) = pairs
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    is_time = all(each > 0 for pair in pairs for each in pair)
+    return Pace((conv_full, conv_half), (full, half)) if is_time else None
