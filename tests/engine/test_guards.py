@@ -1,10 +1,12 @@
 """What each guard says, and when it keeps quiet."""
 
 import math
+import re
 
 import pytest
 from toy import toy_config
 
+from sslcli.config.presets import resolve
 from sslcli.engine.guards import Guards
 from sslcli.errors import UnhealthyError
 
@@ -103,6 +105,15 @@ def test_a_density_whose_samples_part_from_the_data_is_told_and_then_stopped(tol
     assert "11 nats apart by step 100" in told[0]
     with pytest.raises(UnhealthyError, match="the model has diverged"):
         judge(guards(told), {"loss": -sign * 1e9, "log_p_gap": sign * 1e9})
+
+
+@pytest.mark.parametrize("preset", ["jem/digits", "igebm/digits", "hdge/digits"])
+def test_a_density_is_told_to_change_fields_that_its_method_has(told, preset):
+    config = resolve(preset).config
+    judge(Guards(config, "fp32", str, told.append), {"log_p_gap": 20.0})
+    named = re.findall(r"(?:raise|lower) method\.(\w+)", told[0])
+    assert named
+    assert all(hasattr(config.method, name) for name in named)
 
 
 def test_collapse_is_told_once_or_stops(told):
