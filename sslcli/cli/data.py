@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from typer import Argument, Typer
+from typer import Argument, Option, Typer
 
 from sslcli.cli import options
 
@@ -31,6 +31,9 @@ def check(
     data: Annotated[str, Argument(metavar="DATA", help="Anything that --data takes.")],
     data_root: options.DataRoot = None,
     download: options.Download = False,
+    white_point: Annotated[
+        int, Option(min=1, max=65_535, help="White of sixteen bits, as data.white_point says it.")
+    ] = 65_535,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -47,4 +50,7 @@ def check(
 
     show = Show("data check", as_json=json, quiet=quiet)
     bar = Bar(show, "reading")
-    show_report(check_data(data, root=data_root or "data", download=download, progress=bar), show)
+    root = data_root or "data"
+    show_report(
+        check_data(data, root=root, download=download, white_point=white_point, progress=bar), show
+    )

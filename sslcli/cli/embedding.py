@@ -51,6 +51,7 @@ def write_embeddings(
         root=data.root,
         download=data.download,
         progress=Bar(show, "reading the data"),
+        white_point=data.white_point,
     )
     show.remark(source.oddities)
     where = assemble.pick_device(device)

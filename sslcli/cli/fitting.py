@@ -123,7 +123,14 @@ def is_fitted_on(stored: FittedOn, test: Source, fingerprint: str) -> bool:
 
 def _fit_data(evaluation: Evaluation, spec: str) -> Source:
     data, bar = evaluation.config.data, Bar(evaluation.show, "reading the data")
-    found = open_source(spec, part=None, root=data.root, download=data.download, progress=bar)
+    found = open_source(
+        spec,
+        part=None,
+        root=data.root,
+        download=data.download,
+        progress=bar,
+        white_point=data.white_point,
+    )
     evaluation.show.remark(found.oddities)
     assemble.need_labels(found)
     hint = "name data that was neither trained on nor is reported on, or use --fit-share"

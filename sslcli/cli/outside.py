@@ -75,6 +75,7 @@ def _open(evaluation: Evaluation, spec: str) -> Source:
         root=data.root,
         download=data.download,
         progress=Bar(show, "reading the data"),
+        white_point=data.white_point,
     )
     show.remark(whole.oddities)
     has_test = whole.parts is not None and (whole.parts == PART_CODES["test"]).any()

@@ -118,6 +118,10 @@ class DataConfig(Section):
     )
     mean: Triple
     std: Triple
+    white_point: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        default=65_535,
+        description="Value that is white in images of sixteen bits: 4095 where twelve are used.",
+    )
     holdout: Fraction = Field(
         default=0.2, description="Share held out when neither `source` nor `test` has a test part."
     )

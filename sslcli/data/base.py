@@ -33,6 +33,7 @@ class Source(ABC):
         fingerprint: Digest of the content, the same for a copy on another machine.
         labels: Class of each row, [N] int64, or `NO_LABEL`; None when no row has a class.
         class_names: Name of each class.
+        white_point: The value of sixteen bits that is white in encoded images.
         parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
         oddities: What is out of line in how the data is laid out, and what became of it. Every
             command that opens the data says it.
@@ -43,6 +44,7 @@ class Source(ABC):
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     parts: np.ndarray | None = None
+    white_point: int = images.WHITE
     oddities: tuple[Remark, ...] = ()
 
     @abstractmethod
@@ -55,12 +57,12 @@ class Source(ABC):
 
     def load(self, row: int) -> np.ndarray:
         """Return one decoded image, uint8 [H, W, 3], raising DataError when it is unreadable."""
-        return images.decode(self.read(row), self.describe(row))
+        return images.decode(self.read(row), self.describe(row), self.white_point)
 
     def examine(self, row: int) -> tuple[bytes, str, str]:
         """Return content, Pillow's mode and "WIDTHxHEIGHT", raising DataError when unreadable."""
         data, where = self.read(row), self.describe(row)
-        height, width, _ = images.decode(data, where).shape
+        height, width, _ = images.decode(data, where, self.white_point).shape
         return data, images.mode(data), f"{width}x{height}"
 
     def describe(self, row: int) -> str:
@@ -137,6 +139,7 @@ class Subset(Source):
         if isinstance(base, Subset):
             rows, base = base.rows[rows], base.base
         self.base, self.rows, self.name = base, rows, name
+        self.white_point = base.white_point
 
     @property
     def fingerprint(self) -> str:  # type: ignore[override]

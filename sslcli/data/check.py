@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
+from sslcli.data import images
 from sslcli.data.bad import Bad, reason
 from sslcli.data.base import NO_LABEL, PART_CODES, Remark, Sentences, Source, Subset, digest
 from sslcli.data.builtin import available
+from sslcli.data.images import WHITE
 from sslcli.data.sources import open_source
 from sslcli.data.splits import shared_files
 from sslcli.data.streaming import Stream, core_count
@@ -82,6 +84,7 @@ def check(
     root: str | Path = "data",
     download: bool = False,
     max_bad_fraction: float = 0.01,
+    white_point: int = WHITE,
     progress: Progress = None,
 ) -> Report:
     """Open a data set, decode every image, and report all that is wrong.
@@ -91,11 +94,12 @@ def check(
         root: Folder of torchvision's data sets.
         download: Allow a built-in set to be fetched.
         max_bad_fraction: Share of unreadable images from which they are an error.
+        white_point: The value of sixteen bits that is white.
         progress: Called with (rows checked, rows).
     """
     report = Report(spec)
     try:
-        source = open_source(spec, part=None, root=root, download=download)
+        source = open_source(spec, part=None, root=root, download=download, white_point=white_point)
     except DataError as error:
         report.fail(error.what, error.where, error.hint)
         return report
@@ -139,16 +143,18 @@ def _examine_all(
 ) -> np.ndarray:
     """Decode everything; return a hash of each row's content, [N] int64, 0 where unreadable."""
     sizes, modes, bad = Counter[str](), Counter[str](), Bad()
-    contents, n = [], len(source)
+    contents, n, brightest = [], len(source), -1
     chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
     for found in Stream(_Examined(source), core_count() if n > _FEW else 0).over(chunks):
         contents.append(found.contents)
         sizes += found.sizes
         modes += found.modes
         bad |= found.bad
+        brightest = max(brightest, found.brightest)
         if progress is not None:
             progress(chunks[len(contents) - 1].stop, n)
     report.sizes, report.modes = dict(sizes.most_common(_SIZES)), dict(modes.most_common())
+    _remark_on_white(report, source, brightest)
     report.unreadable, report.unreadable_files = len(bad), list(bad.values())[:_NAMED]
     if bad:
         too_many = len(bad) > max_bad_fraction * n
@@ -157,6 +163,15 @@ def _examine_all(
         first = report.unreadable_files[0]
         report.findings.append(Remark("error" if too_many else "warning", what, first, hint))
     return np.concatenate(contents)
+
+
+def _remark_on_white(report: Report, source: Source, brightest: int) -> None:
+    """Say so when no image of sixteen bits uses more than half of what is up to white."""
+    if 0 <= 2 * brightest <= source.white_point:
+        likely = max(255, 2 ** brightest.bit_length() - 1)
+        what = f"images of sixteen bits go up to {brightest:,} of {source.white_point:,}"
+        hint = f"they come out dark, in few grey levels; set data.white_point, to {likely} perhaps"
+        report.warn(what, source.name, hint)
 
 
 def _compare(report: Report, source: Source, contents: np.ndarray) -> None:
@@ -182,6 +197,7 @@ class _Findings:
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     bad: Bad = field(default_factory=dict)
+    brightest: int = -1  # value of the images of sixteen bits
 
 
 class _Examined(Dataset):
@@ -201,4 +217,6 @@ class _Examined(Dataset):
             found.contents[i] = int(digest(content)[:15], 16) + 1
             found.sizes.update([size] if size else [])
             found.modes.update([mode] if mode else [])
+            if images.has_sixteen_bits(mode):
+                found.brightest = max(found.brightest, images.brightest(content))
         return found

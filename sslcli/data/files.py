@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcli.data.base import Source, digest
+from sslcli.data.base import Source, derived, digest
+from sslcli.data.images import WHITE
 from sslcli.data.index import FORMAT, cache_folder, write_whole
 from sslcli.data.order import holdout_keys
 from sslcli.errors import DataError
@@ -43,8 +44,9 @@ class FileSource(Source):
         """Return what `identity` says of every file that holds images, [F, 5] int64."""
 
     def stamp(self) -> str:
-        """Return a digest of listing and identities, as they are now."""
-        return self._stamp(self.identities())
+        """Return a digest of listing and identities, as they are now, and of what is white."""
+        now = self._stamp(self.identities())
+        return now if self.white_point == WHITE else derived(now, str(self.white_point).encode())
 
     def origins(self) -> np.ndarray:
         """Return device, inode and offset of each image, of which here each has a file."""

@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import warnings
+from functools import cache
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -16,9 +17,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 MAX_BYTES = 2**30  # more than an image of `MAX_PIXELS` takes, even uncompressed with 16 bits
 MAX_PIXELS = 2**30 // 12  # where Pillow begins to warn of decompression bombs: 256 MiB as RGB
+WHITE = 2**16 - 1  # what is white in sixteen bits where nothing else is said
 
-# Of each 16-bit value, value / 257 rounded: 65,535 is 255. Ten times faster than arithmetic.
-_EIGHT_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,7 +49,7 @@ def read_file(path: str, hint: str) -> bytes:
     raise DataError(f"the image cannot be read: {what}", path, hint)
 
 
-def decode(data: bytes, where: str = "") -> np.ndarray:
+def decode(data: bytes, where: str = "", white: int = WHITE) -> np.ndarray:
     """Decode an image exactly: no draft mode, no tolerance for missing bytes.
 
     Sixteen bits are scaled to eight, alpha is laid over white, EXIF rotation is applied, and of an
@@ -58,6 +58,7 @@ def decode(data: bytes, where: str = "") -> np.ndarray:
     Args:
         data: The encoded file.
         where: Its name, for the error.
+        white: The value of sixteen bits that is white: 4,095 where a camera gives twelve.
 
     Returns:
         uint8 RGB, [H, W, 3].
@@ -68,8 +69,10 @@ def decode(data: bytes, where: str = "") -> np.ndarray:
     try:
         with warnings.catch_warnings(action="ignore"), _opened(data) as image:
             _refuse_bomb(image)
+            if white != WHITE:
+                _refuse_lost_bits(image)
             image.load()
-            return np.array(_to_rgb(_upright(image)))
+            return np.array(_to_rgb(_upright(image), white))
     # Pillow's decoders raise nearly anything on damaged bytes: OSError, SyntaxError, struct.error
     except Exception as error:
         raise _unreadable(data, where, error) from error
@@ -81,6 +84,17 @@ def mode(data: bytes) -> str:
         return image.mode
 
 
+def has_sixteen_bits(mode: str) -> bool:
+    """Say whether Pillow's mode of this name keeps whole numbers of more than eight bits."""
+    return mode == "I" or mode.startswith("I;16")
+
+
+def brightest(data: bytes) -> int:
+    """Return the largest value of a readable image of sixteen bits."""
+    with warnings.catch_warnings(action="ignore"), _opened(data) as image:
+        return int(np.asarray(image).max())
+
+
 def _opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=_FORMATS)
 
@@ -90,29 +104,42 @@ def _refuse_bomb(image: Image.Image) -> None:
         raise ValueError(f"{image.width} x {image.height} pixels exceed the limit of {MAX_PIXELS}")
 
 
+def _refuse_lost_bits(image: Image.Image) -> None:
+    if ";16" in str(getattr(image, "tile", "")) and not has_sixteen_bits(image.mode):
+        raise ValueError(
+            "of sixteen bits a colour Pillow keeps the upper eight: scale its white to 65,535"
+        )
+
+
 def _upright(image: Image.Image) -> Image.Image:
     turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, white: int) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
+    if image.mode == "F" or has_sixteen_bits(image.mode):
+        return Image.fromarray(_to_bytes(np.asarray(image), white)).convert("RGB")
     if image.has_transparency_data:
         return _over_white(image.convert("RGBA"))
     return image.convert("RGB")
 
 
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    """Scale 16-bit integers, or floats in [0, 1], to uint8 with rounding."""
-    white = 1.0 if values.dtype.kind == "f" else 65535.0
-    if not (values.min() >= 0 and values.max() <= white):  # also refuses NaN
-        raise ValueError(f"values leave the range [0, {white:g}] that has a known white")
+def _to_bytes(values: np.ndarray, white: int) -> np.ndarray:
+    """Scale 16-bit integers up to `white`, or floats in [0, 1], to uint8 with rounding."""
+    largest = 1.0 if values.dtype.kind == "f" else white
+    if not (values.min() >= 0 and values.max() <= largest):  # also refuses NaN
+        raise ValueError(f"values leave the range [0, {largest:.0f}] that has a known white")
     if values.dtype.kind == "f":
         return np.rint(values * values.dtype.type(255)).astype(np.uint8)
-    return _EIGHT_BITS[values]
+    return _eight_bits(white)[values]
+
+
+@cache
+def _eight_bits(white: int) -> np.ndarray:
+    """Return the uint8 of each value up to `white`; looked up ten times faster than computed."""
+    return ((np.arange(white + 1) * 255 + white // 2) // white).astype(np.uint8)
 
 
 def _over_white(image: Image.Image) -> Image.Image:

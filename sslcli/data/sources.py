@@ -10,6 +10,7 @@ from sslcli.data import builtin, tables
 from sslcli.data.archives import Archives
 from sslcli.data.base import ArraySource, Part, Sentences, Source, Subset, take_part
 from sslcli.data.folders import Folder, archives_in, has_images
+from sslcli.data.images import WHITE
 from sslcli.errors import DataError
 
 __all__ = ["ArraySource", "Part", "Sentences", "Source", "Subset", "open_source", "take_part"]
@@ -24,6 +25,7 @@ def open_source(
     root: str | Path = "data",
     download: bool = False,
     progress: Progress = None,
+    white_point: int = WHITE,
 ) -> Source:
     """Open a data set.
 
@@ -33,11 +35,14 @@ def open_source(
         root: Folder of torchvision's data sets.
         download: Allow a built-in set to be fetched.
         progress: Called while files are indexed, with (done, total).
+        white_point: The value of sixteen bits that is white.
 
     Raises:
         DataError: If it is missing, empty, unreadable or of no known form.
     """
-    return take_part(_open(spec, root, download, progress), part)
+    source = _open(spec, root, download, progress)
+    source.white_point = white_point
+    return take_part(source, part)
 
 
 def _open(spec: str, root: str | Path, download: bool, progress: Progress) -> Source:

@@ -70,7 +70,12 @@ def open_splits(
         DataError: If anything is missing or unreadable, or train and test share no class.
     """
     whole = open_source(
-        data.source, part=None, root=data.root, download=data.download, progress=progress
+        data.source,
+        part=None,
+        root=data.root,
+        download=data.download,
+        progress=progress,
+        white_point=data.white_point,
     )
     splits = _split(data, whole, progress)
     splits = replace(splits, oddities=whole.oddities + splits.oddities)
@@ -120,7 +125,14 @@ def _shared_out(
 
 def _given(data: DataConfig, whole: Source, progress: Progress) -> Splits:
     spec = str(data.test)
-    test = open_source(spec, part=None, root=data.root, download=data.download, progress=progress)
+    test = open_source(
+        spec,
+        part=None,
+        root=data.root,
+        download=data.download,
+        progress=progress,
+        white_point=data.white_point,
+    )
     what, oddities = "data.test", test.oddities
     if test.parts is not None:
         test, what = take_part(test, "test"), "the test part of data.test"

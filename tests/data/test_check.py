@@ -1,7 +1,12 @@
 import dataclasses
 import json
 
+import numpy as np
+from PIL import Image
+
 from sslcli.data.check import check
+from sslcli.data.splits import open_splits
+from sslcli.data.store import pack
 
 
 def messages(report, severity):
@@ -95,3 +100,28 @@ def test_modes_are_as_stored(tmp_path, write_files):
         files[f"{mode}.png"] = buffer.getvalue()
     report = check(str(write_files(tmp_path, files)))
     assert report.modes == {"L": 1, "RGBA": 1, "P": 1}
+
+
+def twelve_bits(folder):
+    values = np.linspace(0, 4095, 64).round().astype(np.uint16).reshape(8, 8)
+    for name in ("a/0", "a/1", "b/0", "b/1"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.roll(values, len(list(folder.rglob("*"))))).save(folder / f"{name}.png")
+    return str(folder)
+
+
+def test_sixteen_bits_that_are_hardly_used_are_remarked_on(tmp_path):
+    report = check(twelve_bits(tmp_path))
+    (finding,) = report.findings
+    assert "up to 4,095 of 65,535" in finding.what
+    assert "data.white_point, to 4095" in finding.hint
+    assert check(str(tmp_path), white_point=4095).findings == []
+
+
+def test_the_white_point_reaches_every_image_and_every_cache(tmp_path, options):
+    data = options(source=twelve_bits(tmp_path), white_point=4095)
+    splits, dark = open_splits(data), open_splits(options(source=data.source))
+    assert pack(splits.train, data).images.max() == pack(splits.test, data).images.max() == 255
+    assert pack(dark.train, options()).images.max() == 16  # not what the other left in the cache
+    assert splits.train.stamp() != dark.train.stamp()
+    assert splits.train.fingerprint == dark.train.fingerprint

@@ -178,3 +178,29 @@ def test_running_out_of_memory_is_said(monkeypatch):
     monkeypatch.setattr("sslcli.data.images._opened", exhausted)
     with pytest.raises(DataError, match="MemoryError"):
         decode(b"x")
+
+
+def test_white_of_sixteen_bits_can_be_named():
+    twelve = np.linspace(0, 4095, 64).round().astype(np.uint16).reshape(8, 8)
+    decoded = decode(saved(Image.fromarray(twelve)), white=4095)
+    assert np.array_equal(decoded[..., 0], np.round(twelve / 4095 * 255))
+    assert len(np.unique(decode(saved(Image.fromarray(twelve))))) <= 17
+    with pytest.raises(DataError, match=r"range \[0, 2047\]"):
+        decode(saved(Image.fromarray(twelve)), white=2047)
+
+
+def png_of_wide_colours(value):
+    """Return a PNG of one pixel with sixteen bits a colour, which Pillow does not write."""
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0), b"IDAT": b"", b"IEND": b""}
+    chunks[b"IDAT"] = zlib.compress(b"\0" + struct.pack(">HHH", value, value, value))
+    parts = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_colours_whose_lower_bits_are_lost_are_refused_where_white_is_named():
+    assert decode(png_of_wide_colours(65535)).tolist() == [[[255] * 3]]
+    with pytest.raises(DataError, match="upper eight"):
+        decode(png_of_wide_colours(4095), white=4095)
