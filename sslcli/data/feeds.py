@@ -14,6 +14,7 @@ from sslcli.data.staging import staged
 from sslcli.data.store import NotPacked, Store
 from sslcli.data.streaming import Stream, core_count
 from sslcli.data.views import Views
+from sslcli.data.waiting import Waiting
 from sslcli.errors import DataError
 
 _AHEAD = 1 << 22  # values of images whose views a CPU makes at a time
@@ -105,6 +106,7 @@ class Streamed:
         self.bad, self._max_bad = Bad(), max_bad
         crops = _Crops(source, views, most(source, max_bad))
         self._stream = Stream(crops, workers, pin_memory=device.type == "cuda")
+        self._waiting = Waiting(device)
 
     @property
     def mode(self) -> str:
@@ -113,8 +115,8 @@ class Streamed:
 
     @property
     def waited(self) -> float:
-        """Seconds spent waiting for decoded batches."""
-        return self._stream.waited
+        """Seconds in which the device has waited for decoded batches."""
+        return self._waiting.seconds
 
     def remedy(self, machine_share: int) -> str:
         """Return what to do when batches are waited for, in one sentence."""
@@ -126,7 +128,7 @@ class Streamed:
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Fed:
         """Yield the views of each batch of rows."""
         keys = [(epoch, batch) for batch in batches]
-        for rows, *crops in staged(self._received(keys), self.device):
+        for rows, *crops in self._waiting.over(staged(self._received(keys), self.device)):
             planes = [crop.permute(0, 3, 1, 2) for crop in crops]  # [B, 3, S, S], channels last
             yield self.views.finish(planes, rows, epoch), rows
 

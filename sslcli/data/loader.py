@@ -95,7 +95,7 @@ class TrainLoader:
 
     @property
     def waited(self) -> float:
-        """Seconds this process has waited for decoded batches, or decoded without workers.
+        """Seconds this process's device has waited for decoded batches.
 
         A guard compares it with the time that steps take, to tell when data holds up training;
         0 for packed images.

@@ -1,7 +1,6 @@
 """Run work on images in other processes, with results that do not depend on how many there are."""
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -21,14 +20,10 @@ class Stream:
         dataset: Maps a key to a batch.
         workers: Processes; 0 works in this one.
         pin_memory: Put batches in pinned memory, for copies to a GPU.
-
-    Attributes:
-        waited: Seconds spent waiting for batches, or making them when there are no workers.
     """
 
     def __init__(self, dataset: Dataset, workers: int, pin_memory: bool = False) -> None:
         self._keys: list[Any] = []
-        self.waited = 0.0
         self._loader = DataLoader(
             dataset,
             batch_size=None,
@@ -43,11 +38,7 @@ class Stream:
     def over(self, keys: Sequence[Any]) -> Iterator[Any]:
         """Yield the batch of each key, in order; a pass that was not finished ends with this."""
         self._keys[:] = keys
-        before = time.perf_counter()
-        for batch in self._loader:
-            self.waited += time.perf_counter() - before
-            yield batch
-            before = time.perf_counter()
+        yield from self._loader
 
 
 def worker_count(
