@@ -77,7 +77,11 @@ class Guards:
     def _check_finite(self, row: Mapping[str, Any]) -> None:
         if math.isfinite(row["loss"]) and row["weights_finite"]:
             return
-        culprit = "weights" if math.isfinite(row["loss"]) else f"loss ({row['loss']})"
+        culprit = (
+            "weights, or what is saved with them,"
+            if math.isfinite(row["loss"])
+            else f"loss ({row['loss']})"
+        )
         what = f"the {culprit} ceased to be finite by step {row['step']}"
         raise UnhealthyError(what, "", f"{self._calmer(row)}; a state saved before is intact")
 

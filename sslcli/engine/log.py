@@ -1,7 +1,8 @@
 """What a run tells while it goes on: metrics to a file and to whoever watches."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -92,20 +93,31 @@ class Log:
         self._images += images
         self._watcher.step(training.step)
 
-    def row(self, training: Training, result: StepResult, probe: Probe | None = None) -> None:
+    def row(
+        self,
+        training: Training,
+        result: StepResult,
+        probe: Probe | None = None,
+        *,
+        saving: bool = False,
+    ) -> None:
         """Begin a row about the steps since the last one; `settle` writes it.
 
         Args:
             training: What is trained.
             result: The last step's.
             probe: Measures the encoder for this row on the first process, such as by online kNN.
+            saving: Whether a state is to be saved, all of which is then judged, not the weights
+                alone.
         """
         assert self._sum is not None, "a row tells of at least one step"
         batches = self._images / training.config.train.batch_size
         tensors = {"loss": self._sum / batches, **result.output.metrics}
         if result.grad_norm is not None:
             tensors["grad_norm"] = result.grad_norm
-        tensors["weights_finite"] = _finite(training.method)
+        tensors["weights_finite"] = _finite(
+            _saved(training) if saving else training.method.parameters()
+        )
         tensors |= result.output.spread()
         values = mean(torch.stack([value.detach().double() for value in tensors.values()]))
         plain = {"step": training.step, "epoch": round(training.progress.epoch, 4)}
@@ -226,10 +238,21 @@ def _on_its_way(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     return host, arrived
 
 
-def _finite(method: Method) -> Tensor:
-    """Return 1 if every weight is finite, else 0; a step may spoil them after a finite loss."""
-    weights = [parameter.detach() for parameter in method.parameters()]
-    return torch.stack(torch._foreach_norm(weights)).isfinite().all()
+def _finite(tensors: Iterable[Tensor]) -> Tensor:
+    """Return 1 if every number is finite, else 0; a step may spoil some after a finite loss."""
+    found = [each.detach() for each in tensors if each.is_floating_point() and each.numel()]
+    largest = torch._foreach_norm(found, ord=math.inf)
+    return (
+        torch.stack([each.to(found[0].device, torch.float64) for each in largest]).isfinite().all()
+    )
+
+
+def _saved(training: Training) -> Iterator[Tensor]:
+    """Yield the tensors of a state: weights, buffers, what differs per process, the optimiser's."""
+    yield from training.method.state_dict().values()
+    yield from training.method.local_state().values()
+    for entries in training.optimizer.state.values():
+        yield from (value for value in entries.values() if isinstance(value, Tensor))
 
 
 def open_board(run: Path) -> Any:

@@ -60,7 +60,7 @@ def train(
         saving = step % save_every == 0 or step == total or bool(stopping)
         probing = bool(probe_every) and (step % probe_every == 0 or step == total)
         if step % log_every == 0 or saving or probing:
-            log.row(training, result, probe if probing else None)
+            log.row(training, result, probe if probing else None, saving=saving)
         if saving:
             log.settle()  # so that no state is saved of a run that is no longer healthy
             log.pause()

@@ -1,6 +1,7 @@
 """Saving, resuming and stopping, bit for bit."""
 
 import json
+import math
 import signal
 
 import pytest
@@ -116,6 +117,22 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_state_intact(tmp_path):
         run(training, tmp_path)
     assert newest_state(tmp_path)[0].step == 3
     assert all(v.isfinite().all() for v in load_checkpoint(tmp_path).tensors().values())
+
+
+@pytest.mark.parametrize("spoil", ["buffer", "optimizer"])
+def test_nothing_that_is_not_finite_is_saved_beside_finite_weights(tmp_path, monkeypatch, spoil):
+    training = toy_training()
+
+    def forget(method, progress, carry):
+        if progress.step == 5 and spoil == "buffer":
+            method.seen.fill_(math.inf)
+        elif progress.step == 6 and spoil == "optimizer":
+            next(iter(training.optimizer.state.values()))["momentum_buffer"].fill_(math.nan)
+
+    monkeypatch.setattr(type(training.method), "after_step", forget)
+    with pytest.raises(UnhealthyError, match="ceased to be finite by step 6"):
+        run(training, tmp_path)
+    assert newest_state(tmp_path)[0].step == 3
 
 
 def test_collapse_warns_once_or_stops(tmp_path):
