@@ -12,13 +12,25 @@ Triple = tuple[float, float, float]
 
 
 class JitterConfig(Section):
-    """Colour jitter as torchvision's: four operations in random order."""
+    """Colour jitter: four operations in random order.
 
+    `form` is "torchvision" or "tensorflow", whose contrast is about each channel's mean and whose
+    saturation is that of HSV. With `add_brightness` a number up to `brightness` is added.
+    """
+
+    form: Literal["torchvision", "tensorflow"] = "torchvision"
+    add_brightness: bool = False
     brightness: NonNegative
     contrast: NonNegative
     saturation: NonNegative
     hue: Annotated[float, Field(ge=0, le=0.5)]
     probability: Fraction
+
+    @model_validator(mode="after")
+    def _check(self) -> "JitterConfig":
+        if self.add_brightness and self.form != "tensorflow":
+            raise ValueError('add_brightness goes with form = "tensorflow" alone')
+        return self
 
 
 class BlurConfig(Section):

@@ -50,8 +50,8 @@ class Draws:
         flip: Mirror left and right, [N] bool.
         shift: How far down and right in the image to cut, from -pad to pad, [N, 2] int64.
         jitter: Change the colours, [N] bool.
-        factors: Brightness, contrast, saturation and hue as torchvision's functions take them,
-            [N, 4].
+        factors: Brightness, contrast, saturation and hue as torchvision's functions take them, or
+            a brightness to add, [N, 4].
         order: The order in which those four are applied, [N, 4] int64 permutations.
         grayscale: Drop the colour, [N] bool.
         blur: Apply the Gaussian blur, [N] bool.
@@ -91,11 +91,13 @@ def draw(config: ViewConfig, numbers: Tensor) -> Draws:
 
 
 def _factors(config: JitterConfig | None, numbers: Tensor) -> Tensor:
-    """Scale four numbers a sample to torchvision's ranges, around 1 and, for the hue, around 0."""
+    """Scale four numbers a sample to their ranges: around 1, or around 0 for what is added."""
     if config is None:
         return numbers
     strengths = (config.brightness, config.contrast, config.saturation)
     ranges = [(max(0.0, 1 - strength), 1 + strength) for strength in strengths]
+    if config.add_brightness:
+        ranges[0] = -config.brightness, config.brightness
     columns = zip([*ranges, (-config.hue, config.hue)], numbers.unbind(1), strict=True)
     return torch.stack([low + (high - low) * column for (low, high), column in columns], dim=1)
 

@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcli.config.views import BlurConfig, Triple, ViewConfig
+from sslcli.config.views import BlurConfig, JitterConfig, Triple, ViewConfig
 from sslcli.data.autoaugment import autoaugment, draw_operations
 from sslcli.data.blur import auto_kernel, gaussian_blur
 from sslcli.data.box_blur import boxes, pillow_blur
-from sslcli.data.color import apply_where, grayscale, jitter, mirror, solarize
+from sslcli.data.color import Kernel, apply_where, grayscale, jitter, mirror, solarize
 from sslcli.data.crop import cut, resized_crop, shifted
 from sslcli.data.draws import Draws, Samples, alike_together, draw, draw_boxes
 from sslcli.data.exemplar import draw_vectors, transform
+from sslcli.data.tensorflow_jitter import tensorflow_jitter
 from sslcli.data.threads import cut_evenly, share
 
 Source = Callable[[Tensor, Tensor, Tensor], Tensor]  # index, numbers, flip -> crops in [0, 1]
@@ -155,7 +156,8 @@ class Views:
         """Run a view's operations after the crop in their order, then normalise; in place."""
         for operation in config.order:
             if operation == "jitter" and config.jitter:
-                apply_where(draws.jitter, jitter, images, draws.factors, draws.order)
+                kernel = _jitter(config.jitter)
+                apply_where(draws.jitter, kernel, images, draws.factors, draws.order)
             elif operation == "grayscale" and config.grayscale:
                 apply_where(draws.grayscale, grayscale, images)
             elif operation == "blur" and config.blur:
@@ -167,6 +169,13 @@ class Views:
                 autoaugment(images, draw_operations(config.autoaugment, draws.policy))
         for plane, mean, std in zip(images.unbind(1), self._mean, self._std, strict=True):
             plane.sub_(mean).div_(std)
+
+
+def _jitter(config: JitterConfig) -> Kernel:
+    """Return the kernel of the form that a preset names."""
+    if config.form == "tensorflow":
+        return partial(tensorflow_jitter, config.add_brightness)
+    return jitter
 
 
 def _blur(images: Tensor, draws: Draws, config: BlurConfig) -> None:

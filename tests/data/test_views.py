@@ -43,7 +43,12 @@ AUTOAUGMENT = ViewConfig(
     autoaugment="v0",
     order=("crop", "flip", "autoaugment"),
 )
-PILLOW = GLOBAL.model_copy(update={"blur": GLOBAL.blur.model_copy(update={"form": "pillow"})})
+OTHER_FORMS = GLOBAL.model_copy(
+    update={
+        "blur": GLOBAL.blur.model_copy(update={"form": "pillow"}),
+        "jitter": GLOBAL.jitter.model_copy(update={"form": "tensorflow", "add_brightness": True}),
+    }
+)
 JEM = ViewConfig(count=1, size=32, crop_scale=(1, 1), crop_ratio=(1, 1), pad=4, flip=0.5)
 FULL_CROP = ViewConfig(count=2, size=40, crop_scale=(0.2, 1.0), flip=0.5)
 ROWS = torch.tensor([3, 1000, 41, 0, 77, 5])
@@ -162,7 +167,7 @@ def test_finish_numbers_the_views_of_all_groups():
 
 
 def test_views_never_read_back_from_an_accelerator():
-    views = Views([PILLOW, LOCAL, MOCO_V1, AUTOAUGMENT, JEM], MEAN, STD, seed=0)
+    views = Views([OTHER_FORMS, LOCAL, MOCO_V1, AUTOAUGMENT, JEM], MEAN, STD, seed=0)
     with FakeTensorMode():
         rows = torch.zeros(6, dtype=torch.long, device="cuda")
         pixels = torch.zeros(6, 3, 32, 32, dtype=torch.uint8, device="cuda")
