@@ -1,7 +1,5 @@
 """The `ssl` command: its table of commands, and what becomes of errors."""
 
-import io
-import os
 import sys
 import traceback
 from typing import Annotated, NoReturn
@@ -28,6 +26,7 @@ from sslcli.cli import (
     robust_eval,
     sample_sgld,
 )
+from sslcli.cli.streams import LostOutputError, open_streams, silence
 from sslcli.errors import ExitCode, UsageError
 
 app = typer.Typer(name="ssl", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -75,9 +74,7 @@ def root(
 
 def main() -> NoReturn:
     """Run the command line and exit with one of `ExitCode`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names may be no text at all
+    open_streams()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         sys.exit(_run(arguments))
@@ -87,7 +84,7 @@ def main() -> NoReturn:
         if not isinstance(end.__context__, BrokenPipeError):
             raise
     # Whoever read our output has gone: say nothing more, not even while Python shuts down.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    silence(1)
     sys.exit(ExitCode.DONE)
 
 
@@ -121,9 +118,16 @@ def _expect_text(arguments: list[str]) -> None:
 def _show_fault(error: Exception, *, as_json: bool) -> int:
     from sslcli.cli.faults import as_fault, tell
 
-    if "--debug" in sys.argv[1:]:
-        traceback.print_exc()
     fault = as_fault(error)
     if not fault.what:  # a group of commands without one has shown its help, and has none
         return fault.exit_code
-    return tell(fault, as_json=as_json)
+    try:
+        if "--debug" in sys.argv[1:]:
+            traceback.print_exc()
+        return tell(fault, as_json=as_json and not isinstance(fault, LostOutputError))
+    except (OSError, LostOutputError):  # it cannot be told, so the exit code has to say it
+        silence(1, 2)
+        return fault.exit_code
+    finally:
+        if isinstance(fault, LostOutputError):
+            silence(1)

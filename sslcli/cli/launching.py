@@ -81,7 +81,7 @@ def taking_part(device: str) -> "Iterator[torch.device]":
     here, where = world(), assemble.pick_device(device)
     check_devices(here.local_size, where)
     where = local_device(where, here)
-    with joined(here, where):
+    with joined(here, where, lambda text: print(text, file=sys.stderr, flush=True)):
         yield where
 
 

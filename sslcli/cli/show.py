@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
+from sslcli.cli.tables import fitted
 from sslcli.engine.environment import world
 from sslcli.engine.files import to_json
 from sslcli.errors import SslError, UsageError
@@ -60,16 +60,12 @@ class Show:
         """Print a table on stdout; tab-separated lines when stdout is no terminal."""
         if self.as_json or self.is_muted:
             return
-        if not self.out.is_terminal:
-            for row in (columns, *rows):
-                self.data("\t".join(map(cell, row)))
+        cells = [tuple(map(cell, row)) for row in rows]
+        if self.out.is_terminal:
+            self.out.print(fitted(title, columns, cells, self.out.width), markup=False)
             return
-        shown = Table(title=title or None, title_justify="left", header_style="bold")
-        for column in columns:
-            shown.add_column(column, overflow="fold")
-        for row in rows:
-            shown.add_row(*map(cell, row))
-        self.out.print(shown, markup=False)
+        for row in (columns, *cells):
+            self.data("\t".join(row))
 
     def result(self, **fields: Any) -> None:
         """Print the JSON object, when that was asked for."""
@@ -86,11 +82,13 @@ def _rank() -> int:
 
 
 def console(*, stderr: bool) -> Console:
-    """Return a console without colour or animation off a terminal or under NO_COLOR."""
+    """Return a console without colour or animation off a terminal or under NO_COLOR.
+
+    FORCE_COLOR and its like are not asked: what is piped keeps the form that scripts read.
+    """
     plain = bool(os.environ.get("NO_COLOR"))
-    return Console(
-        stderr=stderr, no_color=plain, force_terminal=False if plain else None, emoji=False
-    )
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty() and not plain
+    return Console(stderr=stderr, no_color=plain, force_terminal=is_terminal, emoji=False)
 
 
 def cell(value: Any) -> str:

@@ -77,8 +77,11 @@ class RunWatcher:
         self._show.talk(f"{self._status(step)}  left {duration(left)}")
 
     def note(self, text: str) -> None:
-        """Print one line without breaking the bar."""
-        self._show.talk(text)
+        """Print one line without breaking the bar; a warning even when quiet."""
+        if text.startswith("warning: "):
+            self._show.warn(text.removeprefix("warning: "))
+        else:
+            self._show.talk(text)
 
     def _status(self, step: int) -> str:
         parts = [f"step {step}/{self._total}", f"epoch {step / self._per_epoch:.2f}"]

@@ -20,11 +20,11 @@ from torch.distributed import DistError, PrefixStore, Store
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-from torch.distributed.rendezvous import rendezvous
 
 from sslcli.data.streaming import core_count
 from sslcli.engine import collective
 from sslcli.engine.environment import EXIT_FILE, World, slurm_address
+from sslcli.engine.meeting import meet
 from sslcli.errors import ExitCode, ResourceError, UsageError
 
 _PATIENCE = timedelta(minutes=30)  # for the slowest process to reach a common point
@@ -50,11 +50,18 @@ def local_device(device: torch.device, world: World) -> torch.device:
 
 
 @contextmanager
-def joined(world: World, device: torch.device) -> Iterator[None]:
+def joined(
+    world: World, device: torch.device, say: Callable[[str], None] = lambda text: None
+) -> Iterator[None]:
     """Train together with the other processes of `world` within this context.
 
     The backend is nccl on CUDA and gloo on the CPU. A fault leaves the group as it is: the others
     may be gone, and leaving in good order would wait for them.
+
+    Args:
+        world: This process among the others.
+        device: Where it trains.
+        say: Told who is awaited, when the others are long in coming.
     """
     if world.size == 1:
         yield
@@ -67,7 +74,7 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(device)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, core_count() // world.local_size))
-    store, *_ = next(rendezvous("env://", world.rank, world.size, timeout=_PATIENCE))
+    store = meet(world, _PATIENCE, say)
     _store[:] = [PrefixStore("sslcli", store)]
     distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
