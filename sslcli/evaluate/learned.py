@@ -120,6 +120,9 @@ def expect_unseen(checkpoint: Checkpoint, source: Source) -> list[str]:
     for learned in learned_of(checkpoint):
         is_there = _absolute(whole.name) == learned.source
         known = _recognised(learned, whole, is_there=is_there, is_old=is_old)
+        if known is learned and is_old and _is_later_of_series(checkpoint, learned, whole):
+            what = "an older version trained this run for --seeds, and did not say what it held out"
+            raise UsageError(what, whole.name, "train it again, or name other images with --test")
         if known:
             _compare(known, whole, _rows(source))
         elif is_there:
@@ -127,6 +130,12 @@ def expect_unseen(checkpoint: Checkpoint, source: Source) -> list[str]:
         else:
             _compare_files(learned, source)
     return remarks
+
+
+def _is_later_of_series(checkpoint: Checkpoint, learned: Learned, whole: Source) -> bool:
+    """Say whether a run's seed may not be the one by which it held out, and nothing else tells."""
+    is_later = checkpoint.run.name.endswith(f"-seed{checkpoint.config.seed}")
+    return is_later and learned.is_of(whole, whole.fingerprint) is None
 
 
 def _recognised(learned: Learned, whole: Source, *, is_there: bool, is_old: bool) -> Learned | None:

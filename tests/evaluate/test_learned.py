@@ -116,6 +116,17 @@ def test_an_older_run_of_a_series_held_out_by_its_first_seed(whole, tmp_path):
     assert expect_unseen(run, held_out(config(holdout_seed=0))) == []
 
 
+def test_an_older_run_of_a_series_without_a_fingerprint_of_content_is_refused(whole, tmp_path):
+    folders = tmp_path / "tuned-seed1", tmp_path / "tuned"
+    for folder in folders:
+        folder.mkdir()
+    whole.fingerprint = "content:aa"
+    later, first = (older(folder, config(), 1, "ab") for folder in folders)
+    assert expect_unseen(first, held_out(config(holdout_seed=1))) == []
+    with pytest.raises(UsageError, match="did not say what it held out"):
+        expect_unseen(later, held_out(config(holdout_seed=1)))
+
+
 def test_a_config_file_of_an_older_run_keeps_its_split(tmp_path):
     file = tmp_path / "config.toml"
     file.write_text('preset = "supervised/digits"\nseed = 4\n[data]\nsource = "digits"\n')
