@@ -43,7 +43,7 @@ def load_class(reference: str) -> type[Method]:
             fails, or the class is no method with a `Section`.
     """
     path, name = _place(reference)
-    found = getattr(_module(path), name, None)
+    found = getattr(_module(path, name), name, None)
     if found is None:
         raise ConfigError(f"{path} has no class {name}", WHERE, "write path/to/file.py:Class")
     if not (isinstance(found, type) and issubclass(found, Method)):
@@ -69,11 +69,11 @@ def _place(reference: str) -> tuple[Path, str]:
     return _named.get(name, Path(path)), name
 
 
-def _module(path: Path) -> ModuleType:
+def _module(path: Path, name: str) -> ModuleType:
     known = f"sslcli_custom.{path.resolve()}"  # one file, one module: classes stay the same
     if known in sys.modules:
         return sys.modules[known]
-    code = read_code(path)
+    code = read_code(path, f"{path}:{name}")
     spec = importlib.util.spec_from_file_location(known, path)
     assert spec is not None, "a file that ends in .py has a loader"
     module = importlib.util.module_from_spec(spec)

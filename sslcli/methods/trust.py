@@ -33,8 +33,12 @@ def name_file(path: Path) -> None:
         _remember(_store(), where, named)
 
 
-def read_code(path: Path) -> bytes:
+def read_code(path: Path, reference: str) -> bytes:
     """Return the code in a file that this user has named; only what is returned may be run.
+
+    Args:
+        path: The file.
+        reference: What `--method` would say to name it.
 
     Raises:
         ConfigError: If nobody has, it has changed since, or it cannot be read.
@@ -45,7 +49,7 @@ def read_code(path: Path) -> bytes:
     if sha256 in known or (where, sha256) in _now:
         return code
     what = "has changed since you named it" if known else "holds code, which data may not start"
-    hint = f"if you trust that file, add --method {path}:CLASS"
+    hint = f"if you trust that file, add --method {reference}"
     raise ConfigError(f"{path} {what}", "method.name", hint)
 
 

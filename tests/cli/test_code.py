@@ -130,7 +130,7 @@ def test_no_command_runs_a_file_that_only_data_names(
             assert outcome.code != 1, (line, outcome.err)
             if words[0] in ("pretrain", "bench") or "--baseline" in line:
                 assert outcome.code == 2
-                assert f"--method {mine.split(':')[0]}" in outcome.err
+                assert f"add --method {mine}" in outcome.err
             tried.add(words[0])
     assert tried >= {"pretrain", "bench", "presets", *MORE}
 
@@ -178,10 +178,10 @@ def test_a_store_that_others_may_write_says_nothing(tmp_path, mine):
     path = tmp_path / "mine.py"
     trust.name_file(path)
     trust._now.clear()
-    assert trust.read_code(path)
+    assert trust.read_code(path, mine)
     (tmp_path / "state" / "sslcli" / "named-code.json").chmod(0o666)
     with pytest.raises(ConfigError):
-        trust.read_code(path)
+        trust.read_code(path, mine)
 
 
 def test_compiled_code_beside_the_file_is_not_run(tmp_path, mine, has_run):
