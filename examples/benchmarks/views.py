@@ -2,8 +2,9 @@
 
 Both sides start from decoded 8-bit images and end with normalised float tensors. Pillow runs one
 process a core, as torch's loader does, this project one process with a thread a core, set up as for
-training. Each case blurs alike on both sides. They take turns, and the best round of each counts,
-so that other work on the machine disturbs the ratio little.
+training. Each case blurs alike on both sides. They take turns, and the best round of each counts.
+Beside it stands the median ratio of the rounds' processor times, which other work on the machine
+disturbs less.
 
     python examples/benchmarks/views.py [--json]
 """
@@ -12,6 +13,7 @@ import argparse
 import json
 import multiprocessing
 import random
+import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -35,7 +37,7 @@ WINDOW = ViewConfig(size=224, blur=BLUR, **RECIPE)  # torchvision's, 23 pixels w
 PILLOW = ViewConfig(size=224, blur=BLUR | {"form": "pillow"}, **RECIPE)
 
 STATE: dict = {}  # of a process of the Pillow side
-Side = Callable[[], int]  # makes some views and returns how many
+Side = Callable[[], tuple[int, float]]  # makes views; their number, and processor seconds
 
 
 def pillow_blur(image: Image.Image) -> Image.Image:
@@ -63,15 +65,21 @@ def start_pillow(pixels: np.ndarray, size: int, blur: Callable | None) -> None:
     STATE["pipeline"] = pillow_pipeline(size, blur)
 
 
-def run_pillow(_: int) -> int:
-    return len([STATE["pipeline"](image) for image in STATE["images"]])
+def run_pillow(_: int) -> tuple[int, float]:
+    return clocked(lambda: len([STATE["pipeline"](image) for image in STATE["images"]]))
+
+
+def clocked(work: Callable[[], int]) -> tuple[int, float]:
+    start = time.process_time()
+    count = work()
+    return count, time.process_time() - start
 
 
 def packed_side(pixels: np.ndarray) -> Side:
     views = Views([SMALL], MEAN, STD, seed=0)
     batch, rows = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.arange(len(pixels))
     batch = batch.contiguous()
-    return lambda: sum(len(view) for view in views(batch, rows, epoch=0))
+    return lambda: clocked(lambda: sum(len(view) for view in views(batch, rows, epoch=0)))
 
 
 def cut_side(pixels: np.ndarray, config: ViewConfig) -> Side:
@@ -87,12 +95,18 @@ def cut_side(pixels: np.ndarray, config: ViewConfig) -> Side:
         batches = [torch.from_numpy(view).permute(0, 3, 1, 2) for view in crops]
         return sum(len(view) for view in views.finish(batches, rows, epoch=0))
 
-    return run
+    return lambda: clocked(run)
 
 
-def rate(side: Side) -> float:
-    start = time.perf_counter()
-    return side() / (time.perf_counter() - start)
+def rates(side: Side, times: int) -> tuple[float, float]:
+    """Return the best views per second of the clock, and the median per processor second."""
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        count, seconds = side()
+        found.append((count / (time.perf_counter() - start), count / seconds))
+    clock, processor = zip(*found, strict=True)
+    return max(clock), statistics.median(processor)
 
 
 def compare(case: str, job: tuple, ours: Side, threads: int, rounds: int) -> dict:
@@ -100,13 +114,16 @@ def compare(case: str, job: tuple, ours: Side, threads: int, rounds: int) -> dic
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(threads, context, start_pillow, job) as pool:
 
-        def pillow() -> int:
-            return sum(pool.map(run_pillow, range(threads)))
+        def pillow() -> tuple[int, float]:
+            counts, seconds = zip(*pool.map(run_pillow, range(threads)), strict=True)
+            return sum(counts), sum(seconds)
 
         pillow(), ours()
-        rates = [(rate(pillow), max(rate(ours) for _ in range(4))) for _ in range(rounds)]
-    theirs, mine = (max(side) for side in zip(*rates, strict=True))
-    return {"case": case, "pillow": theirs, "ours": mine, "ratio": mine / theirs}
+        found = [(rates(pillow, 1), rates(ours, 4)) for _ in range(rounds)]
+    theirs, mine = (max(side[0] for side in sides) for sides in zip(*found, strict=True))
+    processor = statistics.median(own[1] / other[1] for other, own in found)
+    ratios = {"ratio": mine / theirs, "ratio_of_processor_time": processor}
+    return {"case": case, "pillow": theirs, "ours": mine, **ratios}
 
 
 def measure(threads: int, rounds: int) -> list[dict]:
@@ -134,9 +151,10 @@ def main() -> None:
     if options.json:
         print(json.dumps({"threads": options.threads, "rows": results}))
         return
-    print(f"{'views per second':18}{'Pillow':>10}{'ours':>10}{'ratio':>8}")
+    print(f"{'views per second':18}{'Pillow':>10}{'ours':>10}{'ratio':>8}{'processor':>12}")
     for row in results:
-        print(f"{row['case']:18}{row['pillow']:10.0f}{row['ours']:10.0f}{row['ratio']:8.1f}")
+        speeds = f"{row['pillow']:10.0f}{row['ours']:10.0f}{row['ratio']:8.1f}"
+        print(f"{row['case']:18}{speeds}{row['ratio_of_processor_time']:12.1f}")
 
 
 if __name__ == "__main__":
