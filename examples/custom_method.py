@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from sslcli.config.method_section import MethodSection
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather_with_gradient
+from sslcli.distributed.collective import gather_with_gradient
 from sslcli.losses.precision import full, inner_products
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.nn.heads import mlp

@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslcli.config.schema import Config
+from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader, eval_batches
-from sslcli.data.places import absolute_paths
-from sslcli.data.seeds import SeedPatches
-from sslcli.data.sources import Source
-from sslcli.data.splits import Splits, open_splits
-from sslcli.data.views import Views
+from sslcli.data.sources.open import Source
+from sslcli.data.sources.places import absolute_paths
+from sslcli.data.sources.seed_patches import SeedPatches
+from sslcli.data.sources.splits import Splits, open_splits
+from sslcli.distributed.collective import rank, world_size
+from sslcli.distributed.sync_norm import synchronize
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.engine.collective import rank, world_size
-from sslcli.engine.environment import world
+from sslcli.engine.device import Precision, grad_scaler
 from sslcli.engine.loop import Training
 from sslcli.engine.optim import build_optimizer
 from sslcli.engine.parallel import model_of, part_random_states
-from sslcli.engine.precision import Precision, grad_scaler
-from sslcli.engine.sync_norm import synchronize
+from sslcli.environment import world
 from sslcli.errors import ConfigError, ResourceError, UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
 from sslcli.evaluate.learned import LEARNED, Learned, learned_of

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of
 from sslcli.config.schema import Config
-from sslcli.data.base import Source, labelled
+from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
-from sslcli.data.splits import Splits, Subset
-from sslcli.data.views import Views
+from sslcli.data.sources.base import Source, labelled
+from sslcli.data.sources.splits import Splits, Subset
+from sslcli.engine.device import Precision
 from sslcli.engine.log import Probe
-from sslcli.engine.precision import Precision
 from sslcli.evaluate.features import extract
 from sslcli.evaluate.knn import evaluate_knn
 from sslcli.methods.base import Method

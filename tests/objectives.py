@@ -4,8 +4,8 @@ import torch
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
-from sslcli.data.splits import open_splits
-from sslcli.engine import collective
+from sslcli.data.sources.splits import open_splits
+from sslcli.distributed import collective
 from sslcli.engine.loop import steps, train_step
 from sslcli.losses.contrastive import nt_xent
 from sslcli.methods.base import Output

@@ -52,7 +52,8 @@ def _serve(pipe, rank, size, port):
     )
     import torch
 
-    from sslcli.engine import environment, launch
+    from sslcli import environment
+    from sslcli.distributed import launch
 
     torch.set_num_threads(1)
     with launch.joined(environment.world(), torch.device("cpu")):

@@ -7,7 +7,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from sslcli import assemble
-from sslcli.config.labelled import LinearProbeConfig
+from sslcli.config.methods.labelled import LinearProbeConfig
 from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError
 from sslcli.methods.supervised import LinearProbe

@@ -19,8 +19,8 @@ from torch._subclasses.fake_tensor import (
 from sslcli import assemble
 from sslcli.config.presets import list_presets, resolve
 from sslcli.data.batch import Batch
-from sslcli.data.splits import Subset, open_splits
-from sslcli.data.views import Views
+from sslcli.data.images.views import Views
+from sslcli.data.sources.splits import Subset, open_splits
 from sslcli.engine.log import Log
 from sslcli.engine.loop import train_step
 from sslcli.engine.optim import build_optimizer

@@ -7,8 +7,8 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.config.presets import list_presets, resolve
-from sslcli.data import sources
-from sslcli.data.sources import ArraySource
+from sslcli.data.sources import open as sources
+from sslcli.data.sources.open import ArraySource
 from sslcli.methods.base import Method
 from sslcli.probing import online_knn, why_no_online_knn
 

@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from step import make
 
-from sslcli.engine.files import flush, sha256
 from sslcli.engine.loop import Training, steps, train_step
 from sslcli.engine.trainer import resume, save
+from sslcli.files import flush, sha256
 
 EPOCH_STEPS = 390
 PARTS = ("tensors", "checksums", "flush")

@@ -19,7 +19,7 @@ from memory import resident
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
-from sslcli.data.sources import ArraySource
+from sslcli.data.sources.open import ArraySource
 from sslcli.engine.loop import steps, train_step
 
 

@@ -23,8 +23,8 @@ from torch.nn import functional
 from sslcli import assemble
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
+from sslcli.engine.device import resolve_precision, tune_device
 from sslcli.engine.loop import Training, train_step
-from sslcli.engine.precision import resolve_precision, tune_device
 from sslcli.methods.jem import JEM
 from sslcli.nn.modes import evaluating
 from sslcli.perturb.sgld import sgld

@@ -27,9 +27,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from sslcli.config.schema import DataConfig
+from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
-from sslcli.data.sources import open_source
-from sslcli.data.views import Views
+from sslcli.data.sources.open import open_source
 
 BATCH = 256
 SIZE = 32

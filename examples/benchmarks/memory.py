@@ -17,7 +17,7 @@ import torch
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
-from sslcli.data.sources import ArraySource
+from sslcli.data.sources.open import ArraySource
 from sslcli.engine.loop import steps, train_step
 
 MIB = 2**20

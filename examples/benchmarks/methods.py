@@ -23,8 +23,8 @@ from step import make
 from torch import nn
 
 from sslcli.config.presets import list_presets
+from sslcli.engine.device import autocast
 from sslcli.engine.loop import Training, steps, train_step
-from sslcli.engine.precision import autocast
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 
 from sslcli.assemble import pick_device
 from sslcli.config.schema import EncoderConfig
-from sslcli.engine.precision import autocast, resolve_precision
+from sslcli.engine.device import autocast, resolve_precision
 from sslcli.nn.encoders import build_encoder
 
 

@@ -23,11 +23,11 @@ import torch
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
-from sslcli.data.base import ArraySource
-from sslcli.engine import collective, launch
-from sslcli.engine.environment import world
+from sslcli.data.sources.base import ArraySource
+from sslcli.distributed import collective, launch
+from sslcli.engine.device import resolve_precision, tune_device
 from sslcli.engine.loop import Training, steps, train_step
-from sslcli.engine.precision import resolve_precision, tune_device
+from sslcli.environment import world
 
 CPU = torch.device("cpu")
 

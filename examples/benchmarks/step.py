@@ -19,10 +19,10 @@ import torch
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
-from sslcli.data.sources import ArraySource
+from sslcli.data.sources.open import ArraySource
+from sslcli.engine.device import autocast, resolve_precision, tune_device
 from sslcli.engine.log import Log
 from sslcli.engine.loop import steps, train_step
-from sslcli.engine.precision import autocast, resolve_precision, tune_device
 
 
 class Silent:

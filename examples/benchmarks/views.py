@@ -24,9 +24,9 @@ from PIL import Image, ImageFilter
 from torchvision import transforms
 
 from sslcli.config.views import ViewConfig
-from sslcli.data.threads import cut_evenly, share
-from sslcli.data.views import Views
-from sslcli.engine.precision import tune_device
+from sslcli.data.images.threads import cut_evenly, share
+from sslcli.data.images.views import Views
+from sslcli.engine.device import tune_device
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "probability": 0.8}

@@ -29,7 +29,7 @@ from matplotlib.axes import Axes
 from sslcli import assemble
 from sslcli.data.evaluation import eval_batches
 from sslcli.engine.checkpoint import load_checkpoint
-from sslcli.evaluate.calibration import measure_calibration
+from sslcli.evaluate.calibration.measures import measure_calibration
 
 SETS = ("digits", "cifar10-small")
 METHODS = ("supervised", "hdge", "jem", "jem-stable", "igebm")

@@ -7,10 +7,10 @@ import torch
 
 from sslcli.cli.evaluation import Evaluation
 from sslcli.data.loader import eval_batches
-from sslcli.data.splits import Subset
+from sslcli.data.sources.splits import Subset
 from sslcli.errors import UsageError
-from sslcli.evaluate.attention_figure import attention_figure
 from sslcli.evaluate.finite import need_finite
+from sslcli.figures.attention import attention_figure
 from sslcli.nn.vit import VisionTransformer
 
 

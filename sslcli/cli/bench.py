@@ -43,7 +43,7 @@ def bench(
     from sslcli.cli.choose import choose_preset
     from sslcli.cli.show import Show
     from sslcli.cli.timing import time_and_show
-    from sslcli.config.methods import is_custom
+    from sslcli.config.methods.registry import is_custom
     from sslcli.config.presets import resolve
 
     show = Show("bench", as_json=json, quiet=quiet)
@@ -71,7 +71,7 @@ def _endless(config: "Config") -> "Config":
     """
     from sslcli.cli.pretrain import SUPERVISED
     from sslcli.config.duration import Duration
-    from sslcli.engine.environment import world
+    from sslcli.environment import world
     from sslcli.errors import UsageError
 
     if config.method.name in SUPERVISED:

@@ -12,23 +12,18 @@ from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.fitting import COUNTS, MEASURES, SHARE, Fitting, parts
 from sslcli.config.presets import config_hash
-from sslcli.data.base import Source
+from sslcli.data.sources.base import Source
 from sslcli.engine.annotation import annotate_checkpoint
-from sslcli.engine.files import write_atomically
-from sslcli.engine.run import CONFIG, lock_run
+from sslcli.engine.run_directory import CONFIG, lock_run
 from sslcli.errors import DataError, ResourceError
-from sslcli.evaluate.binning import Bins
-from sslcli.evaluate.calibration import Calibration, measure_calibration, top_label_bins
-from sslcli.evaluate.calibrators import CALIBRATORS, Calibrator
+from sslcli.evaluate.calibration.binning import Bins
+from sslcli.evaluate.calibration.calibrators import CALIBRATORS, Calibrator
+from sslcli.evaluate.calibration.measures import Calibration, measure_calibration, top_label_bins
+from sslcli.evaluate.calibration.stored import FACT, FittedOn, StoredCalibrator, stored_calibrator
 from sslcli.evaluate.classifier import class_names, logits_of, match_classes, need_classifier
-from sslcli.evaluate.reliability import reliability_diagram
 from sslcli.evaluate.seeds import parse_seeds, summarise
-from sslcli.evaluate.stored_calibrator import (
-    FACT,
-    FittedOn,
-    StoredCalibrator,
-    stored_calibrator,
-)
+from sslcli.figures.reliability import reliability_diagram
+from sslcli.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from sslcli.cli.resuming import begun_with, check_data, check_length
 from sslcli.cli.train import Place, train_run
 from sslcli.cli.watch import Bar
 from sslcli.config.schema import Config, RecipeConfig
-from sslcli.data.sources import Source
-from sslcli.data.splits import Splits
+from sslcli.data.sources.open import Source
+from sslcli.data.sources.splits import Splits
+from sslcli.distributed.collective import from_main, is_main, world_size
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.engine.collective import from_main, is_main, world_size
+from sslcli.engine.device import resolve_precision
 from sslcli.engine.loop import Training
-from sslcli.engine.precision import resolve_precision
 from sslcli.engine.state import has_state
 from sslcli.engine.stop import Stop
 from sslcli.errors import SslError, UsageError

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sslcli.config.methods import is_custom
+from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import list_presets
 from sslcli.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from sslcli.data.sources import Source
+    from sslcli.data.sources.open import Source
 
 SMALL_SIDE = 64
 RECIPE = "simsiam"  # whose views, encoder and optimiser a method of the user's own starts from
@@ -101,7 +101,7 @@ def _setting(data: str | None, device: str) -> tuple[str, str]:
 
 def _typical_side(data: str) -> int:
     """Return the median shorter side of a few images; torchvision sets are known by name."""
-    from sslcli.data.sources import open_source
+    from sslcli.data.sources.open import open_source
 
     known = {"stl10": 96, "mnist": 28, "fashion-mnist": 28}
     if data in ("cifar10", "cifar100", "svhn", *known):

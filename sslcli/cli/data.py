@@ -18,7 +18,7 @@ def list_(data_root: options.DataRoot = None, json: options.Json = False) -> Non
     from dataclasses import asdict
 
     from sslcli.cli.show import Show
-    from sslcli.data.check import available
+    from sslcli.data.sources.check import available
 
     show = Show("data list", as_json=json)
     found = [asdict(each) for each in available(data_root or "data")]
@@ -43,10 +43,10 @@ def check(
 
     ssl data check photos/
     """
-    from sslcli.cli.checking import show_report
+    from sslcli.cli.reports.data import show_report
     from sslcli.cli.show import Show
     from sslcli.cli.watch import Bar
-    from sslcli.data.check import check as check_data
+    from sslcli.data.sources.check import check as check_data
 
     show = Show("data check", as_json=json, quiet=quiet)
     bar = Bar(show, "reading")

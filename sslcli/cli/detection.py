@@ -14,12 +14,14 @@ from sslcli.cli.density import density_of
 from sslcli.cli.evaluation import DataChoice, Evaluation, open_evaluation
 from sslcli.cli.fitting import is_fitted_on
 from sslcli.cli.outside import open_outside
+from sslcli.cli.requirement import Requirement
 from sslcli.cli.show import Show
 from sslcli.config.presets import config_hash
-from sslcli.data.far import PSEUDO_OUTLIERS, FarSource
-from sslcli.data.sources import Source
-from sslcli.data.splits import Subset
+from sslcli.data.sources.far import PSEUDO_OUTLIERS, FarSource
+from sslcli.data.sources.open import Source
+from sslcli.data.sources.splits import Subset
 from sslcli.errors import DataError
+from sslcli.evaluate.calibration.stored import stored_calibrator
 from sslcli.evaluate.classifier import (
     class_names,
     find_classes,
@@ -31,8 +33,6 @@ from sslcli.evaluate.ood.detect import fit_scores, measure, validation_rows
 from sslcli.evaluate.ood.metrics import METRICS
 from sslcli.evaluate.ood.scores import SCORES, Score, named_score
 from sslcli.evaluate.ood.seen import Known, Seen
-from sslcli.evaluate.requirement import Requirement
-from sslcli.evaluate.stored_calibrator import stored_calibrator
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Request:
 
 def detect(request: Request, show: Show) -> None:
     """Run the whole command."""
-    from sslcli.cli.detection_report import Report
+    from sslcli.cli.reports.detection import Report
 
     scores = [named_score(name) for name in dict.fromkeys(request.scores)] or list(SCORES)
     evaluation = _open(request, show)

@@ -72,7 +72,7 @@ def distill(
             labelled=False,
         )  # fmt: skip
         from sslcli.cli.distilling import Distillation
-        from sslcli.cli.estimate import show_estimate
+        from sslcli.cli.reports.cost import show_estimate
 
         run = Distillation(evaluation, place, stop, series=bool(seeds))
         if dry_run:

@@ -9,10 +9,10 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.cli.checkpoint_run import CheckpointRun, briefly, config_of
-from sslcli.config.labelled import DistillConfig
+from sslcli.config.methods.labelled import DistillConfig
 from sslcli.config.schema import Config, DistillationConfig
-from sslcli.data.sources import Source
-from sslcli.data.splits import Splits
+from sslcli.data.sources.open import Source
+from sslcli.data.sources.splits import Splits
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.loop import Training
 from sslcli.errors import UsageError

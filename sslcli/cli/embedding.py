@@ -12,14 +12,14 @@ from sslcli.cli.evaluation import DataChoice, revised
 from sslcli.cli.show import Show
 from sslcli.cli.unreadable import warn_of_unreadable
 from sslcli.cli.watch import Bar
-from sslcli.data.base import NO_LABEL
-from sslcli.data.sources import open_source
+from sslcli.data.sources.base import NO_LABEL
+from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
-from sslcli.engine.files import write_atomically
-from sslcli.engine.precision import resolve_precision
+from sslcli.engine.device import resolve_precision
 from sslcli.errors import UsageError
+from sslcli.evaluate.calibration.stored import probabilities_of, stored_calibrator
 from sslcli.evaluate.classifier import class_names, linear_classifier
-from sslcli.evaluate.stored_calibrator import probabilities_of, stored_calibrator
+from sslcli.files import write_atomically
 from sslcli.nn.exemplar_net import read_out
 
 WRITERS = (".npz", ".parquet")

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from sslcli.cli.requirement import Requirement
     from sslcli.cli.unreadable import Unreadable
     from sslcli.config.schema import Config
-    from sslcli.data.sources import Source
-    from sslcli.data.splits import Splits
+    from sslcli.data.sources.open import Source
+    from sslcli.data.sources.splits import Splits
     from sslcli.engine.checkpoint import Checkpoint
-    from sslcli.engine.precision import Precision
-    from sslcli.evaluate.requirement import Requirement
+    from sslcli.engine.device import Precision
 
 METRICS = ("top1", "top5", "n")
 TOP = 5  # classes up to which there is no top5
@@ -123,11 +123,11 @@ class Evaluation:
             why_not: Returns why a metric was not measured, for a requirement of it.
             more: Further fields of the record.
         """
+        from sslcli.cli.requirement import enforce
         from sslcli.config.presets import config_hash
+        from sslcli.distributed.collective import is_main
         from sslcli.engine.checkpoint import versions
-        from sslcli.engine.collective import is_main
-        from sslcli.engine.run import append_line, timestamp
-        from sslcli.evaluate.requirement import enforce
+        from sslcli.engine.run_directory import append_line, timestamp
 
         shown = {key: value for key, value in metrics.items() if value is not None}
         record = {
@@ -188,8 +188,8 @@ def open_evaluation(
         named: Further fields by dotted name; None is left out.
         labelled: Whether the data must have labels.
     """
+    from sslcli.cli.requirement import Requirement
     from sslcli.engine.checkpoint import load_checkpoint
-    from sslcli.evaluate.requirement import Requirement
 
     for text in require:
         Requirement.parse(text, metrics)
@@ -210,7 +210,7 @@ def revised(
 ) -> "Config":
     """Return a checkpoint's config with options laid over it, and its data found from here."""
     from sslcli.config.presets import revise
-    from sslcli.data.places import given_fields, located
+    from sslcli.data.sources.places import given_fields, located
 
     config = revise(checkpoint.config, fields, set_)
     data, remarks = located(config.data, checkpoint.paths, given_fields(fields, set_))
@@ -224,8 +224,8 @@ def _open(
 ) -> Evaluation:
     from sslcli import assemble
     from sslcli.cli.watch import Bar
-    from sslcli.data.splits import shared_files
-    from sslcli.engine.precision import resolve_precision
+    from sslcli.data.sources.splits import shared_files
+    from sslcli.engine.device import resolve_precision
     from sslcli.evaluate.learned import expect_unseen
     from sslcli.nn.exemplar_net import read_out
 

@@ -50,7 +50,7 @@ def export(
     from sslcli.cli.show import Show
     from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.errors import UsageError
-    from sslcli.export import FORMATS
+    from sslcli.formats import FORMATS
 
     show = Show("export", as_json=json, quiet=quiet)
     if classifier and format_ not in WITH_CLASSIFIER:
@@ -64,7 +64,7 @@ def export(
         show.result(dry_run=True, format=format_, path=path)
         return
     from sslcli.cli.exporting import export_meta, network_of
-    from sslcli.export import export_encoder
+    from sslcli.formats import export_encoder
 
     meta = export_meta(checkpoint, classifier=classifier)
     network = network_of(checkpoint, classifier=classifier)

@@ -5,9 +5,9 @@ from torch import nn
 
 from sslcli.assemble import load_encoder
 from sslcli.engine.checkpoint import Checkpoint
+from sslcli.evaluate.calibration.stored import calibrated_classifier, stored_calibrator
 from sslcli.evaluate.classifier import class_names
-from sslcli.evaluate.stored_calibrator import calibrated_classifier, stored_calibrator
-from sslcli.export import ExportMeta
+from sslcli.formats import ExportMeta
 
 
 def network_of(checkpoint: Checkpoint, *, classifier: bool) -> nn.Module:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 import typer
 
-from sslcli.engine.environment import World, world
+from sslcli.environment import World, world
 from sslcli.errors import (
     CheckpointError,
     ConfigError,
@@ -62,7 +62,7 @@ def tell(fault: SslError, *, as_json: bool) -> int:
     if here.size == 1:
         show_error(fault, as_json=as_json)
         return fault.exit_code
-    from sslcli.engine.launch import claim_fault, fault_told, leave, report_exit
+    from sslcli.distributed.launch import claim_fault, fault_told, leave, report_exit
 
     is_shared = here.rank > 0 and isinstance(fault, _SHARED)
     patience = 10.0 if is_shared else 5.0 if isinstance(fault, PeerError) else 0.0

@@ -88,7 +88,7 @@ def finetune(
             ckpt, choice, show, set_=set_ or [], seed=seed, device=str(where), precision=precision,
             require=require or [], metrics=seeded(METRICS, seeds), named=named,
         )  # fmt: skip
-        from sslcli.cli.estimate import show_estimate
+        from sslcli.cli.reports.cost import show_estimate
         from sslcli.cli.supervised import Supervised
 
         run = Supervised(

@@ -8,16 +8,16 @@ import numpy as np
 from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.watch import Bar
-from sslcli.data.base import Source, Subset, labelled
-from sslcli.data.files import same_data
-from sslcli.data.sources import open_source
+from sslcli.data.sources.base import Source, Subset, labelled
+from sslcli.data.sources.files import same_data
+from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
-from sslcli.evaluate.calibrators import CALIBRATORS
+from sslcli.evaluate.calibration.calibrators import CALIBRATORS
+from sslcli.evaluate.calibration.stored import FACT, FittedOn, fitting_rows
 from sslcli.evaluate.classifier import need_classifier
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.evaluate.seeds import parse_seeds
-from sslcli.evaluate.stored_calibrator import FACT, FittedOn, fitting_rows
 
 MEASURES = ("top1", "ece", "ece_mass", "classwise_ece", "mce", "nll", "brier")
 COUNTS = ("n", "n_fit")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sslcli.cli.show import Show
 from sslcli.cli.train import Place
 from sslcli.config.schema import TrainConfig
-from sslcli.engine.environment import world
+from sslcli.environment import world
 from sslcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def launch(
         show: The command's streams.
     """
     from sslcli import assemble
-    from sslcli.engine.launch import Launcher, check_devices
-    from sslcli.engine.run import CONFIG
+    from sslcli.distributed.launch import Launcher, check_devices
+    from sslcli.engine.run_directory import CONFIG
 
     check_devices(devices, assemble.pick_device(device))
     words = [*sys.argv[1:], *([] if place.out else [f"--out={run}"])]
@@ -76,7 +76,7 @@ def launch(
 def taking_part(device: str) -> "Iterator[torch.device]":
     """Train together with the processes of this launcher within the context; give the device."""
     from sslcli import assemble
-    from sslcli.engine.launch import check_devices, joined, local_device
+    from sslcli.distributed.launch import check_devices, joined, local_device
 
     here, where = world(), assemble.pick_device(device)
     check_devices(here.local_size, where)

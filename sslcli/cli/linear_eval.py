@@ -83,8 +83,8 @@ def linear_eval(
             ckpt, choice, show, set_=set_ or [], seed=seed, device=str(where), precision=precision,
             require=require or [], metrics=(*known, *(("top1_untrained",) if baseline else ())),
         )  # fmt: skip
-        from sslcli.cli.estimate import show_estimate
         from sslcli.cli.measure import FeatureProbe
+        from sslcli.cli.reports.cost import show_estimate
         from sslcli.cli.supervised import Supervised
 
         paper = Supervised(evaluation, "linear-probe", place, stop, series=bool(seeds))

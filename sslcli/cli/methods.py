@@ -9,7 +9,7 @@ def methods(json: options.Json = False) -> None:
     ssl methods
     """
     from sslcli.cli.show import Show
-    from sslcli.config.methods import SECTIONS
+    from sslcli.config.methods.registry import SECTIONS
     from sslcli.config.presets import list_presets
 
     show = Show("methods", as_json=json)

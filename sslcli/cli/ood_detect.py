@@ -65,8 +65,8 @@ def ood_detect(
     """
     from sslcli.cli.choose import name_code_of
     from sslcli.cli.evaluation import DataChoice
+    from sslcli.cli.requirement import Requirement
     from sslcli.cli.show import Show
-    from sslcli.evaluate.requirement import Requirement
 
     show = Show("ood-detect", as_json=json, quiet=quiet)
     name_code_of(ckpt, method)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.watch import Bar
-from sslcli.data.base import PART_CODES
-from sslcli.data.builtin import NAMES
-from sslcli.data.far import KINDS, FarSource
-from sslcli.data.sources import Source, open_source, take_part
+from sslcli.data.sources.base import PART_CODES
+from sslcli.data.sources.builtin import NAMES
+from sslcli.data.sources.far import KINDS, FarSource
+from sslcli.data.sources.open import Source, open_source, take_part
 
 
 def open_outside(evaluation: Evaluation, specs: Sequence[str]) -> dict[str, Source]:

@@ -59,8 +59,8 @@ def copy(
 
     from sslcli.cli.show import Show
     from sslcli.config.presets import preset_file, resolve, to_toml
-    from sslcli.engine.files import write_atomically
     from sslcli.errors import UsageError
+    from sslcli.files import write_atomically
 
     path = Path(target)
     if path.suffix != ".toml":

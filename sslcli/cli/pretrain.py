@@ -111,7 +111,7 @@ def pretrain(
     from sslcli.cli.resuming import aged, stored
     from sslcli.cli.show import Show
     from sslcli.cli.train import Place, parse_duration, pretrain_run, restarted
-    from sslcli.config.methods import is_custom
+    from sslcli.config.methods.registry import is_custom
     from sslcli.config.presets import resolve
     from sslcli.engine.stop import Stop
     from sslcli.errors import UsageError
@@ -159,7 +159,7 @@ def pretrain(
     with taking_part(device) as where:
         estimate = None
         if dry_run:
-            from sslcli.cli.estimate import show_estimate
+            from sslcli.cli.reports.cost import show_estimate
 
             estimate = partial(
                 show_estimate,

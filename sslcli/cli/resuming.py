@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from sslcli.cli.show import Show
-from sslcli.config.methods import is_custom
+from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import OPTION, Resolved, decisive
 from sslcli.config.schema import Config
 from sslcli.errors import CheckpointError, ConfigError
@@ -15,7 +15,7 @@ from sslcli.errors import CheckpointError, ConfigError
 if TYPE_CHECKING:
     import torch
 
-    from sslcli.data.splits import Splits
+    from sslcli.data.sources.splits import Splits
     from sslcli.engine.checkpoint import Checkpoint
     from sslcli.engine.loop import Training
 
@@ -45,7 +45,7 @@ def refused(old: Config, new: Config, past: "Checkpoint | None") -> list[str]:
     Once the run has saved something, lengths and data are compared by what they amount to, in
     `check_length` and `check_data`.
     """
-    from sslcli.data.files import OF_CONTENT
+    from sslcli.data.sources.files import OF_CONTENT
 
     free = set(_LENGTHS) if past else set()
     if past and str(past.data.get("fingerprint")).startswith(OF_CONTENT):
@@ -145,7 +145,7 @@ def _table(tree: Any, field: str) -> dict[str, Any]:
 def stored(config: Config, run: Path, fields: Mapping[str, Any], set_: Sequence[str]) -> Config:
     """Return a run's config with options laid over it, its data and its code where they lie now."""
     from sslcli.config.presets import revise
-    from sslcli.data.places import given_fields, located
+    from sslcli.data.sources.places import given_fields, located
 
     past = saved(run)
     data, _ = located(config.data, past.paths if past else {}, given_fields(fields, set_))
@@ -161,8 +161,8 @@ def check_data(past: "Checkpoint", splits: "Splits", show: Show) -> None:
     Raises:
         ConfigError: If it is other data.
     """
-    from sslcli.data.files import same_data
-    from sslcli.engine.collective import from_main, is_main
+    from sslcli.data.sources.files import same_data
+    from sslcli.distributed.collective import from_main, is_main
 
     then, now = past.data, splits.train
     same = from_main(
@@ -188,7 +188,7 @@ def check_code(past: "Checkpoint", config: Config, show: Show) -> None:
 
 def begun_with(past: "Checkpoint | None", device: "torch.device") -> str | None:
     """Return the precision that a run began with; older ones took bf16 wherever a device had it."""
-    from sslcli.engine.precision import has_native_bf16
+    from sslcli.engine.device import has_native_bf16
 
     if past is None:
         return None

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from sslcli import assemble
 from sslcli.cli.density import refinement_of
 from sslcli.cli.evaluation import Evaluation
+from sslcli.cli.reports.robustness import Report
 from sslcli.cli.robustness_plan import Trial, check_l2
-from sslcli.cli.robustness_report import Report
 from sslcli.cli.show import Show
 from sslcli.cli.watch import PLAIN_EVERY_SECONDS, Bar, duration
 from sslcli.config.presets import config_hash
 from sslcli.data.evaluation import eval_batches
-from sslcli.data.splits import Subset
+from sslcli.data.sources.splits import Subset
 from sslcli.errors import DataError, UsageError
 from sslcli.evaluate.classifier import class_names, match_classes, need_classifier
 from sslcli.evaluate.robust.autoattack import MARGINS, AutoAttack, need_autoattack

@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 from sslcli.cli.evaluation import Evaluation, open_evaluation
+from sslcli.cli.reports.sampling import Drawn, Report, metrics_of
 from sslcli.cli.sampling_density import Density, Ends, need_density
 from sslcli.cli.sampling_judge import Judge
 from sslcli.cli.sampling_plan import Plan, Request, chosen_classes, make_plan
-from sslcli.cli.sampling_report import Drawn, Report, metrics_of
 from sslcli.cli.show import Show
 from sslcli.cli.watch import Bar
 from sslcli.config.presets import config_hash
 from sslcli.data.loader import eval_batches
-from sslcli.data.splits import Subset
+from sslcli.data.sources.splits import Subset
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
-from sslcli.engine.files import storage_fault
 from sslcli.errors import UnhealthyError
 from sslcli.evaluate.classifier import class_names, find_classes
 from sslcli.evaluate.finite import need_finite
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.evaluate.sampling import finite_chains
+from sslcli.files import storage_fault
 
 REAL_IMAGES = 2_048  # whose energies are drawn beside the chains'
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
-from sslcli.config.energy import ReplayConfig, SamplerConfig
-from sslcli.config.methods import SECTIONS
+from sslcli.config.methods.energy import ReplayConfig, SamplerConfig
+from sslcli.config.methods.registry import SECTIONS
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.engine.precision import autocast
+from sslcli.engine.device import autocast
 from sslcli.errors import UsageError
 from sslcli.evaluate.sampling import MIN_STEPS
 from sslcli.memory.replay import ReplayBuffer

@@ -5,11 +5,11 @@ from torch import Tensor
 
 from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
-from sslcli.data.base import ArraySource, Source
+from sslcli.data.sources.base import ArraySource, Source
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.errors import UsageError
+from sslcli.evaluate.calibration.stored import probabilities_of
 from sslcli.evaluate.classifier import class_names, find_classes, need_classifier
-from sslcli.evaluate.stored_calibrator import probabilities_of
 
 
 class Judge:

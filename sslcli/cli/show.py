@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sslcli.cli.tables import fitted
-from sslcli.engine.environment import world
-from sslcli.engine.files import to_json
+from sslcli.environment import world
 from sslcli.errors import SslError, UsageError
+from sslcli.files import to_json
 
 if TYPE_CHECKING:
-    from sslcli.data.base import Remark
+    from sslcli.data.sources.base import Remark
 
 JSON_SCHEMA = 1
 

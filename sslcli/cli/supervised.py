@@ -11,10 +11,10 @@ from sslcli import assemble
 from sslcli.cli.checkpoint_run import CheckpointRun, briefly, config_of
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.train import Place
-from sslcli.config.labelled import HeadLayer
+from sslcli.config.methods.labelled import HeadLayer
 from sslcli.config.schema import Config, ProtocolConfig
-from sslcli.data.sources import Source
-from sslcli.data.splits import Subset
+from sslcli.data.sources.open import Source
+from sslcli.data.sources.splits import Subset
 from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop
 from sslcli.errors import UsageError

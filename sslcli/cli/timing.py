@@ -8,12 +8,12 @@ from sslcli import assemble
 from sslcli.cli.show import Show
 from sslcli.cli.watch import Bar
 from sslcli.config.schema import Config
-from sslcli.data.streaming import core_count
 from sslcli.engine.checkpoint import versions
+from sslcli.engine.device import resolve_precision, tune_device
 from sslcli.engine.loop import Training
-from sslcli.engine.phases import FORWARD_BACKWARD, OPTIMISER, StepTimes, time_phases
-from sslcli.engine.precision import resolve_precision, tune_device
-from sslcli.engine.preparing import worker_processes
+from sslcli.environment import core_count
+from sslcli.profile.phases import FORWARD_BACKWARD, OPTIMISER, StepTimes, time_phases
+from sslcli.profile.preparing import worker_processes
 
 _TOO_SHORT = 5e-5  # seconds; a rate of less is that of the clock
 _STEADY = 1.5  # slowest over fastest round

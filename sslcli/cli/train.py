@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from sslcli.data.splits import Splits
+    from sslcli.data.sources.splits import Splits
     from sslcli.engine.checkpoint import Checkpoint
     from sslcli.engine.loop import Training
     from sslcli.engine.stop import Stop
@@ -48,7 +48,7 @@ class Place:
     def stored(self) -> Config:
         """Return the config of the run to resume, as its folder has it."""
         from sslcli.config.presets import resolve
-        from sslcli.engine.run import resumable_run
+        from sslcli.engine.run_directory import resumable_run
 
         return resolve(config_file=resumable_run(Path(str(self.out)))).config
 
@@ -65,7 +65,7 @@ class Place:
             SslError: If something else is there, or nothing to resume.
         """
         from sslcli.cli.resuming import refused
-        from sslcli.engine.run import check_free
+        from sslcli.engine.run_directory import check_free
 
         run = Path(self.out) if self.out else _free_folder(config)
         if not self.resume:
@@ -78,8 +78,8 @@ class Place:
     def make(self, config: Config) -> Path:
         """Make the run directory, unless the run is resumed; write its config and return it."""
         from sslcli.config.presets import to_toml
-        from sslcli.engine.files import write_atomically
-        from sslcli.engine.run import CONFIG, create_run, lock_run
+        from sslcli.engine.run_directory import CONFIG, create_run, lock_run
+        from sslcli.files import write_atomically
 
         try:
             run = self.check(config)
@@ -101,8 +101,8 @@ def restarted(place: Place) -> Place:
     Raises:
         UsageError: If nobody can tell which run that was.
     """
-    from sslcli.engine.environment import world
-    from sslcli.engine.run import CONFIG
+    from sslcli.engine.run_directory import CONFIG
+    from sslcli.environment import world
 
     if not world().restarts:
         return place
@@ -128,10 +128,10 @@ def pretrain_run(
     from sslcli import assemble
     from sslcli.cli.resuming import begun_with, check_code, check_data, check_length
     from sslcli.cli.watch import Bar
+    from sslcli.distributed.collective import from_main, is_main, main_first, world_size
     from sslcli.engine.accumulation import accumulation_note
-    from sslcli.engine.collective import from_main, is_main, main_first, world_size
-    from sslcli.engine.environment import world
-    from sslcli.engine.precision import resolve_precision, tune_device
+    from sslcli.engine.device import resolve_precision, tune_device
+    from sslcli.environment import world
 
     place = from_main(place)  # launchers may count restarts differently on each machine
     if is_main():
@@ -180,12 +180,12 @@ def train_run(
     """Run the loop under a watcher and return the last metrics; `facts` go into the checkpoint."""
     from sslcli.cli.resuming import lacked
     from sslcli.cli.watch import RunWatcher
+    from sslcli.distributed.collective import from_main, is_main
     from sslcli.engine import trainer
     from sslcli.engine.checkpoint import load_checkpoint
-    from sslcli.engine.collective import from_main, is_main
     from sslcli.engine.log import Log, open_board
     from sslcli.engine.rollback import train_with_rollbacks
-    from sslcli.engine.run import truncate_metrics
+    from sslcli.engine.run_directory import truncate_metrics
     from sslcli.engine.state import has_state
     from sslcli.methods.custom import code_facts
     from sslcli.probing import online_knn, why_no_online_knn

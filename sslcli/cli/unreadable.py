@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sslcli.cli.show import Show
 from sslcli.config.schema import DataConfig
-from sslcli.data.bad import refuse_too_many
-from sslcli.data.base import Source
+from sslcli.data.sources.base import Source
+from sslcli.data.unreadable import refuse_too_many
 
 _NAMED = 20  # files that a result names
 

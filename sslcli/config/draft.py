@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sslcli.config.fields import FieldPath, dotted, models_at, variants
-from sslcli.config.methods import is_custom
+from sslcli.config.methods.registry import is_custom
 from sslcli.config.overrides import REMOVED, Assignment
 from sslcli.errors import ConfigError
 

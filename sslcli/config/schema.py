@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
-from sslcli.config.labelled import Smoothing
-from sslcli.config.methods import MethodConfig
+from sslcli.config.methods.labelled import Smoothing
+from sslcli.config.methods.registry import MethodConfig
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
 from sslcli.config.section import Count, Fraction, NonNegative, Positive, Section
 from sslcli.config.views import Side, Triple, ViewConfig

@@ -8,11 +8,11 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from sslcli.config.schema import DataConfig
-from sslcli.data.bad import Bad, reason, refuse_too_many
-from sslcli.data.base import Source
+from sslcli.data.images.store import Store, pack
+from sslcli.data.sources.base import Source
 from sslcli.data.staging import staged
-from sslcli.data.store import Store, pack
 from sslcli.data.streaming import Stream, worker_count
+from sslcli.data.unreadable import Bad, reason, refuse_too_many
 from sslcli.errors import DataError
 
 _WIDEST = 16  # ratio of sides beyond which the ends of an image, never seen, are not resized

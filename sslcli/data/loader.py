@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 import torch
 
 from sslcli.config.schema import DataConfig
-from sslcli.data.bad import Bad
-from sslcli.data.base import Source
 from sslcli.data.batch import Batch
 from sslcli.data.evaluation import eval_batches
-from sslcli.data.feeds import Packed, Streamed
+from sslcli.data.images.feeds import Packed, Streamed
+from sslcli.data.images.store import NotPacked, pack
+from sslcli.data.images.views import Views
 from sslcli.data.order import Deal, epoch_order
-from sslcli.data.store import NotPacked, pack
+from sslcli.data.sources.base import Source
 from sslcli.data.streaming import worker_count
-from sslcli.data.views import Views
+from sslcli.data.unreadable import Bad
 from sslcli.errors import ConfigError
 
 __all__ = ["TrainLoader", "eval_batches"]

@@ -1,11 +1,12 @@
 """Run work on images in other processes, with results that do not depend on how many there are."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+
+from sslcli.environment import core_count
 
 _MOST_WORKERS = 16
 
@@ -55,13 +56,6 @@ def worker_count(
         return setting
     cores = core_count() // machine_share
     return max(1, min(_MOST_WORKERS, cores // 2 if shares_cores else cores - 1))
-
-
-def core_count() -> int:
-    """Return the cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _unchanged(batch: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sslcli.engine.files import to_json, write_atomically
+from sslcli.files import to_json, write_atomically
 
 
 def annotate_checkpoint(path: Path, facts: Mapping[str, Any]) -> None:

@@ -20,8 +20,8 @@ from torch import Tensor
 import sslcli
 from sslcli.config.older import in_todays_fields
 from sslcli.config.schema import Config
-from sslcli.engine.files import to_json
 from sslcli.errors import CheckpointError
+from sslcli.files import to_json
 
 SCHEMA = 1
 NAME = "checkpoint.safetensors"

@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from sslcli.engine.collective import from_all, from_main, is_main, mean
+from sslcli.distributed.collective import from_all, from_main, is_main, mean
 from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
-from sslcli.engine.run import append_line, read_metrics, truncate_metrics
+from sslcli.engine.run_directory import append_line, read_metrics, truncate_metrics
 from sslcli.errors import SslError
 from sslcli.methods.base import Method
 

@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from sslcli.config.schema import Config
 from sslcli.data.batch import Batch
 from sslcli.engine.accumulation import joined
+from sslcli.engine.device import Precision, autocast
 from sslcli.engine.optim import clip_gradients
-from sslcli.engine.precision import Precision, autocast
 from sslcli.engine.schedule import set_rates
 from sslcli.errors import ConfigError
 from sslcli.methods.base import Method, Output, Progress

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sslcli.data.base import digest
-from sslcli.data.index import cache_folder, write_whole
+from sslcli.data.sources.base import digest
+from sslcli.data.sources.index import cache_folder, write_whole
 
 _ROUNDS = 7
 _CPU_INFO = Path("/proc/cpuinfo")

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sslcli.config.schema import TrainConfig
+from sslcli.distributed.collective import rank, world_size
 from sslcli.engine.chunking import Chunked
-from sslcli.engine.collective import rank, world_size
 from sslcli.methods.base import BatchContrast, Method
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sslcli.engine.collective import from_main, is_main, rank, wait
+from sslcli.distributed.collective import from_main, is_main, rank, wait
 from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import Training
 from sslcli.engine.state import saved_states

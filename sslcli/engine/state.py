@@ -26,10 +26,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sslcli.distributed.collective import is_main, rank, together, world_size
 from sslcli.engine.checkpoint import NAME, storable
-from sslcli.engine.collective import is_main, rank, together, world_size
-from sslcli.engine.files import flush, sha256, share, storage_fault, to_json, write_atomically
 from sslcli.errors import CheckpointError
+from sslcli.files import flush, sha256, share, storage_fault, to_json, write_atomically
 
 _DESCRIPTION = "state.json"
 

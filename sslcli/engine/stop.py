@@ -5,7 +5,7 @@ import signal
 import time
 from types import FrameType, TracebackType
 
-from sslcli.engine.environment import has_ended
+from sslcli.environment import has_ended
 from sslcli.errors import InterruptedRunError, StoppedError
 
 # What processes vote on, by number; when they differ, the greatest counts.

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslcli.distributed.collective import Ballot, from_main, is_main, rank, world_size
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
-from sslcli.engine.collective import Ballot, from_main, is_main, rank, world_size
 from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import Training, steps, train_step
 from sslcli.engine.state import (

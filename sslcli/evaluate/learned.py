@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from sslcli.config.schema import DataConfig
 from sslcli.config.section import Fraction, Section
-from sslcli.data.base import Source, Subset, derived, labelled, shared_rows, take_part
-from sslcli.data.builtin import NAMES
-from sslcli.data.files import FileSource, same_data
-from sslcli.data.sources import open_source
-from sslcli.data.splits import divided, has_test_part, validation_parts
+from sslcli.data.sources.base import Source, Subset, derived, labelled, shared_rows, take_part
+from sslcli.data.sources.builtin import NAMES
+from sslcli.data.sources.files import FileSource, same_data
+from sslcli.data.sources.open import open_source
+from sslcli.data.sources.splits import divided, has_test_part, validation_parts
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import CheckpointError, DataError, UsageError
 

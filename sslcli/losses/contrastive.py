@@ -1,8 +1,9 @@
 """Losses that tell each embedding's positives from the rest of the batch.
 
 Raw embeddings go in; they are normalised here, in float32 at least. For many processes gather each
-view with its gradient first (`engine.collective.gather_with_gradient`): every process then computes
-the loss of the whole batch, and averaged gradients are those of one process that has all of it.
+view with its gradient first (`distributed.collective.gather_with_gradient`): every process then
+computes the loss of the whole batch, and averaged gradients are those of one process that has all
+of it.
 """
 
 from typing import Literal

@@ -20,7 +20,7 @@ def sinkhorn(
 
     Sinkhorn-Knopp iterations on exp(scores / epsilon): divide by each prototype's sum, then by each
     sample's. Samples add up to 1 exactly, prototypes to N / K in the limit. Give the samples of all
-    processes (`engine.collective.gather`).
+    processes (`distributed.collective.gather`).
 
     Args:
         scores: Cosines of embeddings and prototypes, [N, K]; -inf everywhere for a sample to leave

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import from_all, gather
+from sslcli.distributed.collective import from_all, gather
 from sslcli.nn.spread import effective_rank, embedding_std
 
 

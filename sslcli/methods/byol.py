@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.siamese import BYOLConfig
+from sslcli.config.methods.siamese import BYOLConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.regression import byol
 from sslcli.methods.base import Method, Output, Progress, feature_dim

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.energy import SamplerConfig
+from sslcli.config.methods.energy import SamplerConfig
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
 from sslcli.losses.energy import joint_log_density, log_density

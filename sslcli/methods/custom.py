@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sslcli.config.method_section import MethodSection
-from sslcli.config.methods import is_custom
+from sslcli.config.methods.registry import is_custom
 from sslcli.config.schema import Config
 from sslcli.errors import ConfigError
 from sslcli.methods.base import Method

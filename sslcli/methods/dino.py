@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.transformers import DINOConfig
+from sslcli.config.methods.transformers import DINOConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import total
+from sslcli.distributed.collective import total
 from sslcli.losses.dino import dino, teacher_probabilities
 from sslcli.losses.precision import full, inner_products
 from sslcli.methods.base import Method, Output, Progress, feature_dim

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sslcli.config.siamese import DirectCopyConfig
+from sslcli.config.methods.siamese import DirectCopyConfig
 from sslcli.methods.linear_predictor import LinearPredictor
 
 NORMS = {

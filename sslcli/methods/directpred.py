@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.siamese import DirectPredConfig
-from sslcli.engine.collective import mean_row
+from sslcli.config.methods.siamese import DirectPredConfig
+from sslcli.distributed.collective import mean_row
 from sslcli.methods.linear_predictor import LinearPredictor
 
 # The code's bound from below on an eigenvalue of the predictor, where max s counts as 1.

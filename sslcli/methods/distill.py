@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.labelled import DistillConfig
+from sslcli.config.methods.labelled import DistillConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.precision import full
 from sslcli.methods.base import Output, Progress

@@ -10,7 +10,7 @@ import math
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.instance import ExemplarCNNConfig
+from sslcli.config.methods.instance import ExemplarCNNConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.precision import full
 from sslcli.methods.base import Method, Output, Progress, feature_dim

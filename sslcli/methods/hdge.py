@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.energy import HDGEConfig
+from sslcli.config.methods.energy import HDGEConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather
+from sslcli.distributed.collective import gather
 from sslcli.losses.energy import contrastive_divergence, hdge, log_density
 from sslcli.memory.queue import Queue
 from sslcli.methods.base import Output, Progress

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.energy import IGEBMConfig
+from sslcli.config.methods.energy import IGEBMConfig
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
 from sslcli.losses.energy import contrastive_divergence, energy_penalty

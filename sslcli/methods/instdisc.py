@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.instance import InstDiscConfig
+from sslcli.config.methods.instance import InstDiscConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather, mean_row
+from sslcli.distributed.collective import gather, mean_row
 from sslcli.errors import ConfigError
 from sslcli.losses.nce import candidate_chance, estimated_normalizer, instance_nce
 from sslcli.losses.precision import full, inner_products

@@ -9,9 +9,9 @@ of it, the official code, as here, two augmentations.
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.instance import InvaSpreadConfig
+from sslcli.config.methods.instance import InvaSpreadConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather_with_gradient
+from sslcli.distributed.collective import gather_with_gradient
 from sslcli.losses.contrastive import invariant_spread, nearest_top1
 from sslcli.losses.nce import candidate_chance
 from sslcli.methods.base import BatchContrast, Output, Progress, feature_dim

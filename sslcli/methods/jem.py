@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.energy import JEMConfig
+from sslcli.config.methods.energy import JEMConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.energy import (
     contrastive_divergence,

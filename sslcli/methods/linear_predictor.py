@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.siamese import LinearPredictorConfig
+from sslcli.config.methods.siamese import LinearPredictorConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import total
+from sslcli.distributed.collective import total
 from sslcli.losses.precision import full
 from sslcli.losses.regression import byol
 from sslcli.methods.base import Method, Output, Progress, feature_dim

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.instance import MoCoConfig, MoCoV2Config
+from sslcli.config.methods.instance import MoCoConfig, MoCoV2Config
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import deal, gather, permutation, world_size
+from sslcli.distributed.collective import deal, gather, permutation, world_size
 from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import info_nce, key_scores
 from sslcli.losses.precision import full

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.transformers import MoCoV3Config
+from sslcli.config.methods.transformers import MoCoV3Config
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather, rank
+from sslcli.distributed.collective import gather, rank
 from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import batch_info_nce, own_key_top1
 from sslcli.methods.base import BatchContrast, Output, Progress, feature_dim

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from sslcli.config.methods import METHODS, is_custom
+from sslcli.config.methods.registry import METHODS, is_custom
 from sslcli.methods.base import Method
 from sslcli.methods.custom import load_class
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.energy import ReplayConfig, SamplerConfig
+from sslcli.config.methods.energy import ReplayConfig, SamplerConfig
 from sslcli.errors import ConfigError
 from sslcli.memory.class_images import ClassImages
 from sslcli.memory.replay import ReplayBuffer

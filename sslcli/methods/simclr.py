@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.contrastive import SimCLRConfig
+from sslcli.config.methods.contrastive import SimCLRConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather_with_gradient
+from sslcli.distributed.collective import gather_with_gradient
 from sslcli.losses.contrastive import nearest_top1, nt_xent
 from sslcli.methods.base import BatchContrast, Output, Progress, feature_dim
 from sslcli.nn.heads import mlp

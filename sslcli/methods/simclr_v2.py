@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.contrastive import SimCLRv2Config
+from sslcli.config.methods.contrastive import SimCLRv2Config
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather, gather_with_gradient
+from sslcli.distributed.collective import gather, gather_with_gradient
 from sslcli.losses.contrastive import nt_xent
 from sslcli.losses.precision import full
 from sslcli.memory.queue import Queue

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from sslcli.config.siamese import SimSiamConfig
+from sslcli.config.methods.siamese import SimSiamConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.regression import negative_cosine, softmax_cross_entropy
 from sslcli.methods.base import Method, Output, ParamGroup, Progress, feature_dim, trainable

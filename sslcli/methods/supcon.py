@@ -13,9 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.contrastive import SupConConfig
+from sslcli.config.methods.contrastive import SupConConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather, gather_with_gradient
+from sslcli.distributed.collective import gather, gather_with_gradient
 from sslcli.losses.contrastive import nearest_top1, sup_con
 from sslcli.methods.base import BatchContrast, Output, Progress, feature_dim
 from sslcli.methods.classifier import labels_of

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.energy import SupervisedConfig
-from sslcli.config.labelled import FinetuneConfig, HeadLayer, LinearProbeConfig
+from sslcli.config.methods.energy import SupervisedConfig
+from sslcli.config.methods.labelled import FinetuneConfig, HeadLayer, LinearProbeConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.precision import full
 from sslcli.methods.base import Method, Output, Progress, feature_dim

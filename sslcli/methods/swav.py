@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.clustering import SwAVConfig
+from sslcli.config.methods.clustering import SwAVConfig
 from sslcli.data.batch import Batch
-from sslcli.engine.collective import gather, rank, world_size
+from sslcli.distributed.collective import gather, rank, world_size
 from sslcli.losses.precision import full, inner_products
 from sslcli.losses.swav import sinkhorn, swapped_prediction
 from sslcli.memory.queue import Queue

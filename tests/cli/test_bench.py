@@ -6,8 +6,8 @@ import torch
 from sslcli import assemble
 from sslcli.cli import bench, timing
 from sslcli.config.presets import resolve
-from sslcli.engine.phases import Round, StepTimes
 from sslcli.errors import UsageError
+from sslcli.profile.phases import Round, StepTimes
 
 QUICK = ("--steps", "3", "--set", "encoder.width=4")
 BENCH = ("bench", "--method", "simsiam", *QUICK)

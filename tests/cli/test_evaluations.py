@@ -10,7 +10,7 @@ from PIL import Image
 
 from sslcli.cli.export import export
 from sslcli.engine.checkpoint import load_checkpoint
-from sslcli.export import FORMATS
+from sslcli.formats import FORMATS
 
 
 def test_knn_eval_prints_one_json_object_and_appends_its_result(ssl, trained, tmp_path):

@@ -12,8 +12,8 @@ from PIL import Image
 
 from sslcli.cli.ood_detect import ood_detect
 from sslcli.cli.outside import names
-from sslcli.data.far import KINDS
-from sslcli.data.sources import open_source
+from sslcli.data.sources.far import KINDS
+from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.evaluate.classifier import linear_classifier
 from sslcli.evaluate.ood import SCORES

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sslcli.engine.checkpoint import load_checkpoint
-from sslcli.engine.files import sha256, to_json
+from sslcli.files import sha256, to_json
 
 SMALL = ("--set", "train.batch_size=8", "--set", "evaluation.k=3", "--quiet")
 PRETRAIN = ("pretrain", "--preset", "simsiam/digits", *SMALL, "--set", 'train.duration="2 steps"')

@@ -38,7 +38,7 @@ def test_a_run_without_out_takes_the_next_free_folder(ssl, tmp_path, monkeypatch
 def test_two_processes_never_share_a_folder(tmp_path, monkeypatch):
     from sslcli.cli import train
     from sslcli.config.presets import resolve
-    from sslcli.engine.run import create_run
+    from sslcli.engine.run_directory import create_run
 
     monkeypatch.chdir(tmp_path)
     config = resolve("simsiam/digits").config

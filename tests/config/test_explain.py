@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sslcli.config.explain import nearest
-from sslcli.config.methods import SECTIONS
+from sslcli.config.methods.registry import SECTIONS
 from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError, SslError
 

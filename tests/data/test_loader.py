@@ -8,12 +8,12 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as pil
 
 from sslcli.config.views import ViewConfig
-from sslcli.data import feeds
 from sslcli.data.evaluation import resize_and_crop
+from sslcli.data.images import feeds
+from sslcli.data.images.store import pack
+from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader, eval_batches
-from sslcli.data.sources import Source, Subset, open_source
-from sslcli.data.store import pack
-from sslcli.data.views import Views
+from sslcli.data.sources.open import Source, Subset, open_source
 from sslcli.errors import ConfigError, DataError
 
 STATS = ((0.5,) * 3, (0.25,) * 3)

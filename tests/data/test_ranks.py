@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from sslcli.config.views import ViewConfig
+from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
-from sslcli.data.sources import open_source
-from sslcli.data.views import Views
+from sslcli.data.sources.open import open_source
 from sslcli.errors import ConfigError
 
 STATS = ((0.5,) * 3, (0.25,) * 3)

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 from toy import Silent, piecewise, toy_training
 
-from sslcli.engine import collective, precision
+from sslcli.distributed import collective
+from sslcli.distributed.sync_norm import synchronize
+from sslcli.engine import device as precision
 from sslcli.engine.log import Log
 from sslcli.engine.loop import steps, train_step
 from sslcli.engine.pace import Pace
-from sslcli.engine.sync_norm import synchronize
 
 CPU = torch.device("cpu")
 

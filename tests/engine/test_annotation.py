@@ -7,8 +7,8 @@ from sslcli.config.presets import resolve
 from sslcli.engine import annotation
 from sslcli.engine.annotation import annotate_checkpoint
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
-from sslcli.engine.files import sha256
 from sslcli.errors import ResourceError
+from sslcli.files import sha256
 
 TENSORS = {
     "a": torch.randn(3, 5),

@@ -5,16 +5,16 @@ import torch
 from torch import nn
 
 from sslcli import assemble
-from sslcli.config.methods import SECTIONS
+from sslcli.config.methods.registry import SECTIONS
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
-from sslcli.data.splits import open_splits
+from sslcli.data.sources.splits import open_splits
 from sslcli.engine.chunking import Chunked, chunks
-from sslcli.engine.cost import estimate
 from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import nt_xent, sup_con
 from sslcli.methods.base import BatchContrast, Output, Progress
 from sslcli.methods.registry import method_class
+from sslcli.profile.cost import estimate
 
 PROGRESS = Progress(0, 10, 5)
 

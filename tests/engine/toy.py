@@ -8,9 +8,9 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.config.schema import Config
-from sslcli.data.base import ArraySource
 from sslcli.data.batch import Batch
 from sslcli.data.order import epoch_order
+from sslcli.data.sources.base import ArraySource
 from sslcli.engine.loop import Training
 from sslcli.engine.optim import build_optimizer
 from sslcli.methods.base import Method, Output

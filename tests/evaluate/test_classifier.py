@@ -6,8 +6,8 @@ from torch import nn
 from sslcli.config.presets import resolve
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslcli.errors import CheckpointError, UsageError
+from sslcli.evaluate.calibration.stored import stored_calibrator
 from sslcli.evaluate.classifier import logits_of, match_classes, need_classifier
-from sslcli.evaluate.stored_calibrator import stored_calibrator
 
 
 def saved(folder, tensors, **facts):

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
-from sslcli.data import sources
-from sslcli.data.sources import ArraySource
-from sslcli.data.splits import open_splits
+from sslcli.data.sources import open as sources
+from sslcli.data.sources.open import ArraySource
+from sslcli.data.sources.splits import open_splits
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.errors import CheckpointError, UsageError
 from sslcli.evaluate.learned import LEARNED, Learned, expect_unseen, learned_of

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli.errors import UsageError
-from sslcli.evaluate.calibrators import Temperature
+from sslcli.evaluate.calibration.calibrators import Temperature
 from sslcli.evaluate.ood import SCORES, Known, Score, Seen, auroc, logits, named_score
 from sslcli.evaluate.ood.bootstrap import Bootstrap
 from sslcli.evaluate.ood.detect import fit_scores, measure, validation_rows

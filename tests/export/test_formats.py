@@ -7,7 +7,7 @@ from safetensors import safe_open
 
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import UsageError
-from sslcli.export import FORMATS, ExportMeta, export_encoder
+from sslcli.formats import FORMATS, ExportMeta, export_encoder
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.weights import load_encoder_weights
 

@@ -5,7 +5,7 @@ import torch
 
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import UsageError
-from sslcli.export import FORMATS, ExportMeta, export_encoder
+from sslcli.formats import FORMATS, ExportMeta, export_encoder
 from sslcli.nn.encoders import build_encoder
 
 SINCOS = {"positions": "sin-cos", "init": "xavier", "drop_path": 0.2}

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from sslcli import assemble
 from sslcli.config.presets import resolve
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
-from sslcli.engine.files import sha256
 from sslcli.engine.state import newest_state, save_state
+from sslcli.files import sha256
 from sslcli.nn.weights import load_encoder_weights
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ import numpy as np
 from mutation import damage_bytes
 from PIL import Image, features
 
-from sslcli.data.sources import open_source
+from sslcli.data.sources.open import open_source
 
 _BASES: list[bytes] = []
 _EPS = b"""%!PS-Adobe-3.0 EPSF-3.0

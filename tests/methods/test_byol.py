@@ -7,7 +7,7 @@ from tiny_images import PROGRESS, flat_encoder, pairs
 from torch import nn
 from torch.nn.functional import normalize
 
-from sslcli.config.siamese import BYOLConfig
+from sslcli.config.methods.siamese import BYOLConfig
 from sslcli.data.batch import Batch
 from sslcli.methods.base import Progress
 from sslcli.methods.byol import BYOL

@@ -5,7 +5,7 @@ import torch
 from golden_input import golden
 from torch import nn
 
-from sslcli.config.siamese import DirectCopyConfig
+from sslcli.config.methods.siamese import DirectCopyConfig
 from sslcli.data.batch import Batch
 from sslcli.methods.base import Progress
 from sslcli.methods.directcopy import DirectCopy, predictor

@@ -6,7 +6,7 @@ from golden_input import golden
 from tiny_images import flat_encoder, pairs
 from torch.nn.functional import cosine_similarity
 
-from sslcli.config.siamese import DirectPredConfig
+from sslcli.config.methods.siamese import DirectPredConfig
 from sslcli.methods.base import Progress
 from sslcli.methods.directpred import DirectPred, predictor
 from sslcli.methods.linear_predictor import correlations

@@ -6,7 +6,7 @@ from tiny_images import PROGRESS, flat_encoder, pairs
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.labelled import DistillConfig
+from sslcli.config.methods.labelled import DistillConfig
 from sslcli.errors import ConfigError
 from sslcli.methods.distill import Distill
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslcli.config.instance import ExemplarCNNConfig
+from sslcli.config.methods.instance import ExemplarCNNConfig
 from sslcli.data.batch import Batch
 from sslcli.methods.base import Progress
 from sslcli.methods.exemplar import ExemplarCNN

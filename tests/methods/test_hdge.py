@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from tiny_energy import SAMPLER, batch, passes, progress, stepped, tiny_encoder
 from torch.nn import functional
 
-from sslcli.config.energy import HDGEConfig
+from sslcli.config.methods.energy import HDGEConfig
 from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError
 from sslcli.losses import energy

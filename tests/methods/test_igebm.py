@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_energy import batch, passes, progress, stepped, tiny_encoder
 
-from sslcli.config.energy import IGEBMConfig
+from sslcli.config.methods.energy import IGEBMConfig
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError

@@ -7,7 +7,7 @@ import torch
 from tiny_instance import PROGRESS, batch, stepped, tiny_encoder
 from torch.nn import functional
 
-from sslcli.config.instance import InstDiscConfig
+from sslcli.config.methods.instance import InstDiscConfig
 from sslcli.engine.accumulation import joined
 from sslcli.errors import ConfigError
 from sslcli.losses.nce import candidate_chance, estimated_normalizer, instance_nce

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_instance import PROGRESS, batch, tiny_encoder
 
-from sslcli.config.instance import InvaSpreadConfig
+from sslcli.config.methods.instance import InvaSpreadConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.contrastive import invariant_spread
 from sslcli.losses.nce import candidate_chance

@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 from tiny_energy import SAMPLER, batch, passes, progress, stepped, tiny_encoder
 
-from sslcli.config.energy import JEMConfig
+from sslcli.config.methods.energy import JEMConfig
 from sslcli.config.presets import resolve
 from sslcli.engine.accumulation import joined
 from sslcli.errors import ConfigError

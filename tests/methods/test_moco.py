@@ -9,7 +9,7 @@ from tiny_instance import PROGRESS, batch, stepped, tiny_encoder
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.instance import MoCoConfig, MoCoV2Config
+from sslcli.config.methods.instance import MoCoConfig, MoCoV2Config
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_images import PROGRESS, flat_encoder, pairs, stepped
 
-from sslcli.config.contrastive import SimCLRConfig, SimCLRv2Config
+from sslcli.config.methods.contrastive import SimCLRConfig, SimCLRv2Config
 from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import nt_xent

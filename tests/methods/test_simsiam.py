@@ -6,7 +6,7 @@ from tiny_images import PROGRESS, flat_encoder, pairs
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.siamese import SimSiamConfig
+from sslcli.config.methods.siamese import SimSiamConfig
 from sslcli.data.batch import Batch
 from sslcli.methods.simsiam import SimSiam
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_images import PROGRESS, flat_encoder, pairs
 
-from sslcli.config.contrastive import SupConConfig
+from sslcli.config.methods.contrastive import SupConConfig
 from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import sup_con
 from sslcli.methods.supcon import SupCon

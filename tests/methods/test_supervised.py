@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from sslcli import assemble
-from sslcli.config.energy import SupervisedConfig
-from sslcli.config.labelled import FinetuneConfig, LinearProbeConfig
+from sslcli.config.methods.energy import SupervisedConfig
+from sslcli.config.methods.labelled import FinetuneConfig, LinearProbeConfig
 from sslcli.config.presets import list_presets, resolve
 from sslcli.errors import ConfigError
 from sslcli.methods.base import HasProjector

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.clustering import SwAVConfig
+from sslcli.config.methods.clustering import SwAVConfig
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError

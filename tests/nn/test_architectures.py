@@ -15,7 +15,7 @@ def faults(image_size: int = 32, **settings):
 
 
 def test_names_cost_no_torch():
-    code = "import sys, sslcli.nn.architectures, sslcli.export; assert 'torch' not in sys.modules"
+    code = "import sys, sslcli.nn.architectures, sslcli.formats; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

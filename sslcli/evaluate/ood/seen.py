@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.evaluate.calibrators import Calibrator
+from sslcli.evaluate.calibration.calibrators import Calibrator
 from sslcli.evaluate.finite import need_finite
 from sslcli.evaluate.ood.density import Density
 

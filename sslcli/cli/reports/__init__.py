@@ -1,0 +1,1 @@
+"""Tables and figures of the commands that print more than one table."""

@@ -1,0 +1,1 @@
+"""The fields of each method, a file a family, and the table of all methods."""

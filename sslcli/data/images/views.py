@@ -1,0 +1,204 @@
+"""Random views of a batch on its device: crop, flip, colour, blur, solarise, normalise.
+
+Workers only decode, and cut the crops of large images; everything else runs here, batched, with
+parameters of each sample's own that depend on (seed, epoch, row, view) alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslcli.config.views import BlurConfig, JitterConfig, Triple, ViewConfig
+from sslcli.data.images.autoaugment import autoaugment, draw_operations
+from sslcli.data.images.blur import auto_kernel, gaussian_blur
+from sslcli.data.images.box_blur import boxes, pillow_blur
+from sslcli.data.images.color import Kernel, apply_where, grayscale, jitter, mirror, solarize
+from sslcli.data.images.crop import cut, resized_crop, shifted
+from sslcli.data.images.draws import Draws, Samples, alike_together, draw, draw_boxes
+from sslcli.data.images.exemplar import draw_vectors, transform
+from sslcli.data.images.tensorflow_jitter import tensorflow_jitter
+from sslcli.data.images.threads import cut_evenly, share
+
+Source = Callable[[Tensor, Tensor, Tensor], Tensor]  # index, numbers, flip -> crops in [0, 1]
+
+
+class Views:
+    """Make the views that a preset lists.
+
+    Colours are float32 and never rounded to 8 bits between operations, as torchvision has them on
+    tensors (Pillow rounds after each). A flip commutes with what follows the crop, so it is done
+    with the crop wherever the preset's order names it.
+
+    Args:
+        configs: Groups of views of one recipe and size; views are numbered through them.
+        mean: Per channel, of images in [0, 1].
+        std: Per channel.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, configs: Sequence[ViewConfig], mean: Triple, std: Triple, seed: int) -> None:
+        self.configs = tuple(configs)
+        self.num_views = sum(config.count for config in configs)
+        self._mean, self._std, self._seed = mean, std, seed
+
+    def __call__(self, images: Tensor, rows: Tensor, epoch: int) -> list[Tensor]:
+        """Return all views of images of one size; an accelerator is never waited for.
+
+        Args:
+            images: Shape [B, 3, H, W] uint8.
+            rows: Index of each image in the data set, [B] int64.
+            epoch: Pass over the data.
+
+        Returns:
+            One tensor a view, [B, 3, S, S] float32 normalised, channels last, on the device of
+            `images`.
+        """
+        views = []
+        for samples, config in self._groups(rows.to(images.device), epoch):
+            source = partial(_crop, images, config)
+            if config.exemplar:
+                source = partial(self._transform, images, config, samples)
+            views += self._render(samples, config, source)
+        return views
+
+    def cut(self, image: np.ndarray, row: int, epoch: int) -> list[np.ndarray]:
+        """Cut the crop of every view, unflipped, from the same boxes as `__call__` draws.
+
+        Args:
+            image: Shape [H, W, 3] uint8.
+            row: Index of the image in the data set.
+            epoch: Pass over the data.
+
+        Returns:
+            One crop a view, [S, S, 3] uint8; `finish` takes them as batches.
+        """
+        crops = []
+        for samples, config in self._groups(torch.tensor([row]), epoch):
+            size = config.size
+            if config.exemplar:  # the window moves later, and needs what surrounds it
+                size = round(size / config.exemplar.window)
+            boxes = draw_boxes(config, samples.numbers(), image.shape[0], image.shape[1])
+            crops += [cut(image, box, size, config.interpolation) for box in boxes.tolist()]
+        return crops
+
+    def finish(self, crops: Sequence[Tensor], rows: Tensor, epoch: int) -> list[Tensor]:
+        """Do everything but the crop to batches of what `cut` returns.
+
+        Args:
+            crops: One tensor a view, [B, 3, S, S] uint8, fastest when channels last.
+            rows: Index of each image in the data set, [B] int64.
+            epoch: Pass over the data.
+
+        Returns:
+            What `__call__` returns.
+        """
+        views: list[Tensor] = []
+        for samples, config in self._groups(rows.to(crops[0].device), epoch):
+            own = crops[len(views) : len(views) + config.count]
+            pixels = torch.cat([crop.permute(0, 2, 3, 1) for crop in own])  # [N, S, S, 3]
+            source = partial(_unpack, pixels)
+            if config.exemplar:
+                wide = pixels.permute(0, 3, 1, 2)
+                source = partial(self._transform, wide, config, samples)
+            views += self._render(samples, config, source)
+        return views
+
+    def _transform(
+        self,
+        images: Tensor,
+        config: ViewConfig,
+        samples: Samples,
+        index: Tensor,
+        numbers: Tensor,
+        flip: Tensor,
+    ) -> Tensor:
+        """Transform view-major samples of the images they belong to, as Exemplar-CNN does."""
+        assert config.exemplar is not None
+        chosen = Samples(self._seed, samples.epoch, samples.rows[index], samples.views[index])
+        vectors = draw_vectors(chosen, config.exemplar)
+        pixels = images.index_select(0, index % len(images))
+        return transform(pixels, config.size, config.exemplar, vectors, flip, self._mean)
+
+    def _groups(self, rows: Tensor, epoch: int) -> Iterator[tuple[Samples, ViewConfig]]:
+        """Yield each group's N = count * B samples, view-major, and its recipe."""
+        first = 0
+        for config in self.configs:
+            views = torch.arange(first, first + config.count, device=rows.device)
+            views = views.repeat_interleave(len(rows))
+            yield Samples(self._seed, epoch, rows.repeat(config.count), views), config
+            first += config.count
+
+    def _render(self, samples: Samples, config: ViewConfig, source: Source) -> list[Tensor]:
+        """Crop with `source`, colour and normalise; split into views."""
+        size, device = config.size, samples.rows.device
+        out = torch.empty(len(samples.rows), size, size, 3, device=device)
+
+        def render(piece: slice) -> None:
+            numbers = samples.at(piece).numbers()
+            order = alike_together(config, numbers)
+            numbers = numbers[order]
+            draws = draw(config, numbers)
+            images = source(order + piece.start, numbers, draws.flip)
+            if config.pad:
+                images = shifted(images, draws.shift, draws.flip)
+            self._color(images, draws, config)
+            pixels = images.permute(0, 2, 3, 1).contiguous()
+            torch.index_select(pixels, 0, order.argsort(), out=out[piece])
+
+        whole = [slice(0, len(out))]  # an accelerator takes all at once
+        share(render, cut_evenly(len(out), 3 * size * size) if device.type == "cpu" else whole)
+        return list(out.permute(0, 3, 1, 2).chunk(config.count))
+
+    def _color(self, images: Tensor, draws: Draws, config: ViewConfig) -> None:
+        """Run a view's operations after the crop in their order, then normalise; in place."""
+        for operation in config.order:
+            if operation == "jitter" and config.jitter:
+                kernel = _jitter(config.jitter)
+                apply_where(draws.jitter, kernel, images, draws.factors, draws.order)
+            elif operation == "grayscale" and config.grayscale:
+                apply_where(draws.grayscale, grayscale, images)
+            elif operation == "blur" and config.blur:
+                _blur(images, draws, config.blur)
+            elif operation == "solarize" and config.solarize:
+                threshold = config.solarize.threshold
+                apply_where(draws.solarize, partial(solarize, threshold), images)
+            elif operation == "autoaugment" and config.autoaugment:
+                autoaugment(images, draw_operations(config.autoaugment, draws.policy))
+        for plane, mean, std in zip(images.unbind(1), self._mean, self._std, strict=True):
+            plane.sub_(mean).div_(std)
+
+
+def _jitter(config: JitterConfig) -> Kernel:
+    """Return the kernel of the form that a preset names."""
+    if config.form == "tensorflow":
+        return partial(tensorflow_jitter, config.add_brightness)
+    return jitter
+
+
+def _blur(images: Tensor, draws: Draws, config: BlurConfig) -> None:
+    """Blur those images that are to be, in the form that a preset names."""
+    if config.form == "pillow":
+        apply_where(draws.blur, pillow_blur, images, *boxes(draws.sigma))
+        return
+    width = auto_kernel(images.shape[-1]) if config.kernel == "auto" else config.kernel
+    apply_where(draws.blur, partial(gaussian_blur, width), images, draws.sigma)
+
+
+def _crop(
+    images: Tensor, config: ViewConfig, index: Tensor, numbers: Tensor, flip: Tensor
+) -> Tensor:
+    """Cut view-major samples from the images they belong to, which every view repeats."""
+    boxes = draw_boxes(config, numbers, images.shape[2], images.shape[3])
+    pixels = images.index_select(0, index % len(images))
+    return resized_crop(pixels, boxes, flip, config.size, config.interpolation)
+
+
+def _unpack(pixels: Tensor, index: Tensor, numbers: Tensor, flip: Tensor) -> Tensor:
+    """Take samples from the crops [N, S, S, 3] that workers cut."""
+    chosen = pixels.index_select(0, index).permute(0, 3, 1, 2)
+    images = chosen.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    apply_where(flip, mirror, images)
+    return images

@@ -1,0 +1,164 @@
+"""Images inside tar archives, read in place by their recorded offsets and never extracted."""
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from sslcli.data.images import files as images
+from sslcli.data.sources import labels
+from sslcli.data.sources.base import Remark
+from sslcli.data.sources.files import FileSource, Identity, identities, listing
+from sslcli.data.sources.index import Arrays
+from sslcli.data.sources.names import printable
+from sslcli.data.sources.tarindex import Progress, tar_index
+from sslcli.errors import DataError
+
+_ODDITIES = {
+    "links": (
+        "links lead to nothing in the archive; passed over",
+        "write it with tar --dereference --hard-dereference, which stores what they lead to",
+    ),
+    "others": ("members are no images", ""),
+    "endless": ("archives have no mark of their end", "they may be cut short; compare sizes"),
+}
+
+
+class Archives(FileSource):
+    """The images of one or more tar archives.
+
+    They mean what a folder would mean that all were unpacked into, as `labels.layout` says; those
+    named like parts are unpacked into folders of that name. Where there are `.cls` members, their
+    content is the label of the image of the same key. Names of members are only ever compared, so
+    `../` and absolute names do no harm.
+
+    Args:
+        name: What the user wrote.
+        paths: The archives, in order.
+        progress: Called with (bytes indexed, bytes in all).
+    """
+
+    def __init__(self, name: str, paths: Sequence[Path], progress: Progress = None) -> None:
+        self.name, self.paths = name, tuple(paths)
+        shards = [tar_index(path, progress) for path in self.paths]
+        counts = [len(shard["names"]) for shard in shards]
+        if not sum(counts):
+            hint = f"image names end in {', '.join(images.SUFFIXES[:6])}, ..."
+            raise DataError("the archive holds no images", name, hint)
+        self.shard = np.repeat(np.arange(len(shards), dtype=np.int32), counts)
+        self.member_names, self.offsets, self.sizes = (
+            np.concatenate([shard[key] for shard in shards])
+            for key in ("names", "offsets", "sizes")
+        )
+        self.stamps = tuple(tuple(shard["stamp"].tolist()) for shard in shards)
+        self.folders, self.folder = _merge_folders(self.paths, shards)
+        self.counts = {key: sum(int(s[key]) for s in shards) for key in _ODDITIES}
+        self._name_classes(shards)
+        self.listing = listing(self, self.folders, self.folder, self.member_names)
+
+    def _name_classes(self, shards: Sequence[Arrays]) -> None:
+        found = labels.layout(self.folders, self.folder, self.describe)
+        self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
+        self.oddities = found.of_parts + found.of_classes
+        written = [[os.fsdecode(tag) for tag in shard["tag_names"].tolist()] for shard in shards]
+        names, tag = _join(written, [shard["tags"] for shard in shards])
+        missing = tag == 0  # "" is the first name of every archive
+        if missing.all():
+            return
+        if missing.any():
+            what = f"{missing.sum()} of {len(tag)} images have no .cls member, and the others have"
+            raise DataError(what, self.describe(int(missing.argmax())), "add what is missing")
+        values, self.class_names = labels.number(names[1:])
+        self.labels, self.oddities = values[tag - 1], found.of_parts
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def read(self, row: int) -> bytes:
+        """Return the bytes of one member, raising DataError when the archive has become shorter."""
+        size = int(self.sizes[row])
+        shard = int(self.shard[row])
+        data = _opened(self.paths[shard], self.stamps[shard]).read(size, int(self.offsets[row]))
+        if len(data) < size:
+            raise DataError("the archive has changed since it was indexed", self.describe(row))
+        return data
+
+    def describe(self, row: int) -> str:
+        """Return the archive and the member."""
+        folder, name = self.folders[self.folder[row]], os.fsdecode(self.member_names[row])
+        return printable(f"{self.paths[self.shard[row]]}: {folder and folder + '/'}{name}")
+
+    def identities(self) -> np.ndarray:
+        """Return the identity of each archive."""
+        return identities(self.paths)
+
+    def image_sizes(self, identities: np.ndarray) -> np.ndarray:
+        """Return the bytes of each member."""
+        return self.sizes
+
+    def origins(self) -> np.ndarray:
+        """Return the archive's device and inode, and the offset, of each member."""
+        return np.column_stack([self.identities()[self.shard, :2], self.offsets])
+
+    def remarks(self) -> list[Remark]:
+        """Return oddities, suspicious names, empty classes, and members that were passed over."""
+        found = list(self.oddities)
+        if odd := [f for f in self.folders if f.startswith("/") or ".." in f.split("/")]:
+            what = f"{len(odd)} folder names are absolute or climb with ../; they are only names"
+            hint = "do not unpack this archive elsewhere"
+            found.append(Remark("warning", what, printable(odd[0]), hint))
+        for key, (what, hint) in _ODDITIES.items():
+            if count := self.counts[key]:
+                found.append(Remark("warning", f"{count} {what}", self.name, hint))
+        return found + labels.empty_folders(self.folders, self.folder)
+
+
+class _Descriptor:
+    """An open file that is read at offsets, which neither threads nor forks can disturb."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return os.pread(self.number, size, offset)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
+
+
+@lru_cache(maxsize=128)  # well below the usual limit of open files
+def _opened(path: Path, stamp: Identity) -> _Descriptor:
+    try:
+        return _Descriptor(path)
+    except OSError as error:
+        raise DataError(f"the archive cannot be opened: {error.strerror}", str(path)) from error
+
+
+def _merge_folders(paths: Sequence[Path], shards: Sequence[Arrays]) -> tuple[list[str], np.ndarray]:
+    """Join the folders of all archives; where some are named like parts, each has its own folder.
+
+    An archive of no part then lies beside the parts, as a folder of that name would.
+    """
+    parts = [labels.part_of(path.name) for path in paths]
+    has_parts = len({*parts} - {None}) > 1
+    lists = []
+    for path, part, shard in zip(paths, parts, shards, strict=True):
+        written = [os.fsdecode(name) for name in shard["folders"].tolist()]
+        above = part or path.stem
+        lists.append([labels.below_part(above, name) for name in written] if has_parts else written)
+    return _join(lists, [shard["folder"] for shard in shards])
+
+
+def _join(
+    lists: Sequence[Sequence[str]], positions: Sequence[np.ndarray]
+) -> tuple[list[str], np.ndarray]:
+    """Join lists of names, and the positions in them of each archive's rows."""
+    joined: dict[str, int] = {}
+    moved = []
+    for names, position in zip(lists, positions, strict=True):
+        place = np.array([joined.setdefault(n, len(joined)) for n in names], dtype=np.int32)
+        moved.append(place[position])
+    return list(joined), np.concatenate(moved)

@@ -1,0 +1,251 @@
+"""What every data set looks like from outside: rows to decode, labels, a name, a fingerprint."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sslcli.data.images import files as images
+from sslcli.errors import DataError
+
+Part = Literal["train", "test"]
+PART_CODES = {"train": 1, "test": 2}
+NO_LABEL = -1  # of a row that has no class while others have one
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something odd about a data set that does not keep it from being opened."""
+
+    severity: Literal["error", "warning"]
+    what: str
+    where: str = ""
+    hint: str = ""
+
+
+class Source(ABC):
+    """Images by row, decoded one at a time; safe to pickle and to use in forked workers.
+
+    Attributes:
+        name: What the user wrote, with the part behind it where only a part was taken.
+        fingerprint: Digest of the content, the same for a copy on another machine.
+        labels: Class of each row, [N] int64, or `NO_LABEL`; None when no row has a class.
+        class_names: Name of each class.
+        white_point: The value of sixteen bits that is white in encoded images.
+        parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
+        oddities: What is out of line in how the data is laid out, and what became of it. Every
+            command that opens the data says it.
+    """
+
+    name: str
+    fingerprint: str
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    parts: np.ndarray | None = None
+    white_point: int = images.WHITE
+    oddities: tuple[Remark, ...] = ()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    @abstractmethod
+    def read(self, row: int) -> bytes:
+        """Return the encoded image of one row, raising DataError when it cannot be read."""
+
+    def load(self, row: int) -> np.ndarray:
+        """Return one decoded image, uint8 [H, W, 3], raising DataError when it is unreadable."""
+        return images.decode(self.read(row), self.describe(row), self.white_point)
+
+    def examine(self, row: int) -> tuple[bytes, str, str]:
+        """Return content, Pillow's mode and "WIDTHxHEIGHT", raising DataError when unreadable."""
+        data, where = self.read(row), self.describe(row)
+        height, width, _ = images.decode(data, where, self.white_point).shape
+        return data, images.mode(data), f"{width}x{height}"
+
+    def describe(self, row: int) -> str:
+        """Return where a row comes from, for people."""
+        return f"{self.name}[{row}]"
+
+    def stamp(self) -> str:
+        """Return what changes whenever the images do; keys caches. Here they are in memory."""
+        return self.fingerprint
+
+    def origins(self) -> np.ndarray:
+        """Return device, inode and offset of each row's bytes, [N, 3] int64; -1 where unknown.
+
+        Rows that share them are one image, whatever links lead to it.
+        """
+        return np.full((len(self), 3), -1)
+
+    def remarks(self) -> list[Remark]:
+        """Return what is odd about the files, found without decoding any."""
+        return list(self.oddities)
+
+
+class ArraySource(Source):
+    """Images that are decoded already.
+
+    Args:
+        name: Name for people.
+        pixels: uint8, [N, 3, H, W].
+        labels: [N] int64, or None.
+        class_names: Name of each class.
+        parts: [N] int8, or None.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pixels: np.ndarray,
+        labels: np.ndarray | None = None,
+        class_names: tuple[str, ...] = (),
+        parts: np.ndarray | None = None,
+    ) -> None:
+        self.name, self.labels, self.class_names, self.parts = name, labels, class_names, parts
+        self.pixels = np.ascontiguousarray(pixels)
+        self.fingerprint = digest(repr(pixels.shape).encode(), self.pixels)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, row: int) -> bytes:
+        """Return the raw pixels: equal images give equal bytes, as `check` needs."""
+        return self.pixels[row].tobytes()
+
+    def load(self, row: int) -> np.ndarray:
+        """Return one image, uint8 [H, W, 3]."""
+        return self.pixels[row].transpose(1, 2, 0)
+
+    def examine(self, row: int) -> tuple[bytes, str, str]:
+        """Return content, mode and size of one image."""
+        return self.read(row), "RGB", f"{self.pixels.shape[3]}x{self.pixels.shape[2]}"
+
+
+class Subset(Source):
+    """Some rows of another source, in the order given; rows count anew from 0."""
+
+    base: Source
+    rows: np.ndarray
+
+    def __init__(self, base: Source, rows: np.ndarray, name: str) -> None:
+        rows = np.asarray(rows, dtype=np.int64)
+        self.labels = None if base.labels is None else base.labels[rows]
+        if self.labels is not None and len(rows) and (self.labels == NO_LABEL).all():
+            self.labels = None
+        self.class_names = base.class_names  # may differ from those of its own base, as labels may
+        if isinstance(base, Subset):
+            rows, base = base.rows[rows], base.base
+        self.base, self.rows, self.name = base, rows, name
+        self.white_point = base.white_point
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """Return a digest of the whole source's and the rows."""
+        return derived(self.base.fingerprint, self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, row: int) -> bytes:
+        """Return the encoded image of one row of the subset."""
+        return self.base.read(int(self.rows[row]))
+
+    def load(self, row: int) -> np.ndarray:
+        """Return one decoded image, uint8 [H, W, 3]."""
+        return self.base.load(int(self.rows[row]))
+
+    def describe(self, row: int) -> str:
+        """Return where a row of the subset comes from."""
+        return self.base.describe(int(self.rows[row]))
+
+    def stamp(self) -> str:
+        """Return a digest of the whole source's stamp and the rows."""
+        return derived(self.base.stamp(), self.rows)
+
+    def origins(self) -> np.ndarray:
+        """Return where the bytes of the subset's rows lie."""
+        return self.base.origins()[self.rows]
+
+
+class Sentences(Source):
+    """Lines of text; a data set without pixels.
+
+    Attributes:
+        texts: One sentence a row.
+    """
+
+    def __init__(self, name: str, texts: list[str], remarks: list[Remark]) -> None:
+        self.name, self.texts, self._remarks = name, texts, remarks
+        self.fingerprint = digest("\n".join(texts).encode())
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def read(self, row: int) -> bytes:
+        """Return one sentence, encoded."""
+        return self.texts[row].encode()
+
+    def load(self, row: int) -> np.ndarray:
+        """Refuse: sentences have no pixels."""
+        raise DataError(
+            "this data set holds sentences, not images",
+            self.name,
+            "give images to a method of images, or sentences to a method of text",
+        )
+
+    def examine(self, row: int) -> tuple[bytes, str, str]:
+        """Return one sentence; it has no mode and no size."""
+        return self.read(row), "", ""
+
+    def remarks(self) -> list[Remark]:
+        """Return what was odd about the lines."""
+        return self._remarks
+
+
+def take_part(source: Source, part: Part | None) -> Source:
+    """Return the train or test rows of a source that has parts, or all rows when `part` is None.
+
+    A source without parts is all training data.
+
+    Raises:
+        DataError: If the test part is asked of a source that has none.
+    """
+    if part is None or (source.parts is None and part == "train"):
+        return source
+    codes = np.zeros(len(source)) if source.parts is None else source.parts
+    rows = np.flatnonzero(codes == PART_CODES[part])
+    if not len(rows):
+        hint = "give held-out data with data.test, or leave the part away to use everything"
+        raise DataError(f"the data set has no {part} part", source.name, hint)
+    return Subset(source, rows, f"{source.name} ({part})")
+
+
+def labelled(source: Source) -> Source:
+    """Return the rows that have a class; the source itself when all have, or none."""
+    if source.labels is None or not (unlabelled := source.labels == NO_LABEL).any():
+        return source
+    return Subset(source, np.flatnonzero(~unlabelled), f"{source.name} (labelled)")
+
+
+def shared_rows(known: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Tell which of the `found` origins, [N, 3], are among the `known` ones, [N] bool."""
+    row = np.dtype((np.void, 3 * found.itemsize))
+    known, keys = (np.ascontiguousarray(each).view(row).ravel() for each in (known, found))
+    return np.isin(keys, known) & (found >= 0).all(axis=1)
+
+
+def derived(print_: str, *facts: bytes | np.ndarray) -> str:
+    """Return the fingerprint or stamp of what was made of a source that has this one."""
+    kind, colon, _ = print_.rpartition(":")
+    return f"{kind}{colon}{digest(print_.encode(), *facts)}"
+
+
+def digest(*chunks: bytes | np.ndarray) -> str:
+    """Return a short hex digest of bytes and contiguous arrays."""
+    state = hashlib.blake2b(digest_size=16)
+    for chunk in chunks:
+        state.update(chunk)  # type: ignore[arg-type]  # arrays are buffers
+    return state.hexdigest()

@@ -1,0 +1,172 @@
+"""Images in folders: found by one fast scan, whose result is cached."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sslcli.data.images import files as images
+from sslcli.data.sources import labels
+from sslcli.data.sources.base import Remark
+from sslcli.data.sources.files import FileSource, Identity, identities, identity, listing
+from sslcli.data.sources.index import Arrays, cached
+from sslcli.data.sources.names import is_hidden, printable
+from sslcli.errors import DataError
+
+Progress = Callable[[int, int], None] | None
+
+
+class Folder(FileSource):
+    """The images below a folder, in the order of their paths, through links as well.
+
+    Sub-folders are parts and classes as `labels.layout` says.
+
+    Args:
+        name: What the user wrote.
+        root: The folder.
+        progress: Called with (files seen, 0): how many there are is not known before the end.
+    """
+
+    def __init__(self, name: str, root: Path, progress: Progress = None) -> None:
+        self.name, self.root = name, root
+        index = _index(root, progress)
+        self.folders = [os.fsdecode(folder) for folder in index["folders"].tolist()]
+        self._roots = [os.path.join(root, folder, "") for folder in self.folders]
+        self.file_names, self.folder = index["names"], index["folder"]
+        self.others, self.other = (
+            int(index["others"]),
+            printable(os.fsdecode(index["other"].item())),
+        )
+        self.circles = [os.fsdecode(path) for path in index["circles"].tolist()]
+        if not len(self.file_names):
+            hint = f"image names end in {', '.join(images.SUFFIXES[:6])}, ..."
+            raise DataError("the folder holds no images", str(root), hint)
+        found = labels.layout(self.folders, self.folder, self.describe)
+        self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
+        self.oddities = found.of_parts + found.of_classes + self._passed_over()
+        self.listing = listing(self, self.folders, self.folder, self.file_names)
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def read(self, row: int) -> bytes:
+        """Return the bytes of one file."""
+        return images.read_file(self._path(row), "check the file and its rights")
+
+    def describe(self, row: int) -> str:
+        """Return the path of one file, printable."""
+        return printable(self._path(row))
+
+    def identities(self) -> np.ndarray:
+        """Return the identity of every file: the folders' own times miss edits in place."""
+        return identities(map(self._path, range(len(self))))
+
+    def remarks(self) -> list[Remark]:
+        """Return oddities, empty folders, and that some files are no images."""
+        found = [*self.oddities, *labels.empty_folders(self.folders, self.folder)]
+        if self.others:
+            found.append(Remark("warning", f"{self.others} files are no images", self.other))
+        return found
+
+    def _path(self, row: int) -> str:
+        return f"{self._roots[self.folder[row]]}{os.fsdecode(self.file_names[row])}"
+
+    def _passed_over(self) -> tuple[Remark, ...]:
+        """Return remarks on what may hold images and is not looked into."""
+        found = []
+        if self.circles:
+            what = f"{len(self.circles)} links lead back to a folder above them; passed over"
+            found.append(Remark("warning", what, printable(self.circles[0]), "remove the link"))
+        if archives := archives_in(self.root):
+            what = f"{len(archives)} archives lie beside the folders of images; passed over"
+            hint = "name the archives themselves to read them"
+            found.append(Remark("warning", what, printable(str(archives[0])), hint))
+        return tuple(found)
+
+
+def archives_in(root: Path) -> list[Path]:
+    """Return the `.tar` files directly in a folder, sorted; none when it cannot be read."""
+    try:
+        names = [name for name in os.listdir(root) if not is_hidden(name)]
+    except OSError:
+        return []
+    return sorted(root / name for name in names if name.lower().endswith(".tar"))
+
+
+def has_images(root: Path, progress: Progress = None) -> bool:
+    """Tell whether a folder or any within it holds images; what was seen is cached."""
+    return len(_index(root, progress)["names"]) > 0
+
+
+def _index(root: Path, progress: Progress) -> Arrays:
+    return cached(root, lambda arrays: _is_fresh(root, arrays), lambda: _scan(root, progress))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_fresh(root: Path, index: Arrays) -> bool:
+    """Tell whether every folder is still the one that was recorded, unchanged."""
+    now = identities(root / os.fsdecode(folder) for folder in index["folders"].tolist())
+    return np.array_equal(index["identities"], now)
+
+
+def _scan(root: Path, progress: Progress) -> Arrays:
+    folders, seen, names, folder = (
+        list[bytes](),
+        list[Identity](),
+        list[bytes](),
+        list[np.ndarray](),
+    )
+    others, circles = list[bytes](), list[str]()
+    for path, found, files, strange in _walk(root, circles):
+        folder.append(np.full(len(files), len(folders), dtype=np.int32))
+        folders.append(os.fsencode(path))
+        seen.append(found)
+        names += files
+        others += strange
+        if progress is not None:
+            progress(len(names), 0)
+    return {
+        "folders": np.array(folders, dtype="S"),
+        "identities": np.array(seen),
+        "names": np.array(names, dtype="S"),
+        "folder": np.concatenate(folder),
+        "others": np.array(len(others)),
+        "other": np.array(others[0] if others else b""),
+        "circles": np.array(list(map(os.fsencode, circles)), dtype="S"),
+    }
+
+
+def _walk(
+    root: Path, circles: list[str]
+) -> Iterator[tuple[str, Identity, list[bytes], list[bytes]]]:
+    """Yield each folder below root: path, identity, its images, and its other files, sorted.
+
+    Links are followed, but not to a folder above them: such a path is added to `circles`.
+    """
+    waiting = [("", frozenset[Identity]())]
+    while waiting:
+        path, above = waiting.pop()
+        try:
+            found = identity(root / path)
+            with os.scandir(root / path) as entries:
+                visible = [entry for entry in entries if not is_hidden(entry.name)]
+        except OSError as error:
+            what = f"the folder cannot be read: {error.strerror}"
+            raise DataError(what, str(root / path), "check its rights") from error
+        own = found[:2]
+        if own in above:
+            circles.append(path)
+            continue
+        inner = {entry.name for entry in visible if _is_folder(entry)}
+        waiting += [(os.path.join(path, name), above | {own}) for name in sorted(inner)[::-1]]
+        files, strange = list[bytes](), list[bytes]()
+        for name in {entry.name for entry in visible} - inner:
+            (files if name.lower().endswith(images.SUFFIXES) else strange).append(os.fsencode(name))
+        yield path, found, sorted(files), sorted(strange)

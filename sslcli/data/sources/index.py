@@ -1,0 +1,76 @@
+"""Keep the index of a data set between runs: a few arrays in the cache folder.
+
+The cache is an aid and never a need: a damaged entry is built again, and a folder that cannot be
+written is no error.
+"""
+
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from sslcli.data.sources.base import digest
+
+FORMAT = "3"  # raise it when the meaning of a cached array changes
+Arrays = dict[str, np.ndarray]
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def cache_folder() -> Path:
+    """Return where indexes and decoded images are kept."""
+    if chosen := os.environ.get("SSL_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sslcli"
+
+
+def cached(path: Path, is_fresh: Callable[[Arrays], bool], build: Callable[[], Arrays]) -> Arrays:
+    """Return the index of the data at `path`, built only when none is cached or it is stale."""
+    entry = cache_folder() / "index" / f"{digest(FORMAT.encode(), _real(path))}.npz"
+    arrays = _read(entry)
+    if arrays is None or not is_fresh(arrays):
+        arrays = build()
+        write_whole(entry, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+    return arrays
+
+
+def write_whole(path: Path, save: Callable[[BinaryIO], bool | None]) -> bool:
+    """Write a file under a temporary name and rename it.
+
+    Args:
+        path: The file.
+        save: Writes the content; returns False to give up.
+
+    Returns:
+        Whether the file is there now; nothing is left behind when it is not.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            temporary = file.name
+            is_complete = save(file) is not False  # type: ignore[arg-type]
+        if is_complete:
+            os.replace(temporary, path)
+        return is_complete
+    except OSError:
+        return False
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _read(entry: Path) -> Arrays | None:
+    try:
+        with open(entry, "rb") as file, np.load(file) as stored:  # zip checks each array's sum
+            return {name: stored[name] for name in stored.files}
+    except _DAMAGE:
+        return None
+
+
+def _real(path: Path) -> bytes:
+    return os.fsencode(os.path.realpath(path))

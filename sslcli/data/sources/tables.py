@@ -1,0 +1,188 @@
+"""Data sets written as a table: images by path with labels or captions, or plain sentences."""
+
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sslcli.data.images import files as images
+from sslcli.data.sources import labels
+from sslcli.data.sources.base import Remark, Sentences, Source, digest
+from sslcli.data.sources.files import FileSource, identities
+from sslcli.data.sources.names import printable
+from sslcli.data.sources.rows import Row, read_rows
+from sslcli.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+_MAX_BYTES = 2**29  # of text; some kilobytes of gzip may unpack to any size
+_TEXT_COLUMNS = ("sentence", "text")
+_NAMED = 10  # damaged lines that are named
+
+
+class Table(FileSource):
+    """Images named by the `filepath` column, relative to the table's own folder.
+
+    A `split` column says train or test (or val); rows that say anything else are neither.
+
+    Attributes:
+        titles: Caption of each row; empty when there is no `title` column.
+    """
+
+    def __init__(self, name: str, path: Path, records: Sequence[Mapping[str, str]]) -> None:
+        self.name, self.folder = name, path.parent
+        self.files = [record["filepath"] for record in records]
+        columns = records[0]
+        self.titles = [record["title"] for record in records] if "title" in columns else []
+        if "label" in columns:
+            self.labels, self.class_names = labels.number([r["label"] for r in records])
+        if "split" in columns:
+            self.parts, is_outside = labels.named_parts([r["split"] for r in records])
+            self.oddities = self._outside(np.flatnonzero(is_outside))
+        contents = (f"{list(record.values())}\n" for record in records)
+        self.listing = digest("".join(contents).encode("utf-8", "surrogateescape"))
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, row: int) -> bytes:
+        """Return the bytes of one file."""
+        return images.read_file(str(self._path(row)), f"correct the table {self.name}")
+
+    def describe(self, row: int) -> str:
+        """Return the path of one file."""
+        return printable(str(self._path(row)))
+
+    def identities(self) -> np.ndarray:
+        """Return the identity of every image's file."""
+        return identities(self._paths())
+
+    def remarks(self) -> list[Remark]:
+        """Return oddities, missing files, files named twice, and empty titles."""
+        found = list(self.oddities)
+        if missing := [path for path in self._paths() if not _is_file(path)]:
+            what = f"{len(missing)} of {len(self)} files of the table are missing"
+            hint = f"paths are relative to {self.folder}"
+            found.append(Remark("error", what, str(missing[0]), hint))
+        if repeated := len(self) - len(set(self.files)):
+            found.append(Remark("warning", f"{repeated} rows repeat a file", self.name))
+        if empty := sum(not title.strip() for title in self.titles):
+            found.append(Remark("warning", f"{empty} titles are empty", self.name))
+        return found
+
+    def _outside(self, rows: np.ndarray) -> tuple[Remark, ...]:
+        if not len(rows):
+            return ()
+        what = f"{len(rows):,} rows are of neither part, as `split` says neither train nor test"
+        hint = "write train, test or val" if self.parts is not None else "so there are no parts"
+        return (Remark("warning", what, self.describe(int(rows[0])), hint),)
+
+    def _paths(self) -> Iterable[Path]:
+        return map(self._path, range(len(self)))
+
+    def _path(self, row: int) -> Path:
+        return self.folder / self.files[row]
+
+
+def open_table(name: str, path: Path) -> Source:
+    """Open a `.csv`, `.tsv` or `.txt`, plain or gzipped: a `Table` of images or `Sentences`.
+
+    Raises:
+        DataError: If it is empty, no text in UTF-8, or lacks the columns for either; or if a row
+            of a table of images is damaged.
+    """
+    lines = _read_lines(path)
+    if ".txt" in path.suffixes:
+        return _sentences(name, [(i, line, "is empty") for i, line in enumerate(lines, 1)])
+    columns, rows = read_rows(lines, has_quotes=".tsv" not in path.suffixes)
+    if "filepath" in columns and {"label", "title"} & set(columns):
+        return Table(name, path, _records(columns, rows, path))
+    if column := next((column for column in _TEXT_COLUMNS if column in columns), None):
+        place = columns.index(column)
+        texts = [(row.line, "" if row.fault else row.cells[place], row.fault) for row in rows]
+        return _sentences(name, texts)
+    what = f"the columns are {', '.join(columns)}" if columns else "the table has no rows"
+    if rows and not columns:
+        what = f"the first line {rows[0].fault}"
+    hint = "images need filepath and label or title; sentences need sentence or text"
+    raise DataError(what, str(path), hint)
+
+
+def _records(columns: Sequence[str], rows: Sequence[Row], path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of images as stripped cells by column.
+
+    Raises:
+        DataError: If there are none, or one is damaged, naming each by its line.
+    """
+    if not rows:
+        raise DataError("the table has no rows", str(path), "write one image a line")
+    if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
+        raise DataError(f"the column {twice[0]} is there twice", f"{path}:1", "remove one of them")
+    needed = [column for column in ("filepath", "label") if column in columns]
+    faults = [(row.line, fault) for row in rows if (fault := _fault(columns, row, needed))]
+    if faults:
+        first, what = faults[0]
+        hint = "correct the line"
+        if len(faults) > 1:
+            hint = f"correct it and {len(faults) - 1} more: lines {_listed(faults[1:])}"
+        raise DataError(f"the row {what}", f"{path}:{first}", hint)
+    pairs = (zip(columns, row.cells, strict=True) for row in rows)
+    return [{name: cell.strip() for name, cell in each if name} for each in pairs]
+
+
+def _fault(columns: Sequence[str], row: Row, needed: Sequence[str]) -> str:
+    """Return what keeps a row from being used; empty for a sound one."""
+    if row.fault:
+        return row.fault
+    for column in needed:
+        cell = row.cells[columns.index(column)]
+        if not cell.strip():
+            return f"lacks its {column}"
+        if "\n" in cell or "\r" in cell:
+            return f"has a line break in its {column}"
+    return ""
+
+
+def _listed(faults: Sequence[tuple[int, str]]) -> str:
+    named = ", ".join(str(line) for line, _ in faults[:_NAMED])
+    return named if len(faults) <= _NAMED else f"{named}, ..."
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def _read_lines(path: Path) -> list[str]:
+    """Return the lines of a text with their ends, which are those of any system."""
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            hint = "split the table"
+            raise DataError(f"the table has more than {_MAX_BYTES:,} bytes", str(path), hint)
+        return io.StringIO(data.decode("utf-8-sig"), newline="").readlines()
+    except UnicodeDecodeError as error:
+        what = f"the file is no text in UTF-8 (byte {error.start})"
+        raise DataError(what, str(path), "convert it: iconv -t UTF-8") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"the file cannot be read: {error}", str(path)) from error
+
+
+def _sentences(name: str, texts: Sequence[tuple[int, str, str]]) -> Sentences:
+    """Keep what is sound of texts, each with its line and what is wrong with one that is empty."""
+    kept = [text.strip() for _, text, _ in texts if text.strip()]
+    if not kept:
+        raise DataError("the file holds no sentences", name, "write one sentence a line")
+    wrong = [(line, fault or "is empty") for line, text, fault in texts if not text.strip()]
+    remarks = []
+    if wrong:
+        kind = "damaged or empty" if any(fault != "is empty" for _, fault in wrong) else "empty"
+        what = f"{len(wrong)} {kind} lines were passed over: {_listed(wrong)}"
+        remarks.append(Remark("warning", what, name, f"line {wrong[0][0]} {wrong[0][1]}"))
+    return Sentences(name, kept, remarks)

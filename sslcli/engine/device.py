@@ -1,0 +1,134 @@
+"""Choose the arithmetic of a device, and the contexts that go with it."""
+
+import ctypes
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, NamedTuple
+
+import torch
+
+from sslcli.distributed.collective import from_main, is_main
+from sslcli.engine.pace import machine_pace
+from sslcli.errors import ConfigError
+
+Precision = Literal["bf16", "fp16", "fp32"]
+WORTH_IT = 1.1  # how many times as fast bf16 must be
+AUTOMATIC: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
+VARIABLE = "SSL_AUTO_PRECISION"
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Choice(NamedTuple):
+    """A precision and, in a sentence, why."""
+
+    precision: Precision
+    reason: str
+
+
+def resolve_precision(
+    requested: Literal["auto", "bf16", "fp16", "fp32"],
+    device: torch.device,
+    begun: str | None = None,
+) -> Choice:
+    """Return the precision to train with; with several processes all call it, and get the same.
+
+    "auto" is bf16 where the hardware has it natively, and a CPU is a tenth faster by it; else fp32.
+    The variable SSL_AUTO_PRECISION, bf16 or fp32, takes the place of the timing. A request is kept,
+    with a word of warning when the hardware would have to emulate it.
+
+    Args:
+        requested: What the config says.
+        device: Where to train.
+        begun: What a run to go on with has begun with; "auto" stays that.
+
+    Raises:
+        ConfigError: If fp16 is asked of a CPU that has no fp16 arithmetic, or the variable is set
+            to something else.
+    """
+    if requested == "auto":
+        if begun:
+            return Choice(_known(begun), "as this run began")
+        found = from_main(_automatic(device) if is_main() else None)
+        assert found, "the first process has chosen"
+        return found
+    native = has_native_bf16(device)
+    if requested == "fp16" and device.type == "cpu" and not _cpu_has("avx512_fp16", "amx_fp16"):
+        raise ConfigError(
+            "fp16 needs hardware that this CPU lacks",
+            where="train.precision",
+            hint="use bf16 or fp32 on this CPU, or auto to let the device decide",
+        )
+    emulated = requested == "bf16" and not native
+    note = f", though {_describe(device)} only emulates it, slowly" if emulated else ""
+    return Choice(requested, f"asked for{note}")
+
+
+def _automatic(device: torch.device) -> Choice:
+    has_none = Choice("fp32", f"{_describe(device)} has no native bf16")
+    if device.type != "cpu":
+        native = Choice("bf16", f"{_describe(device)} has native bf16")
+        return native if has_native_bf16(device) else has_none
+    if said := os.environ.get(VARIABLE):
+        return Choice(_known(said), f"{VARIABLE} says so")
+    if not has_native_bf16(device):
+        return has_none
+    pace = machine_pace()
+    return Choice("bf16" if pace.gain >= WORTH_IT else "fp32", f"here {pace}")
+
+
+def _known(word: str) -> Precision:
+    """Return a precision that "auto" may be, as an older run or the environment names it."""
+    for known in AUTOMATIC:
+        if word == known:
+            return known
+    where = f"--precision auto, or {VARIABLE}"
+    raise ConfigError(f"{word!r} is no precision", where, "bf16 or fp32 are")
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Say whether `device` multiplies matrices in bf16 without emulation."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and _cpu_has("avx512_bf16", "amx_bf16")
+
+
+def _cpu_has(*features: str) -> bool:
+    """Say whether this CPU has any of the features; read at run time, not when torch was built."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(feature, False) for feature in features)
+
+
+def _describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"this {device.type}"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Return the context to run the forward pass in."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+def grad_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Return a loss scaler; only fp16 needs one, for the others it passes everything through."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def tune_device(device: torch.device) -> None:
+    """Let CUDA use TF32 for what stays float32, and pick convolutions by timing them once.
+
+    On the CPU have glibc keep the memory that each step frees, rather than return it to the system
+    and fault it in again: steps take a quarter less time. Both thresholds count: when one is set,
+    the other stays where it is, and blocks of 128 KiB are mapped anew each time.
+    """
+    if device.type == "cpu" and sys.platform == "linux":
+        set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has it
+        if set_option:
+            set_option(_TRIM_THRESHOLD, 2**31 - 1)
+            set_option(_MMAP_THRESHOLD, 2**30)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True

@@ -1,0 +1,1 @@
+"""How far confidence can be believed, and calibrators that mend it."""

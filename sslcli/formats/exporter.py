@@ -1,0 +1,127 @@
+"""Write an encoder in one format, read it back, compare, and only then give it its name."""
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol, cast, runtime_checkable
+
+import torch
+from torch import nn
+
+from sslcli.errors import ResourceError, SslError, UsageError
+from sslcli.formats import FORMATS, preprocessing
+from sslcli.formats.compare import Comparison, Features, compare
+from sslcli.formats.report import ExportMeta, ExportReport
+
+# Packages of an extra that a format needs.
+_EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+
+
+@runtime_checkable
+class Format(Protocol):
+    """What each module of a format offers; a module is used as the object."""
+
+    RELATIVE_TOLERANCE: float
+    RUN: str  # Python that gives the output of `images`; empty when the file does not run alone
+
+    def check(self, meta: ExportMeta) -> None:
+        """Raise UsageError if the format has no place for this network."""
+
+    def serialize(self, encoder: nn.Module, meta: ExportMeta) -> bytes:
+        """Return the file's contents."""
+
+    def load(self, path: Path, meta: ExportMeta) -> Features:
+        """Read the file back as its next tool would."""
+
+    def notes(self, path: Path, meta: ExportMeta) -> tuple[str, ...]:
+        """Say how to open the file."""
+
+
+def export_encoder(
+    format: str, encoder: nn.Module, meta: ExportMeta, path: Path | str, *, overwrite: bool = False
+) -> ExportReport:
+    """Write `encoder` to `path` in a format of `FORMATS`, verified; `encoder` stays as it is.
+
+    Raises:
+        UsageError: If the format is unknown, does not apply or lacks a package, or the file exists.
+        ResourceError: If the file cannot be written.
+        SslError: If the copy cannot be made or its features differ; no file is left.
+    """
+    target = Path(path)
+    module = _format(format)
+    module.check(meta)
+    if target.is_dir() or (target.exists() and not overwrite):
+        hint = "name a file" if target.is_dir() else "choose another name, or add --overwrite"
+        raise UsageError(f"{target} exists", "--out", hint)
+    encoder = copy.deepcopy(encoder).cpu().float().to(memory_format=torch.contiguous_format).eval()
+    with _temporary(target, FORMATS[format]) as temporary:
+        result = _write_and_compare(module, encoder, meta, temporary)
+        if not result.holds:
+            raise SslError(
+                f"the {format} copy gives other features: they differ by "
+                f"{result.max_abs_error:.3g}, more than {result.tolerance:.3g}",
+                str(target),
+                "nothing was kept; try another format and report this one",
+            )
+        os.replace(temporary, target)
+    return ExportReport(
+        format,
+        target,
+        result.images,
+        result.max_abs_error,
+        result.tolerance,
+        (*preprocessing.lines(meta), *module.notes(target, meta), *_run(module, meta)),
+        target.stat().st_size,
+    )
+
+
+def _run(module: Format, meta: ExportMeta) -> tuple[str, ...]:
+    return (f"{meta.output} = {module.RUN}",) if module.RUN else ()
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        raise UsageError(
+            f"no format is called {name!r}", "--format", f"one of {', '.join(FORMATS)}"
+        )
+    if missing := [package for package in _EXTRAS.get(name, ()) if find_spec(package) is None]:
+        what = f"the format {name} needs {', '.join(missing)}"
+        raise UsageError(what, "--format", f"pip install 'sslcli[{name}]'")
+    return cast(Format, import_module(f"sslcli.formats.{name}"))
+
+
+def _write_and_compare(
+    module: Format, encoder: nn.Module, meta: ExportMeta, path: Path
+) -> Comparison:
+    try:
+        with torch.random.fork_rng(devices=[]):  # rebuilding a network draws weights
+            with path.open("wb") as file:
+                file.write(module.serialize(encoder, meta))
+                file.flush()
+                os.fsync(file.fileno())
+            return compare(encoder, module.load(path, meta), meta, module.RELATIVE_TOLERANCE)
+    except (SslError, OSError, MemoryError):
+        raise
+    except Exception as error:  # converters fail in their own ways on networks they do not know
+        reason = str(error).strip().split("\n")[0]
+        what = f"{meta.encoder.name} could not be converted: {reason}"
+        raise SslError(what, str(path.parent), "nothing was kept; try another format") from error
+
+
+@contextmanager
+def _temporary(target: Path, suffix: str) -> Iterator[Path]:
+    """Yield a name beside `target` that is gone in the end, whatever happens."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        what = f"the export cannot be written: {error.strerror or error}"
+        raise ResourceError(what, str(target), "choose another place with --out") from error

@@ -1,0 +1,40 @@
+"""torch.export's program: graph and weights in one file, run without our code."""
+
+import io
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sslcli.formats.compare import Features
+from sslcli.formats.report import ExportMeta
+
+RELATIVE_TOLERANCE = 1e-5
+RUN = "model(images)"
+
+
+def check(meta: ExportMeta) -> None:
+    """Accept every network."""
+
+
+def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
+    """Return the program with our metadata beside it."""
+    images = torch.zeros(2, 3, meta.image_size, meta.image_size)
+    shapes = ({0: torch.export.Dim("batch")},)  # one image size, any number of images
+    with torch.no_grad():
+        program = torch.export.export(encoder, (images,), dynamic_shapes=shapes)
+    buffer = io.BytesIO()
+    metadata = json.dumps(meta.strings(encoder))
+    torch.export.save(program, buffer, extra_files={"metadata.json": metadata})
+    return buffer.getvalue()
+
+
+def load(path: Path, meta: ExportMeta) -> Features:
+    """Read the program back."""
+    return torch.export.load(path).module()
+
+
+def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
+    """Return the Python that runs the file."""
+    return ("import torch", f"model = torch.export.load({str(path)!r}).module()")

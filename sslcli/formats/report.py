@@ -1,0 +1,82 @@
+"""What an export is told about an encoder, and what it tells about the file it made."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sslcli.config.schema import EncoderConfig
+from sslcli.config.views import Triple
+from sslcli.formats.preprocessing import described
+
+
+@dataclass(frozen=True)
+class ExportMeta:
+    """What the weights alone do not say.
+
+    Attributes:
+        encoder: Name and settings that built the network.
+        image_size: Side of the images it was trained for.
+        mean: Mean of the red, green and blue channels, for images in [0, 1].
+        std: Deviation of the same.
+        classes: Names of the classes, when a classifier is exported with the encoder.
+        calibrator: Name of what its logits were calibrated by; empty when by nothing.
+        resize: Shorter side before the centre crop; `image_size` when None.
+    """
+
+    encoder: EncoderConfig
+    image_size: int
+    mean: Triple
+    std: Triple
+    classes: tuple[str, ...] = ()
+    calibrator: str = ""
+    resize: int | None = None
+
+    @property
+    def output(self) -> str:
+        """What the network gives."""
+        return "logits" if self.classes else "features"
+
+    def strings(self, encoder: nn.Module) -> dict[str, str]:
+        """Return the metadata that goes into the file, each value as JSON but the name."""
+        values = {
+            "preprocessing": described(self),
+            "encoder": self.encoder.model_dump(exclude={"weights"}),
+            **self._described_output(encoder),
+            "image_size": self.image_size,
+            "mean": self.mean,
+            "std": self.std,
+        }
+        plain = {name: json.dumps(value) for name, value in values.items()}
+        return {"architecture": self.encoder.name, **plain}
+
+    def _described_output(self, encoder: nn.Module) -> dict[str, Any]:
+        if self.classes:
+            return {"classes": self.classes, "calibrator": self.calibrator or None}
+        assert isinstance(encoder.feature_dim, int)
+        return {"feature_dim": encoder.feature_dim}
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A file that was written, read back as its next tool reads it, and compared.
+
+    Attributes:
+        format: One of `FORMATS`.
+        path: The file.
+        compared: Images whose features were compared.
+        max_abs_error: Largest difference of any feature.
+        tolerance: What that difference may be.
+        notes: How to use the file, line by line.
+        bytes: Size of the file.
+    """
+
+    format: str
+    path: Path
+    compared: int
+    max_abs_error: float
+    tolerance: float
+    notes: tuple[str, ...]
+    bytes: int

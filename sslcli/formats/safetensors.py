@@ -1,0 +1,37 @@
+"""Our own format: the encoder's weights, with metadata that rebuilds the network."""
+
+from pathlib import Path
+
+from safetensors.torch import save
+from torch import nn
+
+from sslcli.formats.compare import Features
+from sslcli.formats.report import ExportMeta
+from sslcli.nn.encoders import build_encoder
+from sslcli.nn.weights import load_encoder_weights
+
+RELATIVE_TOLERANCE = 1e-6
+RUN = ""
+
+
+def check(meta: ExportMeta) -> None:
+    """Accept every network."""
+
+
+def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
+    """Return the state dict with metadata; "format" is what other readers look for."""
+    tensors = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    metadata = {"format": "pt", **meta.strings(encoder)}
+    return save(tensors, metadata)
+
+
+def load(path: Path, meta: ExportMeta) -> Features:
+    """Build the network that the metadata names and load it strictly."""
+    encoder = build_encoder(meta.encoder, meta.image_size)
+    load_encoder_weights(encoder, path)
+    return encoder.eval()
+
+
+def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
+    """Say how another run starts from the file."""
+    return (f"start a run from it: --set 'encoder.weights=\"{path}\"'",)

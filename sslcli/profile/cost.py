@@ -1,0 +1,243 @@
+"""What a training will cost, counted from shapes before anything is trained."""
+
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from sslcli.config.optimizers import AdamConfig, OptimizerConfig, RMSPropConfig, SGDConfig
+from sslcli.data.batch import Batch
+from sslcli.data.loader import TrainLoader
+from sslcli.engine.chunking import Chunked
+from sslcli.engine.device import autocast
+from sslcli.engine.loop import Training
+from sslcli.errors import ConfigError
+from sslcli.methods.base import BatchContrast
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one process keeps on its device.
+
+    Temporary buffers, the workspaces of convolutions and torch itself come on top; gradients and
+    activations peak at different times, so the sum of these alone is rather too high.
+
+    Attributes:
+        weights: Parameters of the method, target networks included.
+        gradients: One for each trainable parameter. DistributedDataParallel's buckets are the
+            gradients themselves (`gradient_as_bucket_view`), so they add nothing.
+        moments: What the optimiser keeps: two numbers a trainable parameter with Adam, one with
+            momentum, none with plain SGD.
+        buffers: Running statistics, queues, banks, centres.
+        views: The float32 images of one micro-batch.
+        activations: What autograd keeps of one micro-batch between forward and backward; not what
+            is gathered from other processes.
+        data: The data set, when it lies decoded in the device's memory.
+    """
+
+    weights: int
+    gradients: int
+    moments: int
+    buffers: int
+    views: int
+    activations: int
+    data: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(astuple(self))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The price of a run.
+
+    Attributes:
+        steps: Optimiser steps.
+        images: Images seen, one counted again each time it is.
+        processes: Processes that share each batch.
+        micro_batch: Images that a process takes through the network at a time.
+        parameters: Trainable numbers of the method.
+        encoder_parameters: Numbers of the encoder.
+        flops_per_image: Forward and backward through all views of an image; a multiplication and
+            an addition count as two. Views, optimiser and EMA are not counted.
+        memory: Of one process.
+    """
+
+    steps: int
+    images: int
+    processes: int
+    micro_batch: int
+    parameters: int
+    encoder_parameters: int
+    flops_per_image: float
+    memory: Memory
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the whole run, all processes together."""
+        return self.flops_per_image * self.images
+
+    def device_hours(self, peak_tflops: float, utilisation: float) -> float:
+        """Return the hours that all devices together are busy.
+
+        Args:
+            peak_tflops: What one device can do, in 1e12 operations a second.
+            utilisation: Share of the peak that is reached, above 0 and up to 1.
+
+        Raises:
+            ValueError: If a number is out of its range.
+        """
+        if peak_tflops <= 0 or not 0 < utilisation <= 1:
+            raise ValueError(f"no device reaches {utilisation} of {peak_tflops} TFLOP/s")
+        return self.flops / (peak_tflops * 1e12 * utilisation) / 3600
+
+
+def estimate(training: Training, processes: int = 1) -> Cost:
+    """Count a step on tensors without content; takes a second and no memory.
+
+    Args:
+        training: What would be trained, built for one process.
+        processes: Processes that would share each batch.
+
+    Raises:
+        ConfigError: If the batch cannot be divided among the processes.
+    """
+    method, train = training.method, training.config.train
+    images = _micro_batch(train.batch_size, train.accumulate, processes)
+    counted = max(2, images)  # BatchNorm's statistics need two images; SyncBN has them elsewhere
+    batch_views = _view_shapes(training, counted)
+    flops, activations = _pass(training, training.method, batch_views)
+    parameters = [p for p in method.parameters() if p.requires_grad]
+    count = sum(p.numel() for p in parameters)
+    memory = Memory(
+        weights=_nbytes(method.parameters()),
+        gradients=_nbytes(parameters),
+        moments=_moments(training.config.optimizer) * _nbytes(parameters),
+        buffers=_nbytes(method.buffers()),
+        views=4 * sum(torch.Size(shape).numel() for shape in batch_views) * images // counted,
+        activations=activations * min(images, train.chunk_size or images) // counted,
+        data=_resident_data(training),
+    )
+    return Cost(
+        steps=training.total_steps,
+        images=training.seen(training.total_steps),
+        processes=processes,
+        micro_batch=images,
+        parameters=count,
+        encoder_parameters=sum(p.numel() for p in method.encoder.parameters()),
+        flops_per_image=flops / counted + _second_pass(training, images),
+        memory=memory,
+    )
+
+
+def _micro_batch(batch: int, accumulate: int, processes: int) -> int:
+    images, rest = divmod(batch, accumulate * processes)
+    if rest or not images:
+        what = f"a batch of {batch} cannot be divided into {accumulate} parts of {processes} shares"
+        hint = "choose a train.batch_size divisible by train.accumulate times the processes"
+        raise ConfigError(what, "train.batch_size", hint)
+    return images
+
+
+def _nbytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _moments(config: OptimizerConfig) -> int:
+    """Return how many numbers the optimiser keeps for each parameter."""
+    if isinstance(config, AdamConfig):
+        return 2
+    if isinstance(config, RMSPropConfig):
+        return 2 if config.momentum else 1
+    return 0 if isinstance(config, SGDConfig) and config.momentum == 0 else 1
+
+
+def _resident_data(training: Training) -> int:
+    """Return the bytes of the decoded data set, if the device's own memory holds it."""
+    loader = training.loader
+    where = "packed in memory" if training.device.type == "cpu" else "packed on the device"
+    if loader.mode != where or not isinstance(loader, TrainLoader):
+        return 0
+    readable = next(row for row in range(len(loader.source)) if row not in loader.bad)
+    return len(loader.source) * int(loader.source.load(readable).nbytes)
+
+
+def _view_shapes(training: Training, images: int) -> list[tuple[int, int, int, int]]:
+    return [
+        (images, 3, view.size, view.size)
+        for view in training.config.views
+        for _ in range(view.count)
+    ]
+
+
+def _second_pass(training: Training, images: int) -> float:
+    """Return the FLOPs that an image costs by being embedded again in the backward pass.
+
+    The comparison of the batch is not repeated, nor the last layer, whose result no gradient needs;
+    two chunks of two images are enough to tell, since each image is embedded alike.
+    """
+    size, method = training.config.train.chunk_size, training.method
+    if size is None or images <= size:
+        return 0.0
+    assert isinstance(method, BatchContrast), "the config checks that it contrasts its batch"
+    shapes = _view_shapes(training, 4)
+    once, _ = _pass(training, method, shapes)
+    twice, _ = _pass(training, Chunked(method, 2), shapes)
+    return (twice - once) / 4
+
+
+def _pass(
+    training: Training, model: nn.Module, shapes: list[tuple[int, int, int, int]]
+) -> tuple[int, int]:
+    """Return the FLOPs of one forward and backward, and the bytes kept in between.
+
+    Weights, buffers and views that autograd keeps are not counted: they exist anyway.
+    """
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[id(storage)] = storage  # held, so that no later storage gets the same id
+        return tensor
+
+    fake = FakeTensorMode(allow_non_fake_inputs=True)  # such as a teacher's weights
+    with fake as mode, FlopCounterMode(display=False, custom_mapping=_CPU) as counter:
+        tensors = (*model.named_parameters(), *model.named_buffers())
+        state: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in tensors}
+        views = [torch.empty(shape, device=training.device) for shape in shapes]
+        rows = torch.zeros(len(views[0]), dtype=torch.int64, device=training.device)
+        batch = Batch(views, rows, torch.zeros_like(rows))
+        with autocast(training.device, training.precision), saved_tensors_hooks(keep, _same):
+            output = functional_call(model, state, (batch, training.progress))
+        for tensor in (*state.values(), *views):
+            kept.pop(id(tensor.untyped_storage()), None)
+        activations = sum(storage.nbytes() for storage in kept.values())
+        output.loss.backward()
+    return counter.get_total_flops(), activations
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))
+
+
+# torch's counter knows the attention kernels of CUDA only.
+_CPU = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}

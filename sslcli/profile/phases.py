@@ -1,0 +1,280 @@
+"""Time the phases of a training step one by one, and the loop that hides some behind others."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from math import ceil
+from statistics import median
+
+import numpy as np
+import torch
+
+from sslcli.data.batch import Batch
+from sslcli.data.images.feeds import Streamed
+from sslcli.engine.loop import Training, steps, train_step
+from sslcli.errors import ConfigError
+from sslcli.methods.base import Progress
+from sslcli.profile.preparing import StepRows, image_loader, prepare, worker_processes
+
+FORWARD_BACKWARD, OPTIMISER = "forward+backward", "optimiser"
+NETWORK = (FORWARD_BACKWARD, OPTIMISER)
+LEAST_STEPS = 3
+_MOST_STEPS, _SECONDS = 30, 8.0  # steps timed of each phase, when nobody says how many
+_ROUNDS, _WARM_UP = 3, 2
+_AHEAD = 2  # batches that torch's DataLoader lets each worker be ahead
+Report = Callable[[int, int], None] | None
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn of everything that is timed, in seconds a step.
+
+    Attributes:
+        parts: Median time of each phase by itself, in their order. Decoding and crops of streamed
+            images are those of one process.
+        loader: The loader alone, with its workers, while nobody trains.
+        loop: The whole step in the training loop.
+    """
+
+    parts: Seconds
+    loader: float
+    loop: float
+
+    @property
+    def total(self) -> float:
+        """Sum of the parts: a step in which nothing overlaps."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Where the time of an optimiser step goes: medians over rounds, in seconds a step.
+
+    Attributes:
+        images: Images of a step.
+        steps: Steps timed of each phase.
+        rounds: What was measured.
+    """
+
+    images: int
+    steps: int
+    rounds: tuple[Round, ...]
+
+    @property
+    def parts(self) -> Seconds:
+        """Each phase by itself."""
+        return _medians([each.parts for each in self.rounds])
+
+    @property
+    def total(self) -> float:
+        """Sum of the parts."""
+        return sum(self.parts.values())
+
+    @property
+    def loader(self) -> float:
+        """The loader alone."""
+        return median(each.loader for each in self.rounds)
+
+    @property
+    def loop(self) -> float:
+        """The whole step in the loop."""
+        return median(each.loop for each in self.rounds)
+
+    @property
+    def hidden(self) -> float:
+        """Share of the sum of the parts that the loop hides; negative when it adds to it.
+
+        It is compared within each round, for other work on a machine comes and goes.
+        """
+        return 1 - median(each.loop / each.total for each in self.rounds)
+
+    @property
+    def spread(self) -> float:
+        """Slowest over fastest round of the loop: 1 on a machine that does nothing else."""
+        loops = [each.loop for each in self.rounds]
+        return max(loops) / min(loops)
+
+    @property
+    def network(self) -> float:
+        """Time of forward, backward and optimiser."""
+        return sum(self.parts[name] for name in NETWORK)
+
+    @property
+    def bottleneck(self) -> str:
+        """The longest part of whichever is slower by itself: the loader, or the network."""
+        is_network = self.network >= self.loader
+        names = [name for name in self.parts if (name in NETWORK) == is_network]
+        return max(names, key=self.parts.__getitem__)
+
+
+def time_phases(
+    training: Training, num_steps: int | None = None, progress: Report = None
+) -> StepTimes:
+    """Time each phase of a step, then the loader alone, then the loop, in a few rounds.
+
+    The training is used up: its weights have moved and its step has advanced.
+
+    Args:
+        training: Made by `assemble.build_training`, of one process.
+        num_steps: Steps of each phase, at least 3; None for as many as 8 seconds hold, 3 to 30.
+        progress: Called with (steps done, steps to do).
+
+    Raises:
+        ConfigError: If an epoch has fewer than 3 steps; overlap shows between steps.
+    """
+    _check(training)
+    rows = StepRows(training)
+    batches = prepare(training, rows(0), _Laps(training.device))
+    seconds = [sum(_step(training, batches).values()) for _ in range(_WARM_UP)]
+    wanted = num_steps or min(max(LEAST_STEPS, int(_SECONDS / seconds[-1])), _MOST_STEPS)
+    stretch, num_rounds = _stretch(training, wanted)
+    own = ceil(wanted / num_rounds)  # steps of each phase by itself, a round
+    tick = _Ticks(2 * num_rounds * (own + stretch), progress)
+    rounds: list[Round] = []
+    for first in range(0, num_rounds * own, own):
+        _settle(training, rounds)
+        parts: list[Seconds] = []
+        for index in range(first, first + own):
+            parts.append(_prepare(training, rows(index)) | _step(training, batches))
+            tick(2)
+        loader = _loop_seconds(training, stretch, _pass_by, tick)
+        loop = _loop_seconds(training, stretch, train_step, tick)
+        rounds.append(Round(_medians(parts), loader, loop))
+    return StepTimes(training.config.train.batch_size, num_rounds * own, tuple(rounds))
+
+
+def _check(training: Training) -> None:
+    if training.steps_per_epoch < LEAST_STEPS:
+        found, images = training.steps_per_epoch, training.config.train.batch_size
+        what = f"the data fills {found} of the {LEAST_STEPS} batches of {images} that timing needs"
+        raise ConfigError(what, "train.batch_size", "choose a smaller one, or more data")
+
+
+class _Ticks:
+    """Count steps and report how many of them are done."""
+
+    def __init__(self, to_do: int, report: Report) -> None:
+        self._done, self._to_do, self._report = 0, to_do, report
+
+    def __call__(self, count: int = 1) -> None:
+        """Count some more."""
+        self._done += count
+        if self._report:
+            self._report(self._done, self._to_do)
+
+
+class _Laps:
+    """A stopwatch with named laps. A GPU is waited for, so that each lap holds its own work."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.seconds: Seconds = {}
+        self._since = self._now()
+
+    def __call__(self, name: str, times: float = 1.0) -> None:
+        """End a lap and add it, so many times, to the others of its name."""
+        now = self._now()
+        self.seconds[name] = self.seconds.get(name, 0.0) + times * (now - self._since)
+        self._since = now
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def _prepare(training: Training, rows: np.ndarray) -> Seconds:
+    """Prepare the micro-batches of a step and return how long each phase took."""
+    laps = _Laps(training.device)
+    prepare(training, rows, laps)
+    return laps.seconds
+
+
+def _step(training: Training, batches: Sequence[Batch]) -> Seconds:
+    """Make a training step and return how long it took before and after its gradients were there.
+
+    The method's `before_step` is what the loop calls between the two.
+    """
+    method, laps = training.method, _Laps(training.device)
+    before_step = method.before_step
+
+    def note(progress: Progress) -> None:
+        laps(FORWARD_BACKWARD)
+        before_step(progress)
+
+    method.before_step = note  # type: ignore[method-assign]
+    try:
+        train_step(training, batches)
+    finally:
+        del method.before_step  # the class's own shows again
+    laps(OPTIMISER)
+    return laps.seconds
+
+
+def _stretch(training: Training, wanted: int) -> tuple[int, int]:
+    """Return how many steps in a row a round takes of the loop, and how many rounds to make.
+
+    On the CPU the views of several batches are made at a time, and a stretch that ended between
+    would pay for some that it does not use: it takes whole groups, or else whole epochs.
+    """
+    together, epoch = _made_together(training), training.steps_per_epoch
+    length = together * ceil(wanted / _ROUNDS / together)
+    if together > 1 and length > epoch:
+        length = epoch * ceil(wanted / _ROUNDS / epoch)
+    return length, max(1, min(_ROUNDS, wanted // length))
+
+
+def _loop_seconds(
+    training: Training,
+    num_steps: int,
+    work: Callable[[Training, Sequence[Batch]], object],
+    tick: _Ticks,
+) -> float:
+    """Return the time of a step in the loop, from the beginning of an epoch on.
+
+    Workers get a start of two steps. Batches that are made in groups need none.
+    """
+    training.step = training.steps_per_epoch * ceil(training.step / training.steps_per_epoch)
+    stream, images = steps(training), 0
+    for batches in islice(stream, _WARM_UP if worker_processes(training) else 0):
+        work(training, batches)
+    laps = _Laps(training.device)
+    for batches in islice(stream, num_steps):
+        work(training, batches)
+        images += sum(map(len, batches))
+        tick()
+    laps("loop")
+    return laps.seconds["loop"] * training.config.train.batch_size / images
+
+
+def _pass_by(training: Training, batches: Sequence[Batch]) -> None:
+    """Take a step without training."""
+    training.step += 1
+
+
+def _settle(training: Training, rounds: Sequence[Round]) -> None:
+    """Wait for workers to have made what they still make ahead of a loop that was left."""
+    if rounds:
+        ahead = _AHEAD * worker_processes(training)
+        time.sleep(ahead * rounds[-1].loader / training.config.train.accumulate)
+
+
+def _made_together(training: Training) -> int:
+    """Return how many steps' batches the loader makes at a time: their views share memory."""
+    loader = image_loader(training)
+    if training.device.type != "cpu" or isinstance(loader.feed, Streamed):
+        return 1
+    batches = loader.epoch(0)
+    first = next(batches)  # kept, or its memory could be that of a later batch
+    alike = takewhile(lambda batch: _address(batch) == _address(first), batches)
+    return ceil(sum(1 for _ in (first, *alike)) / training.config.train.accumulate)
+
+
+def _address(batch: Batch) -> int:
+    return batch.views[0].untyped_storage().data_ptr()
+
+
+def _medians(laps: Sequence[Seconds]) -> Seconds:
+    return {name: median(lap[name] for lap in laps) for name in laps[0]}
