@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -13,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sslcli.config.schema import Config
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader, eval_batches
+from sslcli.data.sources.base import need_labels
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.places import absolute_paths
 from sslcli.data.sources.seed_patches import SeedPatches
@@ -25,7 +25,7 @@ from sslcli.engine.loop import Training
 from sslcli.engine.optim import build_optimizer
 from sslcli.engine.parallel import model_of, part_random_states
 from sslcli.environment import world
-from sslcli.errors import ConfigError, ResourceError, UsageError
+from sslcli.errors import ConfigError
 from sslcli.evaluate.features import Features, cache_key, extract
 from sslcli.evaluate.learned import LEARNED, Learned, learned_of
 from sslcli.methods.base import Method
@@ -37,27 +37,6 @@ from sslcli.nn.weights import check_weights, load_encoder_weights
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 EVALUATION_BATCH = 512
 BarFor = Callable[[str], Callable[[int, int], None]]
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device that `name` means; "auto" is CUDA when there is one.
-
-    Raises:
-        UsageError: If `name` is no device.
-        ResourceError: If that device is not here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"{name!r} is no device", "--device", "auto, cpu, cuda, cuda:1") from error
-    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise ResourceError(f"there is no {name}: torch sees {count} CUDA devices", "--device")
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"{name!r} is not supported", "--device", "use cpu or cuda")
-    return device
 
 
 def build_method(
@@ -254,18 +233,6 @@ def features_of(
         progress=bar(f"features of {source.name}") if bar else None,
         total=len(source),
     )
-
-
-def need_labels(source: Source) -> np.ndarray:
-    """Return the class of each image, [N] int64.
-
-    Raises:
-        UsageError: If the data has no labels.
-    """
-    if source.labels is None:
-        hint = "use a folder or archive with one sub-folder a class, or a .csv with a label column"
-        raise UsageError("this needs labels, and the data has none", source.name, hint)
-    return np.asarray(source.labels)
 
 
 def labels_of(source: Source, features: Features) -> Tensor:

@@ -27,22 +27,10 @@ from sslcli.engine.optim import build_optimizer
 from sslcli.engine.stop import Stop
 from sslcli.engine.trainer import resume, train
 from sslcli.errors import StoppedError
+from sslcli.listener import SilentWatcher
 
 CPU = torch.device("cpu")
 TINY = [name for name in list_presets() if name.endswith("/digits")]
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def step(self, step):
-        pass
-
-    def metrics(self, row):
-        pass
-
-    def note(self, text):
-        pass
 
 
 def tiny_training(preset, **train):
@@ -113,7 +101,7 @@ class StopAfter(Stop):
 def test_resuming_in_mid_epoch_equals_never_stopping(preset, workers, tmp_path):
     def run(training, name, stop):
         (tmp_path / name).mkdir(exist_ok=True)
-        log = Log(tmp_path / name / "metrics.jsonl", Silent())
+        log = Log(tmp_path / name / "metrics.jsonl", SilentWatcher())
         train(training, tmp_path / name, {}, log, stop)
 
     options = {"data.workers": workers}

@@ -24,6 +24,10 @@ BELOW = {  # what the packages of each name may import, besides themselves and t
     "evaluate": {"config", "data", "distributed", "engine", "nn", "perturb"},
     "figures": {"evaluate"},
     "formats": {"config", "engine.checkpoint", "nn"},
+    "workflows": {
+        *("assemble", "config", "data", "distributed", "engine", "evaluate", "figures", "formats"),
+        *("methods", "nn", "perturb", "profile"),
+    },
 }
 HEAVY = {"torch", "numpy", "torchvision", "timm", "faiss", "sklearn", "matplotlib", "PIL"}
 
@@ -53,6 +57,13 @@ def test_packages_import_only_what_the_table_allows(package):
                 continue
             parents = {name.rsplit(".", n)[0] for n in range(name.count(".") + 1)}
             assert parents & allowed, f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize("name", ["rich", "typer"])
+def test_the_terminal_stays_in_the_command_line(name):
+    for file in files():
+        if PACKAGE / "cli" not in file.parents:
+            assert not any(each.split(".")[0] == name for each in imported(file)), file
 
 
 def test_nothing_imports_the_command_line():

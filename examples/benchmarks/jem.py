@@ -23,7 +23,7 @@ from torch.nn import functional
 from sslcli import assemble
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
-from sslcli.engine.device import resolve_precision, tune_device
+from sslcli.engine.device import pick_device, resolve_precision, tune_device
 from sslcli.engine.loop import Training, train_step
 from sslcli.methods.jem import JEM
 from sslcli.nn.modes import evaluating
@@ -92,7 +92,7 @@ def make(options: argparse.Namespace) -> Training:
         "train.duration": "2000 steps",  # as long as its warm-up, and more
     }
     config = resolve("jem/cifar10", None, changes).config
-    device = assemble.pick_device("auto")
+    device = pick_device("auto")
     tune_device(device)
     precision, _ = resolve_precision("auto", device)
     source = random_images(2 * options.batch, options.size)

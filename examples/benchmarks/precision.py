@@ -13,9 +13,8 @@ import time
 
 import torch
 
-from sslcli.assemble import pick_device
 from sslcli.config.schema import EncoderConfig
-from sslcli.engine.device import autocast, resolve_precision
+from sslcli.engine.device import autocast, pick_device, resolve_precision
 from sslcli.nn.encoders import build_encoder
 
 

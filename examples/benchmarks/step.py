@@ -20,22 +20,10 @@ import torch
 from sslcli import assemble
 from sslcli.config.presets import resolve
 from sslcli.data.sources.open import ArraySource
-from sslcli.engine.device import autocast, resolve_precision, tune_device
+from sslcli.engine.device import autocast, pick_device, resolve_precision, tune_device
 from sslcli.engine.log import Log
 from sslcli.engine.loop import steps, train_step
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def step(self, step: int) -> None:
-        pass
-
-    def metrics(self, row: dict) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
+from sslcli.listener import SilentWatcher
 
 
 def random_images(count: int, size: int) -> ArraySource:
@@ -48,7 +36,7 @@ def make(preset: str, batch: int | None):
     """Return a training of a preset on random images of its size, on this machine's device."""
     changes = {"train.batch_size": batch, "train.duration": "1000 epochs"}
     config = resolve(preset, None, {k: v for k, v in changes.items() if v}).config
-    device = assemble.pick_device("auto")
+    device = pick_device("auto")
     tune_device(device)
     precision, _ = resolve_precision("auto", device)
     source = random_images(40 * config.train.batch_size, config.data.image_size)
@@ -83,7 +71,7 @@ def measure(preset: str, batch: int | None, count: int, rounds: int) -> dict:
     made = next(iter(training.loader.epoch(0)))
     ratios, loops = [], []
     with tempfile.TemporaryDirectory() as folder:
-        log = Log(Path(folder) / "metrics.jsonl", Silent())
+        log = Log(Path(folder) / "metrics.jsonl", SilentWatcher())
         loop_seconds(training, batches, log, 2)
         bare_seconds(training, made, 2)
         for _ in range(rounds):

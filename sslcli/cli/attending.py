@@ -41,7 +41,7 @@ def draw_attention(evaluation: Evaluation, count: int, out: str | None) -> None:
     weights = maps.sum(dim=(2, 3)).mean(dim=0).tolist()
     table = [(head, weight) for head, weight in enumerate(weights, 1)]
     evaluation.show.table("", ("head", "weight of patches"), table)
-    evaluation.show.talk(f"{len(names)} images, {len(weights)} heads: {path}")
+    evaluation.listener.note(f"{len(names)} images, {len(weights)} heads: {path}")
     evaluation.show.result(
         path=str(path),
         images=names,

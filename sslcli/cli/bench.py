@@ -59,7 +59,7 @@ def bench(
         name_code(method)
         options_given["method.name"] = method
     named = {key: value for key, value in options_given.items() if value is not None}
-    name = choose_preset(method, preset, config, data, device, show.talk)
+    name = choose_preset(method, preset, config, data, device, show.note)
     time_and_show(_endless(resolve(name, config, named, set_ or []).config), device, steps, show)
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.fitting import COUNTS, MEASURES, SHARE, Fitting, parts
 from sslcli.config.presets import config_hash
-from sslcli.data.sources.base import Source
+from sslcli.data.sources.base import Source, need_labels
 from sslcli.engine.annotation import annotate_checkpoint
 from sslcli.engine.run_directory import CONFIG, lock_run
 from sslcli.errors import DataError, ResourceError
@@ -89,7 +88,7 @@ class Calibrating:
         path = self._draw(first)
         keep = self.fitting.store and self._met(metrics)
         if self.fitting.store and not keep:
-            self.evaluation.show.warn("a --require is not met, so nothing is stored")
+            self.evaluation.listener.warn("a --require is not met, so nothing is stored")
         if keep and first.stored:
             self._store(first.stored)
         self.evaluation.publish(
@@ -118,7 +117,7 @@ class Calibrating:
         if after.nll > before.nll:
             worse = f"{title} raises the NLL of the reported images, from {before.nll:.4g} to"
             why = f"{stored.fitted.n} fitting images say too little, or are of another kind"
-            self.evaluation.show.warn(f"{worse} {after.nll:.4g}: {why}")
+            self.evaluation.listener.warn(f"{worse} {after.nll:.4g}: {why}")
         return Outcome(before, after, panels | more, stored, note)
 
     def _measure(
@@ -160,8 +159,8 @@ class Calibrating:
 
         Both parts are seen as every evaluation sees images: in evaluation mode, centre-cropped.
         """
-        found = self.evaluation.bare_features(source)
-        labels, known = assemble.need_labels(source), class_names(self.evaluation.checkpoint)
+        found = self.evaluation.features(source)
+        labels, known = need_labels(source), class_names(self.evaluation.checkpoint)
         labels = match_classes(labels, source.class_names, known)
         logits = logits_of(self.classifier, found.features)
         return logits, torch.from_numpy(labels)[found.rows]
@@ -172,9 +171,9 @@ class Calibrating:
         try:
             write_atomically(path, lambda file: reliability_diagram(outcome.panels, file))
         except ResourceError as fault:
-            self.evaluation.show.warn(f"{fault.where}: {fault.what}")
+            self.evaluation.listener.warn(f"{fault.where}: {fault.what}")
             return None
-        self.evaluation.show.talk(f"reliability diagram {path}")
+        self.evaluation.listener.note(f"reliability diagram {path}")
         return str(path)
 
     def _met(self, metrics: Mapping[str, Any]) -> bool:
@@ -185,7 +184,7 @@ class Calibrating:
         if (checkpoint.run / CONFIG).is_file():
             lock_run(checkpoint.run)  # a training would replace the checkpoint under our hands
         annotate_checkpoint(checkpoint.path, {FACT: stored.model_dump(mode="json")})
-        self.evaluation.show.talk(f"stored in {checkpoint.path}")
+        self.evaluation.listener.note(f"stored in {checkpoint.path}")
 
     def _warn_of_absent_classes(self, labels: Tensor) -> None:
         known = class_names(self.evaluation.checkpoint)
@@ -194,7 +193,7 @@ class Calibrating:
         if absent:
             named = f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
             what = f"{len(absent)} classes have no image to fit on ({named})"
-            self.evaluation.show.warn(f"{what}: nothing is learnt about their probabilities")
+            self.evaluation.listener.warn(f"{what}: nothing is learnt about their probabilities")
 
 
 def _facts(stored: StoredCalibrator | None) -> dict[str, Any] | None:

@@ -14,7 +14,6 @@ from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.resuming import begun_with, check_data, check_length
 from sslcli.cli.train import Place, train_run
-from sslcli.cli.watch import Bar
 from sslcli.config.schema import Config, RecipeConfig
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Splits
@@ -90,7 +89,7 @@ class CheckpointRun(ABC):
         begun = begun_with(past, evaluation.device)
         precision, why = resolve_precision(config.train.precision, evaluation.device, begun)
         if precision != evaluation.precision:
-            evaluation.show.talk(f"precision {precision} ({why})")
+            evaluation.listener.note(f"precision {precision} ({why})")
         self.evaluation = replace(evaluation, precision=precision)
 
     def _place(self, seed: int) -> Place:
@@ -116,7 +115,7 @@ class CheckpointRun(ABC):
             source,
             evaluation.device,
             evaluation.precision,
-            Bar(evaluation.show, "decoding"),
+            evaluation.listener.bar("decoding"),
         )
 
     def logits(self, classifier: nn.Module, config: Config) -> Features:

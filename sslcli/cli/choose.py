@@ -92,7 +92,7 @@ def _setting(data: str | None, device: str) -> tuple[str, str]:
     side = _typical_side(str(data))
     if side > SMALL_SIDE:
         return "imagenet", f"the images are about {side} pixels wide"
-    from sslcli.assemble import pick_device
+    from sslcli.engine.device import pick_device
 
     where = pick_device(device).type
     setting = "cifar10" if where == "cuda" else "cifar10-small"

@@ -45,11 +45,10 @@ def check(
     """
     from sslcli.cli.reports.data import show_report
     from sslcli.cli.show import Show
-    from sslcli.cli.watch import Bar
     from sslcli.data.sources.check import check as check_data
 
     show = Show("data check", as_json=json, quiet=quiet)
-    bar = Bar(show, "reading")
+    bar = show.bar("reading")
     root = data_root or "data"
     show_report(
         check_data(data, root=root, download=download, white_point=white_point, progress=bar), show

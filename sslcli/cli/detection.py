@@ -68,7 +68,7 @@ def detect(request: Request, show: Show) -> None:
     fitted, left_out = fit_scores(scores, known, pseudo, named=bool(request.scores))
     for why in dict.fromkeys(left_out.values()):
         names = ", ".join(name for name, reason in left_out.items() if reason == why)
-        show.talk(f"left out: {names}: {why}")
+        show.note(f"left out: {names}: {why}")
     inside = network.see(evaluation.splits.test)
     if any(each.score.calibrated for each in fitted):
         network.warn_of_calibration()
@@ -144,7 +144,7 @@ class Network:
         return self._see(source)[0]
 
     def _see(self, source: Source) -> tuple[Seen, np.ndarray]:
-        found = self.evaluation.bare_features(source)
+        found = self.evaluation.features(source)
         labels = None if source.labels is None else assemble.labels_of(source, found)
         bare = Seen(found.features, None, labels, lambda module: self._run(module, source))
         seen = bare.with_features(found.features, self.classifier) if self.classifier else bare
@@ -175,7 +175,7 @@ class Network:
         return known, self.see(FarSource(PSEUDO_OUTLIERS, part, config.data, config.seed))
 
     def _run(self, module: nn.Module, source: Source) -> Tensor:
-        features: Tensor = self.evaluation.bare_features(source, module).features
+        features: Tensor = self.evaluation.features(source, module).features
         return features
 
     def warn_of_calibration(self) -> None:
@@ -184,7 +184,7 @@ class Network:
         if self.stored and is_fitted_on(self.stored.fitted, inside, inside.fingerprint):
             what = f"the stored calibrator was fitted on {self.stored.fitted.n:,} of the inside"
             why = "so scores of probabilities have seen their labels"
-            self.evaluation.show.warn(f"{what} images, {why}")
+            self.evaluation.listener.warn(f"{what} images, {why}")
 
     @property
     def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

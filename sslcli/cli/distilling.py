@@ -67,7 +67,7 @@ class Distillation(CheckpointRun):
         teacher = assemble.place(load_teacher(self.evaluation.checkpoint), config, device)
         torch.manual_seed(config.seed)
         encoder = build_encoder(config.encoder, config.data.image_size)
-        assemble.load_start_weights(encoder, config, self.evaluation.show.talk)
+        assemble.load_start_weights(encoder, config, self.evaluation.show.note)
         return Distill(config.method, encoder, teacher)
 
     def test(self, training: Training) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Distillation(CheckpointRun):
             return measured
         known = class_names(self.evaluation.checkpoint)
         if strange := strange_classes(test.labels, test.class_names, known):
-            self.evaluation.show.warn(f"{strange}: no accuracy is measured")
+            self.evaluation.listener.warn(f"{strange}: no accuracy is measured")
             return measured
         labels = torch.from_numpy(find_classes(test.labels, test.class_names, known))[own.rows]
         student, teacher = (

@@ -10,17 +10,17 @@ from torch import Tensor
 from sslcli import assemble
 from sslcli.cli.evaluation import DataChoice, revised
 from sslcli.cli.show import Show
-from sslcli.cli.unreadable import warn_of_unreadable
-from sslcli.cli.watch import Bar
 from sslcli.data.sources.base import NO_LABEL
 from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
-from sslcli.engine.device import resolve_precision
+from sslcli.engine.device import pick_device, resolve_precision
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import probabilities_of, stored_calibrator
 from sslcli.evaluate.classifier import class_names, linear_classifier
 from sslcli.files import write_atomically
+from sslcli.listener import warn_of
 from sslcli.nn.exemplar_net import read_out
+from sslcli.workflows.unreadable import warn_of_unreadable
 
 WRITERS = (".npz", ".parquet")
 
@@ -50,20 +50,18 @@ def write_embeddings(
         part=None if part == "all" else part,
         root=data.root,
         download=data.download,
-        progress=Bar(show, "reading the data"),
+        progress=show.bar("reading the data"),
         white_point=data.white_point,
     )
-    show.remark(source.oddities)
-    where = assemble.pick_device(device)
+    warn_of(source.oddities, show)
+    where = pick_device(device)
     arithmetic, _ = resolve_precision(config.train.precision, where)
-    show.talk(f"{len(source):,} images of {source.name} to {path}, {where}, {arithmetic}")
+    show.note(f"{len(source):,} images of {source.name} to {path}, {where}, {arithmetic}")
     if dry_run:
         show.result(dry_run=True, images=len(source), path=str(path))
         return
     encoder = read_out(assemble.load_encoder(checkpoint, where), config.evaluation.features)
-    found = assemble.features_of(
-        encoder, source, config, where, arithmetic, bar=lambda what: Bar(show, what)
-    )
+    found = assemble.features_of(encoder, source, config, where, arithmetic, bar=show.bar)
     unreadable = warn_of_unreadable(source, found.rows, config.data, show)
     columns: dict[str, np.ndarray] = {
         "features": found.features.numpy(),
@@ -87,7 +85,7 @@ def _predictions(checkpoint: Checkpoint, features: Tensor, show: Show) -> dict[s
         return {}
     stored = stored_calibrator(checkpoint)
     by = f"calibrated by {stored.calibrator.method}" if stored else "not calibrated"
-    show.talk(f"probabilities of the checkpoint's classifier are {by}")
+    show.note(f"probabilities of the checkpoint's classifier are {by}")
     return {
         "probabilities": probabilities_of(checkpoint, features).float().numpy(),
         "classifier_classes": np.array(class_names(checkpoint)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sslcli.cli.show import Show
+from sslcli.data.sources.base import need_labels
 from sslcli.errors import ResourceError
 
 if TYPE_CHECKING:
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sslcli.cli.requirement import Requirement
-    from sslcli.cli.unreadable import Unreadable
     from sslcli.config.schema import Config
     from sslcli.data.sources.open import Source
     from sslcli.data.sources.splits import Splits
     from sslcli.engine.checkpoint import Checkpoint
     from sslcli.engine.device import Precision
+    from sslcli.workflows.unreadable import Unreadable
 
 METRICS = ("top1", "top5", "n")
 TOP = 5  # classes up to which there is no top5
@@ -59,17 +60,21 @@ class Evaluation:
     started: float
     unreadable: "dict[str, Unreadable]" = field(default_factory=dict)
 
-    def features(self, source: "Source") -> "tuple[Tensor, Tensor]":
+    @property
+    def listener(self) -> Show:
+        """Who is told what happens."""
+        return self.show
+
+    def labelled_features(self, source: "Source") -> "tuple[Tensor, Tensor]":
         """Return the features [N, D] and classes [N] of a labelled source."""
         from sslcli import assemble
 
-        found = self.bare_features(source)
+        found = self.features(source)
         return found.features, assemble.labels_of(source, found)
 
-    def bare_features(self, source: "Source", module: "nn.Module | None" = None) -> Any:
+    def features(self, source: "Source", module: "nn.Module | None" = None) -> Any:
         """Return what the encoder, or another module, makes of any source; cached."""
         from sslcli import assemble
-        from sslcli.cli.watch import Bar
 
         found = assemble.features_of(
             module or self.encoder,
@@ -78,20 +83,20 @@ class Evaluation:
             self.device,
             self.precision,
             cache=self.checkpoint.run / "features",
-            bar=lambda what: Bar(self.show, what),
+            bar=self.show.bar,
         )
         self.leave_out(source, found.rows)
         if found.note:
             self.show.warn(found.note)
         if found.from_cache:
-            self.show.talk(
+            self.show.note(
                 f"features of {source.name} come from {self.checkpoint.run / 'features'}"
             )
         return found
 
     def leave_out(self, source: "Source", rows: "Tensor") -> None:
         """Count and name the images of a source that are not among the `rows` that were read."""
-        from sslcli.cli.unreadable import warn_of_unreadable
+        from sslcli.workflows.unreadable import warn_of_unreadable
 
         if source.name not in self.unreadable:
             found = warn_of_unreadable(source, rows, self.config.data, self.show)
@@ -148,7 +153,7 @@ class Evaluation:
         self.show.table("", columns, rows or list(numbers.items()))
         for name, value in shown.items():
             if name not in numbers:
-                self.show.talk(f"{name}: {value}")
+                self.show.note(f"{name}: {value}")
         line = {"time": timestamp(), "command": self.show.command, **record}
         try:
             if is_main():
@@ -215,7 +220,7 @@ def revised(
     config = revise(checkpoint.config, fields, set_)
     data, remarks = located(config.data, checkpoint.paths, given_fields(fields, set_))
     for remark in remarks:
-        show.talk(remark)
+        show.note(remark)
     return config.model_copy(update={"data": data})
 
 
@@ -223,25 +228,25 @@ def _open(
     checkpoint: "Checkpoint", config: "Config", device: str, show: Show, *, labelled: bool
 ) -> Evaluation:
     from sslcli import assemble
-    from sslcli.cli.watch import Bar
     from sslcli.data.sources.splits import shared_files
-    from sslcli.engine.device import resolve_precision
+    from sslcli.engine.device import pick_device, resolve_precision
     from sslcli.evaluate.learned import expect_unseen
+    from sslcli.listener import warn_of
     from sslcli.nn.exemplar_net import read_out
 
-    where = assemble.pick_device(device)
+    where = pick_device(device)
     arithmetic, _ = resolve_precision(config.train.precision, where)
     encoder = read_out(assemble.load_encoder(checkpoint, where), config.evaluation.features)
-    splits = assemble.open_data(config, lambda what: Bar(show, what))
+    splits = assemble.open_data(config, show.bar)
     for source in (splits.train, splits.test) if labelled else ():
-        assemble.need_labels(source)
+        need_labels(source)
     for remark in expect_unseen(checkpoint, splits.test):
         show.warn(remark)
     counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
-    show.talk(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
-    show.talk(f"data {splits.train.name}: {counts}; {splits.note}")
-    show.remark((*splits.oddities, *shared_files(splits.train, splits.test)))
-    show.talk(f"device {where}, precision {arithmetic}, seed {config.seed}")
+    show.note(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
+    show.note(f"data {splits.train.name}: {counts}; {splits.note}")
+    warn_of((*splits.oddities, *shared_files(splits.train, splits.test)), show)
+    show.note(f"device {where}, precision {arithmetic}, seed {config.seed}")
     return Evaluation(
         checkpoint, config, splits, encoder, where, arithmetic, show, (), time.perf_counter()
     )

@@ -59,7 +59,7 @@ def export(
     checkpoint = load_checkpoint(ckpt)
     config, what = checkpoint.config, "classifier" if classifier else "encoder"
     path = out or str(checkpoint.run / f"{what}-{format_}{FORMATS[format_]}")
-    show.talk(f"{config.encoder.name} of {checkpoint.path} as {format_} to {path}")
+    show.note(f"{config.encoder.name} of {checkpoint.path} as {format_} to {path}")
     if dry_run:
         show.result(dry_run=True, format=format_, path=path)
         return
@@ -69,7 +69,7 @@ def export(
     meta = export_meta(checkpoint, classifier=classifier)
     network = network_of(checkpoint, classifier=classifier)
     if classifier:
-        show.talk(f"logits calibrated by {meta.calibrator or 'nothing: no calibrator is stored'}")
+        show.note(f"logits calibrated by {meta.calibrator or 'nothing: no calibrator is stored'}")
     report = export_encoder(format_, network, meta, path, overwrite=overwrite)
     rows = [
         ("file", report.path),
@@ -80,6 +80,6 @@ def export(
     ]
     show.table("", ("export", format_), rows)
     for note in report.notes:
-        show.talk(note)
+        show.note(note)
     facts = {"calibrator": meta.calibrator or None} if classifier else {}
     show.result(**{**asdict(report), **facts, "path": str(report.path)})

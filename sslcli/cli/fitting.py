@@ -5,10 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from sslcli import assemble
 from sslcli.cli.evaluation import Evaluation
-from sslcli.cli.watch import Bar
-from sslcli.data.sources.base import Source, Subset, labelled
+from sslcli.data.sources.base import Source, Subset, labelled, need_labels
 from sslcli.data.sources.files import same_data
 from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import Checkpoint
@@ -18,6 +16,7 @@ from sslcli.evaluate.calibration.stored import FACT, FittedOn, fitting_rows
 from sslcli.evaluate.classifier import need_classifier
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.evaluate.seeds import parse_seeds
+from sslcli.listener import warn_of
 
 MEASURES = ("top1", "ece", "ece_mass", "classwise_ece", "mce", "nll", "brier")
 COUNTS = ("n", "n_fit")
@@ -122,7 +121,7 @@ def is_fitted_on(stored: FittedOn, test: Source, fingerprint: str) -> bool:
 
 
 def _fit_data(evaluation: Evaluation, spec: str) -> Source:
-    data, bar = evaluation.config.data, Bar(evaluation.show, "reading the data")
+    data, bar = evaluation.config.data, evaluation.listener.bar("reading the data")
     found = open_source(
         spec,
         part=None,
@@ -131,20 +130,20 @@ def _fit_data(evaluation: Evaluation, spec: str) -> Source:
         progress=bar,
         white_point=data.white_point,
     )
-    evaluation.show.remark(found.oddities)
-    assemble.need_labels(found)
+    warn_of(found.oddities, evaluation.listener)
+    need_labels(found)
     hint = "name data that was neither trained on nor is reported on, or use --fit-share"
     for part, does in (("test", "is reported on"), ("train", "was trained on")):
         if _whole(found) == _whole(getattr(evaluation.splits, part)):
             raise UsageError(f"{found.name} also {does}", "--fit-data", hint)
     found = labelled(found)
     for remark in expect_unseen(evaluation.checkpoint, found):
-        evaluation.show.warn(remark)
+        evaluation.listener.warn(remark)
     return found
 
 
 def _divided(source: Source, share: float, seed: int) -> tuple[Source, Source]:
-    chosen = fitting_rows(assemble.need_labels(source), share, seed)
+    chosen = fitting_rows(need_labels(source), share, seed)
     named = f"{share:.0%} of {source.name}, seed {seed}"
     return (
         Subset(source, np.flatnonzero(chosen), named),

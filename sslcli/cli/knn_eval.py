@@ -78,32 +78,24 @@ def knn_eval(
     ssl knn-eval runs/simsiam-digits --require 'top1>=0.9'
     """
     from sslcli.cli.choose import name_code_of
-    from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, untrained
+    from sslcli.cli.publish import METRICS, open_run
     from sslcli.cli.show import Show
-    from sslcli.cli.watch import Bar
 
     show = Show("knn-eval", as_json=json, quiet=quiet)
     name_code_of(ckpt, method)
-    choice = DataChoice(data, test, data_root, download)
     extra = (*(BASELINES if baseline else ()), *(GEOMETRY if geometry else ()))
-    evaluation = open_evaluation(
-        ckpt, choice, show, set_=set_ or [], seed=seed, device=device, precision=precision,
+    publisher = open_run(
+        ckpt, show, data=data, test=test, data_root=data_root, download=download,
+        overrides=set_ or [], seed=seed, device=device, precision=precision,
         require=require or [], metrics=(*METRICS, *extra),
     )  # fmt: skip
     if dry_run:
-        evaluation.plan()
+        publisher.plan()
         return
-    from sslcli.cli import measure
+    from sslcli.workflows import knn_eval as workflow
 
-    settings = evaluation.config.evaluation
-    k, temperature = measure.neighbours(evaluation, k), temperature or settings.temperature
-    bar = Bar(show, "voting")
-    measured = measure.knn(evaluation, k, temperature, index, bar)
-    metrics = measured.as_dict()
-    if baseline:
-        fresh = measure.knn(untrained(evaluation), k, temperature, index, bar)
-        pixels = measure.pixels_knn(evaluation, k, temperature)
-        metrics |= dict(zip(BASELINES, (fresh.top1, pixels.top1), strict=True))
-    if geometry:
-        metrics |= measure.geometry(evaluation)
-    evaluation.publish(metrics)
+    result = workflow.knn_eval(
+        publisher.run, k=k, temperature=temperature, index=index, baseline=baseline,
+        geometry=geometry, listener=show,
+    )  # fmt: skip
+    publisher.publish(result.as_dict())

@@ -57,11 +57,11 @@ def launch(
         restarts: How often to start again after a process was killed.
         show: The command's streams.
     """
-    from sslcli import assemble
     from sslcli.distributed.launch import Launcher, check_devices
+    from sslcli.engine.device import pick_device
     from sslcli.engine.run_directory import CONFIG
 
-    check_devices(devices, assemble.pick_device(device))
+    check_devices(devices, pick_device(device))
     words = [*sys.argv[1:], *([] if place.out else [f"--out={run}"])]
 
     def again() -> list[str]:
@@ -75,10 +75,10 @@ def launch(
 @contextmanager
 def taking_part(device: str) -> "Iterator[torch.device]":
     """Train together with the processes of this launcher within the context; give the device."""
-    from sslcli import assemble
     from sslcli.distributed.launch import check_devices, joined, local_device
+    from sslcli.engine.device import pick_device
 
-    here, where = world(), assemble.pick_device(device)
+    here, where = world(), pick_device(device)
     check_devices(here.local_size, where)
     where = local_device(where, here)
     with joined(here, where, lambda text: print(text, file=sys.stderr, flush=True)):

@@ -6,11 +6,11 @@ from itertools import chain, count
 from pathlib import Path
 
 from sslcli.cli.evaluation import Evaluation
-from sslcli.cli.watch import Bar
 from sslcli.data.sources.base import PART_CODES
 from sslcli.data.sources.builtin import NAMES
 from sslcli.data.sources.far import KINDS, FarSource
 from sslcli.data.sources.open import Source, open_source, take_part
+from sslcli.listener import warn_of
 
 
 def open_outside(evaluation: Evaluation, specs: Sequence[str]) -> dict[str, Source]:
@@ -26,14 +26,14 @@ def open_outside(evaluation: Evaluation, specs: Sequence[str]) -> dict[str, Sour
     """
     show = evaluation.show
     if not specs:
-        show.talk(f"outside: all built-in far sets: {', '.join(KINDS)}")
+        show.note(f"outside: all built-in far sets: {', '.join(KINDS)}")
     specs = list(dict.fromkeys(specs)) or KINDS
     outside = {
         name: _open(evaluation, spec) for name, spec in zip(names(specs), specs, strict=True)
     }
     for name, source in outside.items():
         if name not in KINDS:
-            show.talk(f"outside: {name}: {source.name}, {len(source):,} images")
+            show.note(f"outside: {name}: {source.name}, {len(source):,} images")
     return outside
 
 
@@ -74,9 +74,9 @@ def _open(evaluation: Evaluation, spec: str) -> Source:
         part=None,
         root=data.root,
         download=data.download,
-        progress=Bar(show, "reading the data"),
+        progress=show.bar("reading the data"),
         white_point=data.white_point,
     )
-    show.remark(whole.oddities)
+    warn_of(whole.oddities, show)
     has_test = whole.parts is not None and (whole.parts == PART_CODES["test"]).any()
     return take_part(whole, "test") if has_test else whole

@@ -70,6 +70,6 @@ def copy(
     text = to_toml(resolve(name).config) if resolved else preset_file(name).read_text("utf-8")
     write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8"))
     show = Show("presets copy", as_json=json)
-    show.talk(f"change it, then: ssl pretrain --preset {target}")
+    show.note(f"change it, then: ssl pretrain --preset {target}")
     show.data(target)
     show.result(path=target)

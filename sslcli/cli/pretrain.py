@@ -142,10 +142,10 @@ def pretrain(
     if place.resume and not (preset or config) and (not method or is_custom(method)):
         chosen = stored(place.stored(), Path(str(place.out)), named, set_ or [])
     else:
-        name = choose_preset(method, preset, config, data, device, show.talk)
+        name = choose_preset(method, preset, config, data, device, show.note)
         chosen, kept = aged(resolve(name, config, named, set_ or []), place.saved())
         if kept:
-            show.talk(f"the run began before these fields, and keeps to that: {', '.join(kept)}")
+            show.note(f"the run began before these fields, and keeps to that: {', '.join(kept)}")
     if chosen.method.name in SUPERVISED:
         hint = "use `ssl finetune`, `linear-eval --protocol paper` or `distill`, with --resume"
         raise UsageError(f"a {chosen.method.name} run needs its checkpoint", "method.name", hint)

@@ -211,9 +211,9 @@ def check_length(past: "Checkpoint", training: "Training", show: Show) -> None:
         what = f"{duration} are {now} steps, and this run has done {done} already"
         raise ConfigError(what, "train.duration", "give a longer one, or start another run")
     changed = "lengthened" if now > before else "shortened"
-    show.talk(f"the run is {changed} from {before} to {now} steps, of which {done} are done")
+    show.note(f"the run is {changed} from {before} to {now} steps, of which {done} are done")
     if now > done:
-        show.talk(_rates(training, done, before, now))
+        show.note(_rates(training, done, before, now))
 
 
 def _rates(training: "Training", done: int, before: int, now: int) -> str:

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslcli import assemble
 from sslcli.cli.density import refinement_of
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.reports.robustness import Report
 from sslcli.cli.robustness_plan import Trial, check_l2
 from sslcli.cli.show import Show
-from sslcli.cli.watch import PLAIN_EVERY_SECONDS, Bar, duration
+from sslcli.cli.watch import PLAIN_EVERY_SECONDS, duration
 from sslcli.config.presets import config_hash
 from sslcli.data.evaluation import eval_batches
+from sslcli.data.sources.base import need_labels
 from sslcli.data.sources.splits import Subset
 from sslcli.errors import DataError, UsageError
 from sslcli.evaluate.classifier import class_names, match_classes, need_classifier
@@ -64,7 +64,7 @@ class Robustness:
             hint = "name some with --test, or set data.holdout"
             raise DataError("no image is held out", evaluation.splits.train.name, hint)
         known = class_names(checkpoint)
-        self.labels = match_classes(assemble.need_labels(test), test.class_names, known)
+        self.labels = match_classes(need_labels(test), test.class_names, known)
         self.network = nn.Sequential(evaluation.encoder, classifier).eval().requires_grad_(False)
         data = evaluation.config.data
         self.plain = Defence(self.network, data.mean, data.std, evaluation.precision)
@@ -85,7 +85,7 @@ class Robustness:
     def run(self) -> None:
         """Try every condition on every image, then publish."""
         protocol, conditions = self.protocol(), self.conditions()
-        self.evaluation.show.talk(protocol)
+        self.evaluation.listener.note(protocol)
         watch = _Watch(self.evaluation.show, len(self.rows), conditions)
         labels = torch.from_numpy(self.labels)
         right = measure(self.network, self._batches(), labels, conditions, self.seed, watch)
@@ -209,7 +209,7 @@ class _Watch:
     """
 
     def __init__(self, show: Show, images: int, conditions: list[Condition]) -> None:
-        self._show, self._images, self._bar = show, images, Bar(show, "testing")
+        self._show, self._images, self._bar = show, images, show.bar("testing")
         self._last, self._all = conditions[-1].names[-1], images * len(conditions)
         self._met, self._done, self._left = 0, 0, ""
         self._started = self._told = time.monotonic()
@@ -226,4 +226,4 @@ class _Watch:
         elif now - self._told > PLAIN_EVERY_SECONDS:
             self._told = now
             done = f"{self._done:,} of {self._images:,} images done{self._left}"
-            self._show.talk(f"{done}; the next ones have met {name}")
+            self._show.note(f"{done}; the next ones have met {name}")

@@ -13,7 +13,6 @@ from sslcli.cli.sampling_density import Density, Ends, need_density
 from sslcli.cli.sampling_judge import Judge
 from sslcli.cli.sampling_plan import Plan, Request, chosen_classes, make_plan
 from sslcli.cli.show import Show
-from sslcli.cli.watch import Bar
 from sslcli.config.presets import config_hash
 from sslcli.data.loader import eval_batches
 from sslcli.data.sources.splits import Subset
@@ -46,7 +45,7 @@ def sample(request: Request, show: Show) -> None:
         show.warn(remark)
     density = Density(evaluation)
     plan = make_plan(request, evaluation, density, classes)
-    show.talk(str(plan))
+    show.note(str(plan))
     if request.dry_run:
         _show(plan, evaluation)
         return
@@ -86,7 +85,7 @@ def _run(plan: Plan, density: Density, show: Show) -> Ends:
     else:
         anything = torch.randint(density.num_classes or 1, plan.labels.shape)
         starts = density.fresh(plan.labels if plan.classes else anything)
-    return density.run(starts, plan.climbed, plan.settings, Bar(show, "SGLD steps"))
+    return density.run(starts, plan.climbed, plan.settings, show.bar("SGLD steps"))
 
 
 def _drawn(plan: Plan, density: Density, ends: Ends, show: Show) -> Drawn:
@@ -129,7 +128,9 @@ def _real_energies(plan: Plan, evaluation: Evaluation, density: Density) -> Tens
         if labels is not None:
             labels = find_classes(labels, source.class_names, _names(evaluation.checkpoint))
         if labels is None or not np.isin(labels, plan.classes).any():
-            evaluation.show.talk(f"{source.name} has no images of these classes to compare with")
+            evaluation.listener.note(
+                f"{source.name} has no images of these classes to compare with"
+            )
             return None
         rows = rows[np.isin(labels[rows], plan.classes)]
     rows = np.sort(rows[:REAL_IMAGES])

@@ -111,7 +111,7 @@ def make_plan(
     if steps is None:
         steps = default_steps(method.sampler, method.replay, request.start)
         what = "visits of the buffer" if request.start == "buffer" else "lives of chains"
-        evaluation.show.talk(f"{steps} steps, for the {what} in training; --steps takes others")
+        evaluation.listener.note(f"{steps} steps, for the {what} in training; --steps takes others")
     settings = replace(langevin(method.sampler), steps=steps)
     labels = shared_out(request.count, classes or [-1])
     return Plan(request.start, target, classes, labels, settings, evaluation.config.seed)

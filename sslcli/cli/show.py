@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from sslcli.cli.tables import fitted
 from sslcli.environment import world
 from sslcli.errors import SslError, UsageError
 from sslcli.files import to_json
+from sslcli.listener import Bar, Watcher
 
 if TYPE_CHECKING:
-    from sslcli.data.sources.base import Remark
+    pass
 
 JSON_SCHEMA = 1
 
@@ -34,7 +36,7 @@ class Show:
         self.err = console(stderr=True)
         self.out = console(stderr=False)
 
-    def talk(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Say one line on stderr."""
         if not self.quiet:
             self.err.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -45,11 +47,19 @@ class Show:
             return
         self.err.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
 
-    def remark(self, remarks: Iterable["Remark"]) -> None:
-        """Warn of what is odd about the data, each in one line."""
-        for remark in remarks:
-            parts = (remark.what, remark.where, remark.hint)
-            self.warn(" - ".join(part for part in parts if part))
+    def bar(self, what: str) -> Bar:
+        """Return what shows how far a piece of work is."""
+        from sslcli.cli.watch import WorkBar
+
+        return WorkBar(self, what)
+
+    def watcher(
+        self, total_steps: int, first_step: int, steps_per_epoch: int
+    ) -> AbstractContextManager[Watcher]:
+        """Return what shows a training run while it goes on."""
+        from sslcli.cli.watch import RunWatcher
+
+        return RunWatcher(self, total_steps, first_step, steps_per_epoch)
 
     def data(self, text: str) -> None:
         """Print text on stdout, unless the JSON object will be all of it."""

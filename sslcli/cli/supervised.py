@@ -13,6 +13,7 @@ from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.train import Place
 from sslcli.config.methods.labelled import HeadLayer
 from sslcli.config.schema import Config, ProtocolConfig
+from sslcli.data.sources.base import need_labels
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Subset
 from sslcli.engine.loop import Training
@@ -132,7 +133,7 @@ def protocol_of(config: Config, kind: Kind) -> ProtocolConfig:
 
 def labelled_share(source: Source, fraction: float, seed: int) -> Source:
     """Return a share of the rows of every class, at least one of each, chosen by the seed."""
-    labels, generator = assemble.need_labels(source), np.random.default_rng(seed)
+    labels, generator = need_labels(source), np.random.default_rng(seed)
     kept = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

@@ -6,12 +6,12 @@ import torch
 
 from sslcli import assemble
 from sslcli.cli.show import Show
-from sslcli.cli.watch import Bar
 from sslcli.config.schema import Config
 from sslcli.engine.checkpoint import versions
-from sslcli.engine.device import resolve_precision, tune_device
+from sslcli.engine.device import pick_device, resolve_precision, tune_device
 from sslcli.engine.loop import Training
 from sslcli.environment import core_count
+from sslcli.listener import warn_of
 from sslcli.profile.phases import FORWARD_BACKWARD, OPTIMISER, StepTimes, time_phases
 from sslcli.profile.preparing import worker_processes
 
@@ -30,8 +30,8 @@ def time_and_show(config: Config, device: str, steps: int | None, show: Show) ->
     """
     training = _build(config, device, show)
     threads, workers = torch.get_num_threads(), worker_processes(training)
-    show.talk(f"images are {training.loader.mode}; {workers} workers, {threads} torch threads")
-    times = time_phases(training, steps, Bar(show, "timing"))
+    show.note(f"images are {training.loader.mode}; {workers} workers, {threads} torch threads")
+    times = time_phases(training, steps, show.bar("timing"))
     if times.spread > _STEADY:
         show.warn(
             f"rounds of the loop differ {times.spread:.1f} times: other work shares this machine; "
@@ -64,15 +64,15 @@ def time_and_show(config: Config, device: str, steps: int | None, show: Show) ->
 
 def _build(config: Config, device: str, show: Show) -> Training:
     """Return a training of the config, having said on what and with what."""
-    where = assemble.pick_device(device)
+    where = pick_device(device)
     tune_device(where)
     precision, why = resolve_precision(config.train.precision, where)
-    show.talk(f"device {where}, precision {precision} ({why})")
-    splits = assemble.open_training(config, lambda what: Bar(show, what))
+    show.note(f"device {where}, precision {precision} ({why})")
+    splits = assemble.open_training(config, show.bar)
     method = assemble.build_method(config, where, len(splits.train))
-    show.talk(f"data {splits.train.name}: {len(splits.train):,} images")
-    show.remark(splits.oddities)
-    bar = Bar(show, "decoding")
+    show.note(f"data {splits.train.name}: {len(splits.train):,} images")
+    warn_of(splits.oddities, show)
+    bar = show.bar("decoding")
     return assemble.build_training(config, method, splits.train, where, precision, bar)
 
 

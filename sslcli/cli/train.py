@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sslcli.cli.show import Show
 from sslcli.config.schema import Config
 from sslcli.errors import ConfigError, UsageError
+from sslcli.listener import warn_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +128,6 @@ def pretrain_run(
     """
     from sslcli import assemble
     from sslcli.cli.resuming import begun_with, check_code, check_data, check_length
-    from sslcli.cli.watch import Bar
     from sslcli.distributed.collective import from_main, is_main, main_first, world_size
     from sslcli.engine.accumulation import accumulation_note
     from sslcli.engine.device import resolve_precision, tune_device
@@ -140,29 +140,29 @@ def pretrain_run(
     past = from_main(place.saved() if is_main() else None)
     precision, why = resolve_precision(config.train.precision, where, begun_with(past, where))
     processes = f"{world_size()} processes, " if world_size() > 1 else ""
-    show.talk(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
+    show.note(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
     with main_first(world().local_rank == 0):  # it writes the index that the others read
-        splits = assemble.open_training(config, lambda what: Bar(show, what))
+        splits = assemble.open_training(config, show.bar)
     if past is not None:
         check_data(past, splits, show)
         check_code(past, config, show)
     method = assemble.build_method(
-        config, where, len(splits.train), load_start=past is None, told=show.talk
+        config, where, len(splits.train), load_start=past is None, told=show.note
     )
-    show.talk(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
-    show.remark(splits.oddities)
-    bar = Bar(show, "decoding")
+    show.note(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
+    warn_of(splits.oddities, show)
+    bar = show.bar("decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
-    show.talk(f"images are {training.loader.mode}")
+    show.note(f"images are {training.loader.mode}")
     if note := accumulation_note(method, config.train):
-        show.talk(note)
+        show.note(note)
     if past is not None:
         check_length(past, training, show)
     if estimate:
         estimate(training)
         return
     run = Path(from_main(str(place.make(config)) if is_main() else ""))
-    show.talk(f"run directory {run}")
+    show.note(f"run directory {run}")
     facts = assemble.data_facts(config, splits) if is_main() else {}
     last = train_run(training, splits, facts, run, place, stop, show)
     _finish(last, run, config, show)
@@ -188,24 +188,24 @@ def train_run(
     from sslcli.engine.run_directory import truncate_metrics
     from sslcli.engine.state import has_state
     from sslcli.methods.custom import code_facts
-    from sslcli.probing import online_knn, why_no_online_knn
+    from sslcli.workflows.probing import online_knn, why_no_online_knn
 
     stop.again = _resume_line(run, place)
     if place.resume and not from_main(has_state(run)):
-        show.talk("this run had saved nothing yet: starting at step 0")
+        show.note("this run had saved nothing yet: starting at step 0")
     elif place.resume:
         for remark in trainer.resume(training, run):
             show.warn(remark)
         if training.step >= training.total_steps:
-            show.talk(f"this run is complete: {training.step} of {training.total_steps} steps")
+            show.note(f"this run is complete: {training.step} of {training.total_steps} steps")
             return dict(load_checkpoint(run).facts["metrics"])
-        show.talk(f"resuming after step {training.step} of {training.total_steps}")
+        show.note(f"resuming after step {training.step} of {training.total_steps}")
     if is_main():
         facts = facts | lacked(place.saved()) | code_facts(training.config)
         truncate_metrics(run / "metrics.jsonl", training.step)
     config = training.config
     if config.evaluation.online_every and (why := why_no_online_knn(config, splits)):
-        show.talk(f"no online kNN: {why}")
+        show.note(f"no online kNN: {why}")
     probe = online_knn(config, splits, training.device, training.precision)
     watcher = RunWatcher(show, training.total_steps, training.step, training.steps_per_epoch)
     with stop, watcher:
@@ -232,7 +232,7 @@ def _finish(last: dict[str, Any], run: Path, config: Config, show: Show) -> None
     from sslcli.config.presets import config_hash
     from sslcli.engine.checkpoint import NAME, versions
 
-    show.talk(f"done; next: ssl knn-eval {shlex.quote(str(run))}")
+    show.note(f"done; next: ssl knn-eval {shlex.quote(str(run))}")
     show.data(str(run / NAME))
     show.result(
         run=str(run),

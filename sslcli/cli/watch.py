@@ -74,14 +74,11 @@ class RunWatcher:
         self._told = now
         done = max(1, step - self._first)
         left = (now - self._started) / done * (self._total - step)
-        self._show.talk(f"{self._status(step)}  left {duration(left)}")
+        self._show.note(f"{self._status(step)}  left {duration(left)}")
 
-    def note(self, text: str) -> None:
-        """Print one line without breaking the bar; a warning even when quiet."""
-        if text.startswith("warning: "):
-            self._show.warn(text.removeprefix("warning: "))
-        else:
-            self._show.talk(text)
+    def warn(self, text: str) -> None:
+        """Print a warning without breaking the bar, even when quiet."""
+        self._show.warn(text)
 
     def _status(self, step: int) -> str:
         parts = [f"step {step}/{self._total}", f"epoch {step / self._per_epoch:.2f}"]
@@ -92,7 +89,7 @@ class RunWatcher:
         return "  ".join(parts)
 
 
-class Bar:
+class WorkBar:
     """A progress callback `(done, total)` for work that is no training, such as decoding."""
 
     def __init__(self, show: Show, what: str) -> None:
@@ -109,7 +106,7 @@ class Bar:
         elif time.monotonic() - self._told > PLAIN_EVERY_SECONDS:
             self._told = time.monotonic()
             left = (self._told - self._started) * (total / max(1, done) - 1)
-            self._show.talk(f"{self._what} {done:,} of {total:,}, {duration(left)} left")
+            self._show.note(f"{self._what} {done:,} of {total:,}, {duration(left)} left")
 
     def _move(self, done: int, total: int) -> None:
         if not self._live:

@@ -10,7 +10,7 @@ import torch
 
 from sslcli.distributed.collective import from_main, is_main
 from sslcli.engine.pace import machine_pace
-from sslcli.errors import ConfigError
+from sslcli.errors import ConfigError, ResourceError, UsageError
 
 Precision = Literal["bf16", "fp16", "fp32"]
 WORTH_IT = 1.1  # how many times as fast bf16 must be
@@ -25,6 +25,27 @@ class Choice(NamedTuple):
 
     precision: Precision
     reason: str
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device that `name` means; "auto" is CUDA when there is one.
+
+    Raises:
+        UsageError: If `name` is no device.
+        ResourceError: If that device is not here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"{name!r} is no device", "--device", "auto, cpu, cuda, cuda:1") from error
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ResourceError(f"there is no {name}: torch sees {count} CUDA devices", "--device")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"{name!r} is not supported", "--device", "use cpu or cuda")
+    return device
 
 
 def resolve_precision(

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,23 +15,10 @@ from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
 from sslcli.engine.run_directory import append_line, read_metrics, truncate_metrics
 from sslcli.errors import SslError
+from sslcli.listener import Watcher
 from sslcli.methods.base import Method
 
 Probe = Callable[[Method], dict[str, float]]
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """Shows a run to a person; see `cli.show` for the terminal's."""
-
-    def step(self, step: int) -> None:
-        """Take note of one more step; called often, must be cheap."""
-
-    def metrics(self, row: Mapping[str, Any]) -> None:
-        """Show one row of metrics."""
-
-    def note(self, text: str) -> None:
-        """Show one line of text."""
 
 
 @dataclass
@@ -81,7 +68,7 @@ class Log:
         self.last = {}
         if is_main():
             truncate_metrics(self._file, step)
-        self._watcher.note(f"warning: {note}")
+        self._watcher.warn(note)
 
     def add(self, training: Training, result: StepResult) -> None:
         """Take one step's loss without waiting for the device."""
@@ -176,7 +163,7 @@ class Log:
     def _note_once(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            self._watcher.note(f"warning: {text}; training goes on")
+            self._watcher.warn(f"{text}; training goes on")
 
     def pause(self) -> None:
         """Leave out of the rate the time spent since the last step, such as on a save."""
@@ -194,7 +181,7 @@ class Log:
             training.config,
             training.precision,
             lambda: loader.remedy,
-            lambda text: self._watcher.note(f"warning: {text}"),
+            self._watcher.warn,
             from_main(history),
         )
 
@@ -216,8 +203,8 @@ class Log:
             for row, why in met.items():
                 if row not in self._named:
                     self._named[row] = why
-                    text = f"warning: unreadable image, another stands in for it: {why}"
-                    self._watcher.note(text)
+                    text = f"unreadable image, another stands in for it: {why}"
+                    self._watcher.warn(text)
         return max(wait for _, wait in told)
 
 

@@ -65,8 +65,8 @@ def test_waiting_and_unreadable_images_are_told(tmp_path):
     log, watcher = logged(tmp_path, training)
     log.settle()
     assert watcher.rows[0]["data_wait"] == 1.0
-    assert watcher.notes == [
-        "warning: unreadable image, another stands in for it: photos/3.jpg: cut short"
+    assert watcher.warnings == [
+        "unreadable image, another stands in for it: photos/3.jpg: cut short"
     ]
 
 
@@ -115,8 +115,8 @@ def test_a_monitor_that_fails_warns_once_and_training_goes_on(tmp_path):
         log.row(training, result, probe)
         log.settle()
     assert len(rows(tmp_path / "metrics.jsonl")) == 2
-    assert [note for note in watcher.notes if "photos/3.jpg" in note] == [
-        "warning: the encoder could not be measured: "
+    assert [note for note in watcher.warnings if "photos/3.jpg" in note] == [
+        "the encoder could not be measured: "
         "3 of 30 images are unreadable (photos/3.jpg); training goes on"
     ]
-    assert len([note for note in watcher.notes if "TensorBoard" in note]) == 1
+    assert len([note for note in watcher.warnings if "TensorBoard" in note]) == 1

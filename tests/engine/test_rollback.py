@@ -43,7 +43,7 @@ def test_an_unhealthy_run_goes_back_with_other_noise_and_ends_well(tmp_path):
     last, method, watcher = run(tmp_path, [7], rollbacks=2)
     assert last["step"] == 12
     assert last["rollbacks"] == 1
-    assert "going back to step 6 with other noise (1 of 2)" in watcher.notes[0]
+    assert "going back to step 6 with other noise (1 of 2)" in watcher.warnings[0]
     seen = [noise for step, noise in method.noise if step == 6]
     assert len(seen) == 2
     assert seen[0] != seen[1]
@@ -55,18 +55,18 @@ def test_an_unhealthy_run_goes_back_with_other_noise_and_ends_well(tmp_path):
 def test_a_loss_of_a_billion_goes_back_too(tmp_path):
     last, _, watcher = run(tmp_path, [7], rollbacks=2, loss=1e9)
     assert (last["step"], last["rollbacks"]) == (12, 1)
-    assert "exploded" in watcher.notes[0]
+    assert "exploded" in watcher.warnings[0]
 
 
 def test_a_loss_that_explodes_again_after_going_back_is_compared_with_what_it_was(tmp_path):
     _, _, watcher = run(tmp_path, [30] * 2, rollbacks=2, loss=1e6, duration="9 epochs")
-    assert [note.count("exploded") for note in watcher.notes] == [1, 1]
+    assert [note.count("exploded") for note in watcher.warnings] == [1, 1]
 
 
 def test_failing_again_before_a_save_goes_back_by_one_more_state(tmp_path):
     _, _, watcher = run(tmp_path, [7, 7], rollbacks=2)
-    assert "step 6" in watcher.notes[0]
-    assert "step 3" in watcher.notes[1]
+    assert "step 6" in watcher.warnings[0]
+    assert "step 3" in watcher.warnings[1]
 
 
 @pytest.mark.parametrize(("faults", "rollbacks", "said"), [([7] * 3, 2, "2 times"), ([7], 0, "")])

@@ -99,7 +99,7 @@ class Silent:
     """A watcher that keeps what it is told."""
 
     def __init__(self):
-        self.rows, self.notes = [], []
+        self.rows, self.warnings = [], []
 
     def step(self, step):
         pass
@@ -107,8 +107,8 @@ class Silent:
     def metrics(self, row):
         self.rows.append(dict(row))
 
-    def note(self, text):
-        self.notes.append(text)
+    def warn(self, text):
+        self.warnings.append(text)
 
 
 class Pieces(Method):

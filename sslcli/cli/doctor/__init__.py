@@ -34,7 +34,7 @@ def doctor(
     show.table("", ("check", "state", "found", "what to do"), rows)
     states = [each.state for each in findings]
     counts = {state: states.count(state) for state in ("ok", "note", "warning", "fault")}
-    show.talk(", ".join(f"{count} {state}" for state, count in counts.items() if count))
+    show.note(", ".join(f"{count} {state}" for state, count in counts.items() if count))
     show.result(checks=[asdict(each) for each in findings], counts=counts, ok=not counts["fault"])
     _raise_faults([each for each in findings if each.state == "fault"])
 

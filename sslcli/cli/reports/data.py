@@ -6,6 +6,7 @@ from dataclasses import asdict
 from sslcli.cli.show import Show
 from sslcli.data.sources.check import Report
 from sslcli.errors import DataError
+from sslcli.listener import warn_of
 
 _MANY = 12  # rows of a table of classes or sizes that are shown
 
@@ -31,8 +32,8 @@ def show_report(report: Report, show: Show) -> None:
     ]
     show.table(report.name, ("what", "how many"), rows)
     for name in report.unreadable_files:
-        show.talk(f"unreadable: {name}")
-    show.remark(each for each in report.findings if each.severity == "warning")
+        show.note(f"unreadable: {name}")
+    warn_of((each for each in report.findings if each.severity == "warning"), show)
     show.result(**asdict(report), ok=report.ok)
     errors = [DataError(r.what, r.where, r.hint) for r in report.findings if r.severity == "error"]
     if errors:

@@ -66,9 +66,9 @@ class Report:
         self._draw(path, lambda: roc_curves(self._curves, path))
         show = self.evaluation.show
         if self.top1 is not None:
-            show.talk(f"the classifier's top-1 on the inside test images is {self.top1:.4f}")
-        show.talk(f"figures: {', '.join(self._figures) or 'none'}")
-        show.talk(self.protocol)
+            show.note(f"the classifier's top-1 on the inside test images is {self.top1:.4f}")
+        show.note(f"figures: {', '.join(self._figures) or 'none'}")
+        show.note(self.protocol)
         self.evaluation.publish(
             self.metrics(), columns=_COLUMNS, rows=self.rows(), why_not=self._why_not,
             **self.details(),
@@ -130,7 +130,7 @@ class Report:
         try:
             draw()
         except OSError as error:  # such as a checkpoint on a read-only disk
-            self.evaluation.show.warn(f"{path}: {error.strerror or error}")
+            self.evaluation.listener.warn(f"{path}: {error.strerror or error}")
         else:
             self._figures.append(str(path))
 

@@ -43,7 +43,7 @@ class Report:
         figures = self._draw()
         show = self.evaluation.show
         self._warn_of_zero_gradients()
-        show.talk(f"figures: {', '.join(figures) or 'none'}")
+        show.note(f"figures: {', '.join(figures) or 'none'}")
         if self.trial.corruptions:
             heads = ("corruption", *(f"severity {level}" for level in _LEVELS), "mean")
             show.table("", heads, self._corruption_rows())
@@ -84,7 +84,7 @@ class Report:
         metric = max(self.stuck, key=lambda name: self.stuck[name], default="")
         if metric and self.stuck[metric]:
             attack, share = metric.removeprefix("top1/"), f"{self.stuck[metric]:.1%} of the images"
-            self.evaluation.show.warn(
+            self.evaluation.listener.warn(
                 f"{share} hold against {attack} by a gradient of 0, which proves nothing; "
                 "--autoattack also tries without one"
             )
@@ -130,7 +130,7 @@ class Report:
                     accuracy_curves(panels, labels, path)
                     drawn.append(str(path))
             except OSError as error:  # such as a checkpoint on a read-only disk
-                self.evaluation.show.warn(f"{path}: {error.strerror or error}")
+                self.evaluation.listener.warn(f"{path}: {error.strerror or error}")
         return drawn
 
     def _attack_panels(self) -> dict[str, dict[str, Curve]]:

@@ -89,7 +89,7 @@ class Report:
     def ask(self, judge: Judge) -> None:
         """Have another classifier say which class each sample looks like."""
         if judge.checkpoint.path.samefile(self.evaluation.checkpoint.path):
-            self.evaluation.show.warn("the judge is the model itself, which says little")
+            self.evaluation.listener.warn("the judge is the model itself, which says little")
         self._judged = judge.classify(self.drawn.samples, self.evaluation)
         if self.names:
             numbers = torch.tensor([judge.names.index(name) for name in self.names])
@@ -114,7 +114,7 @@ class Report:
         self._write(Path(f"{stem}.png"), lambda path: sample_grid(groups, path))
         shown, n = sum(map(len, groups.values())), len(self.drawn.samples)
         if shown < n:
-            self.evaluation.show.talk(f"the grid shows {shown:,} of {n:,} images")
+            self.evaluation.listener.note(f"the grid shows {shown:,} of {n:,} images")
         if self.drawn.trajectory.numel():
             label = f"energy, -{self.plan.density} + constant (nats)"
             energies = self.drawn.trajectory
@@ -126,7 +126,7 @@ class Report:
     def publish(self) -> None:
         """Say whether chains settled, print the tables, keep the record, hold to the gates."""
         show, rows = self.evaluation.show, self.class_rows()
-        show.talk(f"files: {', '.join(self._files)}")
+        show.note(f"files: {', '.join(self._files)}")
         self._say_settled()
         if rows:
             show.table("", tuple(rows[0]), [_cells(row) for row in rows])
@@ -179,7 +179,7 @@ class Report:
         show, found = self.evaluation.show, self.settling
         if found is None:
             least = f"at least {MIN_STEPS} steps of {MIN_CHAINS} chains"
-            show.talk(f"to say whether chains have settled takes {least}")
+            show.note(f"to say whether chains have settled takes {least}")
         elif not found.has_settled:
             way = "fell" if found.drift < 0 else "rose"
             of = f"{abs(found.drift) / found.spread:.2g} of" if found.spread else "beyond"

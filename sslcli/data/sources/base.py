@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from sslcli.data.images import files as images
-from sslcli.errors import DataError
+from sslcli.errors import DataError, UsageError
 
 Part = Literal["train", "test"]
 PART_CODES = {"train": 1, "test": 2}
@@ -249,3 +249,15 @@ def digest(*chunks: bytes | np.ndarray) -> str:
     for chunk in chunks:
         state.update(chunk)  # type: ignore[arg-type]  # arrays are buffers
     return state.hexdigest()
+
+
+def need_labels(source: Source) -> np.ndarray:
+    """Return the class of each image, [N] int64.
+
+    Raises:
+        UsageError: If the data has no labels.
+    """
+    if source.labels is None:
+        hint = "use a folder or archive with one sub-folder a class, or a .csv with a label column"
+        raise UsageError("this needs labels, and the data has none", source.name, hint)
+    return np.asarray(source.labels)

@@ -175,7 +175,7 @@ def test_index_is_kept_until_the_archive_changes(tmp_path, write_tar, monkeypatc
     path = write_tar(tmp_path / "x.tar", {"0.png": 0})
     opened(path)
     with monkeypatch.context() as patch:
-        patch.setattr("sslcli.data.sources.open.tarindex.Headers", None)
+        patch.setattr("sslcli.data.sources.tarindex.Headers", None)
         assert len(opened(path)) == 1
     write_tar(path, {"0.png": 0, "1.png": 1})
     source = opened(path)

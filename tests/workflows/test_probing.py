@@ -10,7 +10,7 @@ from sslcli.config.presets import list_presets, resolve
 from sslcli.data.sources import open as sources
 from sslcli.data.sources.open import ArraySource
 from sslcli.methods.base import Method
-from sslcli.probing import online_knn, why_no_online_knn
+from sslcli.workflows.probing import online_knn, why_no_online_knn
 
 CPU = torch.device("cpu")
 

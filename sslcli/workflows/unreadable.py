@@ -5,10 +5,10 @@ from typing import TypedDict
 import numpy as np
 from torch import Tensor
 
-from sslcli.cli.show import Show
 from sslcli.config.schema import DataConfig
 from sslcli.data.sources.base import Source
 from sslcli.data.unreadable import refuse_too_many
+from sslcli.listener import Listener
 
 _NAMED = 20  # files that a result names
 
@@ -22,7 +22,7 @@ class Unreadable(TypedDict):
 
 
 def warn_of_unreadable(
-    source: Source, rows: Tensor, data: DataConfig, show: Show
+    source: Source, rows: Tensor, data: DataConfig, listener: Listener
 ) -> dict[str, Unreadable]:
     """Warn of the images of a source that are not among `rows`.
 
@@ -30,7 +30,7 @@ def warn_of_unreadable(
         source: What was to be read.
         rows: Which of its rows were read, [N] int64.
         data: How many may be unreadable.
-        show: The command's streams.
+        listener: Who is warned.
 
     Returns:
         What a result says of them, by the source's name; nothing when all were read.
@@ -46,5 +46,5 @@ def warn_of_unreadable(
     refuse_too_many(source, bad, data.max_bad_fraction)
     count = f"{len(missing):,} of {len(source):,} images of {source.name}"
     more = ", ..." if len(missing) > 3 else ""
-    show.warn(f"{count} are unreadable and left out: {', '.join(files[:3])}{more}")
+    listener.warn(f"{count} are unreadable and left out: {', '.join(files[:3])}{more}")
     return {source.name: Unreadable(count=len(missing), of=len(source), files=files)}

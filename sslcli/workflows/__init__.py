@@ -1,0 +1,1 @@
+"""What each command does: keywords in, numbers out, and a listener for the talk."""

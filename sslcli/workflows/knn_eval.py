@@ -1,0 +1,139 @@
+"""Classify the test images of a run by a vote of the nearest training images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from sslcli.engine.device import Precision
+from sslcli.evaluate.geometry import alignment, effective_rank, uniformity
+from sslcli.evaluate.knn import KNNAccuracy, evaluate_knn
+from sslcli.listener import QUIET, Bar, Listener
+from sslcli.workflows.probing import paired_features
+from sslcli.workflows.run import Run, load
+
+Index = Literal["flat", "ivf", "hnsw"]
+
+
+@dataclass(frozen=True)
+class KNNResult(KNNAccuracy):
+    """Accuracy of the vote, and of what it is compared with where that was asked for.
+
+    Attributes:
+        top1_untrained: Of the encoder with fresh weights.
+        top1_pixels: Of the vote on normalised pixels.
+        alignment: Mean squared distance of two random views of an image; lower is better.
+        uniformity: Log of the mean Gaussian potential of the features (Wang & Isola 2020).
+        effective_rank: exp of the entropy of the singular values (Roy & Vetterli 2007).
+    """
+
+    top1_untrained: float | None = None
+    top1_pixels: float | None = None
+    alignment: float | None = None
+    uniformity: float | None = None
+    effective_rank: float | None = None
+
+
+def knn_eval(
+    run: str | Path | Run,
+    *,
+    data: str | None = None,
+    test: str | None = None,
+    k: int | None = None,
+    temperature: float | None = None,
+    index: Index = "flat",
+    baseline: bool = False,
+    geometry: bool = False,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    seed: int | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+    listener: Listener = QUIET,
+) -> KNNResult:
+    """Classify the test images by a vote of the nearest training images.
+
+    Features are L2-normalised; each of the k neighbours votes with exp(cosine / T) (Wu et al. 2018,
+    arXiv:1805.01978, section 3.4).
+
+    Args:
+        run: A run directory, a checkpoint, or what `load` returned; see `load` for this and for
+            `data`, `test`, `overrides`, `seed`, `device`, `precision`, `data_root`, `download`
+            and `listener`.
+        data: The data set, when not the checkpoint's.
+        test: The data to test on.
+        k: Neighbours that vote; None for the preset's, as far as there are images.
+        temperature: T of the votes; None for the preset's.
+        index: "flat" is exact; the others report their recall.
+        baseline: Also measure the untrained encoder and raw pixels.
+        geometry: Also measure alignment, uniformity and effective rank on two random views.
+        overrides: Changes of the config.
+        seed: Instead of the checkpoint's.
+        device: Where to run.
+        precision: Instead of the checkpoint's.
+        data_root: Folder of torchvision's data sets.
+        download: Allow such a set to be fetched.
+        listener: Who is told what happens.
+
+    Raises:
+        SslError: If something is missing, does not fit, or was learned with its labels.
+    """
+    opened = load(
+        run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
+        seed=seed, device=device, precision=precision, listener=listener,
+    )  # fmt: skip
+    settings = opened.config.evaluation
+    k, temperature = _neighbours(opened, k), temperature or settings.temperature
+    bar = opened.listener.bar("voting")
+    found: dict[str, Any] = asdict(vote(opened, k, temperature, index, bar))
+    if baseline:
+        fresh = vote(opened, k, temperature, index, bar, opened.untrained)
+        pixels = vote(opened, k, temperature, network=nn.Flatten())
+        found |= {"top1_untrained": fresh.top1, "top1_pixels": pixels.top1}
+    if geometry:
+        found |= _geometry(opened)
+    return KNNResult(**found)
+
+
+def vote(
+    run: Run,
+    k: int,
+    temperature: float,
+    index: Index = "flat",
+    bar: Bar | None = None,
+    network: nn.Module | None = None,
+) -> KNNAccuracy:
+    """Return the accuracy of the weighted vote on the test part, on a network's features."""
+    precision: Precision | None = "fp32" if isinstance(network, nn.Flatten) else None
+    train, labels = run.labelled_features(run.splits.train, network, precision)
+    test, right = run.labelled_features(run.splits.test, network, precision)
+    wants_all = k == len(run.splits.train)  # that can be read
+    return evaluate_knn(
+        train, labels, test, right,
+        k=len(train) if wants_all else k, temperature=temperature,
+        num_classes=len(run.splits.train.class_names), kind=index, progress=bar,
+    )  # fmt: skip
+
+
+def _geometry(run: Run) -> dict[str, float]:
+    """Return how the test images lie on the sphere; all but alignment is of the first views."""
+    first, second = paired_features(
+        run.encoder, run.splits.test, run.config, run.device, run.precision
+    )
+    return {
+        "alignment": float(alignment(first, second)),
+        "uniformity": float(uniformity(first)),
+        "effective_rank": float(effective_rank(first)),
+    }
+
+
+def _neighbours(run: Run, given: int | None) -> int:
+    """Return how many neighbours vote: what was asked for, else the preset's as far as they go."""
+    preset, images = run.config.evaluation.k, len(run.splits.train)
+    if given or preset <= images:
+        return given or preset
+    run.listener.warn(f"k is {images}, all training images there are; the preset has {preset}")
+    return images

@@ -1,0 +1,195 @@
+"""A checkpoint that was opened: its config, its network, its data, and the features of these."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslcli import assemble
+from sslcli.config.presets import revise
+from sslcli.config.schema import Config
+from sslcli.data.sources.base import Source
+from sslcli.data.sources.places import given_fields, located
+from sslcli.data.sources.splits import Splits, shared_files
+from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
+from sslcli.engine.device import Precision, pick_device, resolve_precision
+from sslcli.evaluate.features import Features
+from sslcli.evaluate.learned import expect_unseen
+from sslcli.listener import QUIET, Listener, warn_of
+from sslcli.methods.base import Method
+from sslcli.nn.exemplar_net import read_out
+from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checkpoint with the data to evaluate it on. Network and data are opened on first use.
+
+    Attributes:
+        checkpoint: Where the weights are.
+        config: The checkpoint's, with what was changed laid over it.
+        device: Where the network runs.
+        precision: The arithmetic of its features.
+        listener: Who is told what happens.
+        unreadable: By data set, the images that could not be read so far.
+    """
+
+    checkpoint: Checkpoint
+    config: Config
+    device: torch.device
+    precision: Precision
+    listener: Listener = QUIET
+    unreadable: dict[str, Unreadable] = field(default_factory=dict)
+
+    @cached_property
+    def encoder(self) -> nn.Module:
+        """The kept network in evaluation mode: normalised images [B, 3, S, S] to [B, D]."""
+        encoder = assemble.load_encoder(self.checkpoint, self.device)
+        return read_out(encoder, self.config.evaluation.features)
+
+    @cached_property
+    def untrained(self) -> nn.Module:
+        """The same network with fresh weights of the config's seed."""
+        images = self.checkpoint.facts["data"]["images"]
+        encoder = assemble.build_method(self.config, self.device, images).encoder.eval()
+        return read_out(encoder, self.config.evaluation.features)
+
+    @cached_property
+    def method(self) -> Method:
+        """The whole method with its heads and memory, in evaluation mode."""
+        return assemble.load_method(self.checkpoint, self.device)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data to train on and the data to test on.
+
+        Raises:
+            SslError: If it is not there, or was learned with its labels.
+        """
+        splits = assemble.open_data(self.config, self.listener.bar)
+        for remark in expect_unseen(self.checkpoint, splits.test):
+            self.listener.warn(remark)
+        counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
+        self.listener.note(f"data {splits.train.name}: {counts}; {splits.note}")
+        warn_of((*splits.oddities, *shared_files(splits.train, splits.test)), self.listener)
+        return splits
+
+    def features(
+        self,
+        source: Source,
+        network: nn.Module | None = None,
+        precision: Precision | None = None,
+    ) -> Features:
+        """Return what a network makes of every image that can be read; cached beside the run.
+
+        Args:
+            source: Images.
+            network: Instead of the encoder.
+            precision: Instead of the run's.
+        """
+        cache = self.checkpoint.run / "features"
+        found = assemble.features_of(
+            network or self.encoder,
+            source,
+            self.config,
+            self.device,
+            precision or self.precision,
+            cache=cache,
+            bar=self.listener.bar,
+        )
+        self.leave_out(source, found.rows)
+        if found.note:
+            self.listener.warn(found.note)
+        if found.from_cache:
+            self.listener.note(f"features of {source.name} come from {cache}")
+        return found
+
+    def labelled_features(
+        self,
+        source: Source,
+        network: nn.Module | None = None,
+        precision: Precision | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features [N, D] and classes [N] of a labelled source."""
+        found = self.features(source, network, precision)
+        return found.features, assemble.labels_of(source, found)
+
+    def leave_out(self, source: Source, rows: Tensor) -> None:
+        """Count and name the images of a source that are not among the `rows` that were read."""
+        if source.name not in self.unreadable:
+            found = warn_of_unreadable(source, rows, self.config.data, self.listener)
+            self.unreadable.update(found)
+
+
+def load(
+    run: "str | Path | Run",
+    *,
+    data: str | None = None,
+    test: str | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    seed: int | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    listener: Listener = QUIET,
+) -> Run:
+    """Open a checkpoint.
+
+    Args:
+        run: A run directory, a checkpoint.safetensors, or what this function returned, which is
+            opened anew when anything else is given.
+        data: The data set, when not the checkpoint's; a new one brings its own test part.
+        test: The data to test on.
+        data_root: Folder of torchvision's data sets.
+        download: Allow such a set to be fetched.
+        overrides: Changes of the config, as a mapping or as `--set` writes them.
+        seed: Instead of the checkpoint's.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        precision: Instead of the checkpoint's: "auto", "bf16", "fp16" or "fp32".
+        listener: Who is told what happens.
+
+    Raises:
+        SslError: If there is no checkpoint, or something does not fit it.
+    """
+    changed = (data, test, data_root, seed, precision) != (None,) * 5 or download or overrides
+    if isinstance(run, Run) and not changed:
+        return run
+    checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
+    fields = {
+        "data.source": data,
+        "data.test": test,
+        "data.root": data_root,
+        "data.download": download or None,
+        "seed": seed,
+        "train.precision": precision,
+    }
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if data and not test:
+        fields["data.test"] = None
+    texts: Sequence[str] = ()
+    if isinstance(overrides, Mapping):
+        fields |= overrides
+    else:
+        texts = overrides
+    config = revised(checkpoint, fields, texts, listener)
+    where = pick_device(device)
+    arithmetic, _ = resolve_precision(config.train.precision, where)
+    listener.note(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
+    listener.note(f"device {where}, precision {arithmetic}, seed {config.seed}")
+    return Run(checkpoint, config, where, arithmetic, listener)
+
+
+def revised(
+    checkpoint: Checkpoint, fields: Mapping[str, Any], texts: Sequence[str], listener: Listener
+) -> Config:
+    """Return a checkpoint's config with changes laid over it, and its data found from here."""
+    config = revise(checkpoint.config, fields, texts)
+    data, remarks = located(config.data, checkpoint.paths, given_fields(fields, texts))
+    for remark in remarks:
+        listener.note(remark)
+    return config.model_copy(update={"data": data})
