@@ -20,8 +20,8 @@ from itertools import islice
 from sslcli.config.schema import DataConfig
 from sslcli.config.views import ViewConfig
 from sslcli.data.loader import TrainLoader
-from sslcli.data.splits import open_splits
-from sslcli.data.views import Views
+from sslcli.data.sources.splits import open_splits
+from sslcli.data.images.views import Views
 
 def peak(process):
     status = open(f"/proc/{process}/status").read()
