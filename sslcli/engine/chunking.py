@@ -11,7 +11,6 @@ BatchNorm is the exception to exactness: it normalises each chunk by the chunk's
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from math import ceil
 
 import torch
@@ -40,7 +39,7 @@ class Chunked(nn.Module):
         count = ceil(len(batch) / self.size)
         if count == 1:
             return self.method.forward(batch, progress)
-        embedded = [self._embed(chunk) for chunk in chunks(batch, count)]
+        embedded = [self._embed(chunk) for chunk in batch.chunks(count)]
         joined = tuple(torch.cat(parts) for parts in zip(*embedded, strict=True))
         return self.method.compare(joined, batch, progress)
 
@@ -53,14 +52,6 @@ class Chunked(nn.Module):
 
     def _passes(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), statistics_kept(self.method)
-
-
-def chunks(batch: Batch, count: int) -> Iterator[Batch]:
-    """Split a batch into parts of nearly equal size."""
-    views = zip(*(view.tensor_split(count) for view in batch.views), strict=True)
-    labels = [None] * count if batch.labels is None else batch.labels.tensor_split(count)
-    for own, rows, classes in zip(views, batch.rows.tensor_split(count), labels, strict=True):
-        yield replace(batch, views=list(own), rows=rows, labels=classes)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from sslcli.config.methods.registry import SECTIONS
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
 from sslcli.data.sources.splits import open_splits
-from sslcli.engine.chunking import Chunked, chunks
+from sslcli.engine.chunking import Chunked
 from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import nt_xent, sup_con
 from sslcli.methods.base import BatchContrast, Output, Progress
@@ -69,7 +69,7 @@ def test_the_gradient_is_that_of_the_whole_batch(labelled, size):
 def test_the_second_pass_repeats_the_noise_of_the_first():
     method, one = pairs(nn.Dropout(0.5)), batch()
     torch.manual_seed(1)
-    parts = [method.embed(chunk) for chunk in chunks(one, 2)]  # with their graphs
+    parts = [method.embed(chunk) for chunk in one.chunks(2)]  # with their graphs
     joined = tuple(torch.cat(part) for part in zip(*parts, strict=True))
     loss = method.compare(joined, one, PROGRESS).loss
     expected = torch.autograd.grad(loss, list(method.parameters()))
@@ -84,7 +84,7 @@ def test_running_statistics_count_each_chunk_once():
     method, one = pairs(nn.BatchNorm1d(16)), batch()
     gradient(Chunked(method, 5), one)
     norm, expected = method.encoder[2], pairs(nn.BatchNorm1d(16))
-    for chunk in chunks(one, 2):
+    for chunk in one.chunks(2):
         expected.embed(chunk)
     assert norm.num_batches_tracked == 4  # two views of two chunks
     torch.testing.assert_close(norm.running_mean, expected.encoder[2].running_mean)
@@ -109,15 +109,6 @@ def test_only_embeddings_are_kept_between_the_passes():
             model(batch(size=64), PROGRESS)
         kept[name] = sum(saved)
     assert kept["whole"] - kept["chunks"] > 2 * 64 * 16  # the hidden layer of both views
-
-
-def test_every_sample_is_in_one_chunk():
-    one = batch(labelled=True)
-    parts = list(chunks(one, 4))
-    assert [len(part) for part in parts] == [3, 3, 2, 2]
-    assert torch.equal(torch.cat([part.rows for part in parts]), one.rows)
-    assert torch.equal(torch.cat([part.labels for part in parts]), one.labels)
-    assert torch.equal(torch.cat([part.views[1] for part in parts]), one.views[1])
 
 
 @pytest.mark.parametrize(
