@@ -1,3 +1,37 @@
-"""Train, evaluate and export self-supervised and energy-based models from papers' recipes."""
+"""The Python door: every command as a function, loaded when it is first used.
+
+    import sslcli
+
+    run = sslcli.pretrain("simsiam", out="runs/digits")
+    print(sslcli.knn_eval(run).top1)
+
+`import sslcli` imports no torch. Each function has the name and the options of its command.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sslcli.errors import SslError as SslError
+    from sslcli.workflows.knn_eval import knn_eval as knn_eval
+    from sslcli.workflows.run import Run as Run
+    from sslcli.workflows.run import load as load
 
 __version__ = "0.1.0"
+_MODULES = {  # where each public name is defined
+    "Run": "workflows.run",
+    "SslError": "errors",
+    "knn_eval": "workflows.knn_eval",
+    "load": "workflows.run",
+}
+__all__ = ["Run", "SslError", "__version__", "knn_eval", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -46,6 +46,7 @@ def knn_eval(
     index: Index = "flat",
     baseline: bool = False,
     geometry: bool = False,
+    method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
     device: str = "auto",
@@ -70,6 +71,7 @@ def knn_eval(
         index: "flat" is exact; the others report their recall.
         baseline: Also measure the untrained encoder and raw pixels.
         geometry: Also measure alignment, uniformity and effective rank on two random views.
+        method: Where the class lies that the checkpoint names; see `load`.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
         device: Where to run.
@@ -83,7 +85,7 @@ def knn_eval(
     """
     opened = load(
         run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
-        seed=seed, device=device, precision=precision, listener=listener,
+        seed=seed, device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
     settings = opened.config.evaluation
     k, temperature = _neighbours(opened, k), temperature or settings.temperature

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
+from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
 from sslcli.data.sources.base import Source
@@ -17,10 +18,12 @@ from sslcli.data.sources.places import given_fields, located
 from sslcli.data.sources.splits import Splits, shared_files
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.engine.device import Precision, pick_device, resolve_precision
+from sslcli.errors import UsageError
 from sslcli.evaluate.features import Features
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.methods.base import Method
+from sslcli.methods.custom import name_code
 from sslcli.nn.exemplar_net import read_out
 from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
 
@@ -136,6 +139,7 @@ def load(
     seed: int | None = None,
     device: str = "auto",
     precision: str | None = None,
+    method: str | None = None,
     listener: Listener = QUIET,
 ) -> Run:
     """Open a checkpoint.
@@ -151,15 +155,19 @@ def load(
         seed: Instead of the checkpoint's.
         device: "auto", "cpu", "cuda" or "cuda:1".
         precision: Instead of the checkpoint's: "auto", "bf16", "fp16" or "fp32".
+        method: Where the class lies that the checkpoint names, as "FILE.py:Class": that code may
+            then run.
         listener: Who is told what happens.
 
     Raises:
         SslError: If there is no checkpoint, or something does not fit it.
     """
     changed = (data, test, data_root, seed, precision) != (None,) * 5 or download or overrides
-    if isinstance(run, Run) and not changed:
+    if isinstance(run, Run) and not (changed or method):
         return run
     checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
+    if method:
+        name_code_of(checkpoint, method)
     fields = {
         "data.source": data,
         "data.test": test,
@@ -182,6 +190,20 @@ def load(
     listener.note(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
     listener.note(f"device {where}, precision {arithmetic}, seed {config.seed}")
     return Run(checkpoint, config, where, arithmetic, listener)
+
+
+def name_code_of(checkpoint: Checkpoint, method: str) -> None:
+    """Let the code of a checkpoint's own method run, because the person says where it lies.
+
+    Raises:
+        UsageError: If the checkpoint's method is no such class.
+        ConfigError: If the file cannot be read.
+    """
+    name = checkpoint.config.method.name
+    if not is_custom(name) or method.rpartition(":")[2] != name.rpartition(":")[2]:
+        hint = "name the file and the class that this checkpoint was trained with"
+        raise UsageError(f"the checkpoint's method is {name}, not {method}", "method", hint)
+    name_code(method)
 
 
 def revised(
