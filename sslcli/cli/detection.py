@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
-from sslcli.cli.density import density_of
 from sslcli.cli.evaluation import DataChoice, Evaluation, open_evaluation
 from sslcli.cli.fitting import is_fitted_on
 from sslcli.cli.outside import open_outside
@@ -33,6 +32,7 @@ from sslcli.evaluate.ood.detect import fit_scores, measure, validation_rows
 from sslcli.evaluate.ood.metrics import METRICS
 from sslcli.evaluate.ood.scores import SCORES, Score, named_score
 from sslcli.evaluate.ood.seen import Known, Seen
+from sslcli.workflows.density import density_of
 
 
 @dataclass(frozen=True)

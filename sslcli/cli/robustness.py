@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslcli.cli.density import refinement_of
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.reports.robustness import Report
 from sslcli.cli.robustness_plan import Trial, check_l2
@@ -35,6 +34,7 @@ from sslcli.evaluate.robust.measure import (
 )
 from sslcli.perturb.adversarial import Norm
 from sslcli.perturb.sgld import Langevin
+from sslcli.workflows.density import refinement_of
 
 _BATCH = 128  # images at a time: gradients keep the activations
 _LEVEL = 1 / 255  # unit of L-inf radii

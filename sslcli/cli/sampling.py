@@ -9,7 +9,6 @@ from torch import Tensor
 
 from sslcli.cli.evaluation import Evaluation, open_evaluation
 from sslcli.cli.reports.sampling import Drawn, Report, metrics_of
-from sslcli.cli.sampling_density import Density, Ends, need_density
 from sslcli.cli.sampling_judge import Judge
 from sslcli.cli.sampling_plan import Plan, Request, chosen_classes, make_plan
 from sslcli.cli.show import Show
@@ -23,6 +22,7 @@ from sslcli.evaluate.finite import need_finite
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.evaluate.sampling import finite_chains
 from sslcli.files import storage_fault
+from sslcli.workflows.density import ChainEnds, EnergyModel, need_density
 
 REAL_IMAGES = 2_048  # whose energies are drawn beside the chains'
 
@@ -43,7 +43,7 @@ def sample(request: Request, show: Show) -> None:
     )  # fmt: skip
     for remark in expect_unseen(judge.checkpoint, evaluation.splits.test) if judge else ():
         show.warn(remark)
-    density = Density(evaluation)
+    density = EnergyModel(checkpoint, evaluation.config, evaluation.device, evaluation.precision)
     plan = make_plan(request, evaluation, density, classes)
     show.note(str(plan))
     if request.dry_run:
@@ -76,7 +76,7 @@ def _show(plan: Plan, evaluation: Evaluation) -> None:
     )
 
 
-def _run(plan: Plan, density: Density, show: Show) -> Ends:
+def _run(plan: Plan, density: EnergyModel, show: Show) -> ChainEnds:
     """Draw the starts and run the chains."""
     if plan.start == "buffer":
         starts, repeated = density.recalled(plan.labels)
@@ -88,7 +88,7 @@ def _run(plan: Plan, density: Density, show: Show) -> Ends:
     return density.run(starts, plan.climbed, plan.settings, show.bar("SGLD steps"))
 
 
-def _drawn(plan: Plan, density: Density, ends: Ends, show: Show) -> Drawn:
+def _drawn(plan: Plan, density: EnergyModel, ends: ChainEnds, show: Show) -> Drawn:
     """Drop the chains that failed, and measure where the others ended, in float32.
 
     Raises:
@@ -120,7 +120,7 @@ def _drawn(plan: Plan, density: Density, ends: Ends, show: Show) -> Drawn:
     )
 
 
-def _real_energies(plan: Plan, evaluation: Evaluation, density: Density) -> Tensor | None:
+def _real_energies(plan: Plan, evaluation: Evaluation, density: EnergyModel) -> Tensor | None:
     """Return the energies of training images, of the asked classes where chains climb those."""
     source, labels = evaluation.splits.train, evaluation.splits.train.labels
     rows = np.random.default_rng(plan.seed).permutation(len(source))

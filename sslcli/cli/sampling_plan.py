@@ -8,11 +8,11 @@ from typing import Any, Literal
 from torch import Tensor
 
 from sslcli.cli.evaluation import DataChoice, Evaluation
-from sslcli.cli.sampling_density import Density, Start, default_steps
 from sslcli.errors import UsageError
 from sslcli.evaluate.sampling import shared_out
 from sslcli.methods.classifier import langevin
 from sslcli.perturb.sgld import Langevin
+from sslcli.workflows.density import EnergyModel, Start, default_steps
 
 Target = Literal["marginal", "class"]
 
@@ -89,7 +89,7 @@ class Plan:
 
 
 def make_plan(
-    request: Request, evaluation: Evaluation, density: Density, classes: list[int]
+    request: Request, evaluation: Evaluation, density: EnergyModel, classes: list[int]
 ) -> Plan:
     """Decide what the command line leaves open, and say so.
 

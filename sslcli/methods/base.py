@@ -143,6 +143,19 @@ class HasProjector(Protocol):
         """The head: linear layers with what stands between them, or a single one."""
 
 
+@runtime_checkable
+class HasDensity(Protocol):
+    """A method that learns a density of images."""
+
+    def log_density(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return log p(x), or log p(x, y) of classes [B], up to a constant, [B].
+
+        Args:
+            images: As the network takes them, [B, 3, H, W].
+            labels: Classes [B]; None for log p(x).
+        """
+
+
 class BatchContrast(Method):
     """A method that tells each sample from the others of its batch.
 

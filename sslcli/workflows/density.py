@@ -1,34 +1,60 @@
-"""A checkpoint's method as the density that chains climb, and where it lets them start."""
+"""The density of images that a checkpoint's method learned: log p(x), and chains that climb it."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sslcli import assemble
-from sslcli.cli.evaluation import Evaluation
-from sslcli.config.methods.energy import ReplayConfig, SamplerConfig
+from sslcli.config.method_section import MethodSection
+from sslcli.config.methods.energy import (
+    HDGEConfig,
+    IGEBMConfig,
+    JEMConfig,
+    ReplayConfig,
+    SamplerConfig,
+)
 from sslcli.config.methods.registry import SECTIONS
+from sslcli.config.schema import Config
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.engine.device import autocast
+from sslcli.engine.device import Precision, autocast
 from sslcli.errors import UsageError
+from sslcli.evaluate.ood.density import REFINEMENT, Density
 from sslcli.evaluate.sampling import MIN_STEPS
-from sslcli.memory.replay import ReplayBuffer
+from sslcli.listener import Bar
+from sslcli.methods.base import HasDensity
+from sslcli.methods.classifier import langevin
+from sslcli.methods.hdge import HDGE
+from sslcli.methods.igebm import IGEBM
+from sslcli.methods.jem import JEM
+from sslcli.methods.registry import method_class
 from sslcli.methods.sampling import Sampling
 from sslcli.nn.spectral import dividing_once
 from sslcli.perturb.sgld import Langevin, sgld
 
 Start = Literal["fresh", "buffer"]
-Watch = Callable[[int, int], object]
+Sampled = JEMConfig | HDGEConfig | IGEBMConfig  # sections with a sampler and a replay buffer
 VISITS = 20  # of a chain that is never renewed: JEM's 1 / 0.05
 
 
+class LogP(nn.Module):
+    """Map normalised images [B, 3, S, S] to a method's log p(x) up to a constant, [B]."""
+
+    def __init__(self, method: HasDensity) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return log p of each image."""
+        return self.method.log_density(images)
+
+
 @dataclass(frozen=True)
-class Ends:
+class ChainEnds:
     """Where chains ended.
 
     Attributes:
@@ -40,44 +66,81 @@ class Ends:
     energies: Tensor
 
 
+def refinement_of(checkpoint: Checkpoint) -> Langevin | None:
+    """Return the sampler that refines images before a score; None without a density.
+
+    It is the sampler of the training with JEM's number of steps. A method that was trained without
+    samples gets JEM's sampler.
+    """
+    section = checkpoint.config.method
+    if not issubclass(method_class(section.name), HasDensity):
+        return None
+    chains = chains_of(section)
+    return REFINEMENT if chains is None else replace(langevin(chains[0]), steps=REFINEMENT.steps)
+
+
+def density_of(checkpoint: Checkpoint, device: torch.device, seed: int) -> Density | None:
+    """Return the density that a checkpoint's method learned; None when it learned none.
+
+    Raises:
+        CheckpointError: If its tensors do not fit the config it carries.
+    """
+    refinement = refinement_of(checkpoint)
+    if refinement is None:
+        return None
+    method = assemble.load_method(checkpoint, device).requires_grad_(False)
+    assert isinstance(method, HasDensity)
+    return Density(LogP(method), refinement, seed)
+
+
+def chains_of(section: MethodSection) -> tuple[SamplerConfig, ReplayConfig] | None:
+    """Return the sampler and the buffer that a method trains with; None when it draws no images."""
+    if isinstance(section, Sampled) and section.sampler and section.replay:
+        return section.sampler, section.replay
+    return None
+
+
 def need_density(checkpoint: Checkpoint) -> None:
     """Raise UsageError unless a checkpoint's method was trained by its own samples."""
     method = checkpoint.config.method
-    if isinstance(getattr(method, "sampler", None), SamplerConfig):
+    if chains_of(method):
         return
-    if "sampler" in type(method).model_fields:
+    if isinstance(method, Sampled):
         what = f"this {method.name} was trained without its density term, so it draws no images"
         hint = "train it with method.density_weight above 0, a method.sampler and a method.replay"
         raise UsageError(what, str(checkpoint.path), hint)
-    known = [name for name, section in SECTIONS.items() if "sampler" in section.model_fields]
+    known = [name for name, section in SECTIONS.items() if issubclass(section, Sampled)]
     what = f"{method.name} learns no density of images, so none can be drawn from it"
     hint = f"train one of these: {', '.join(known)}"
     raise UsageError(what, str(checkpoint.path), hint)
 
 
-class Density:
+class EnergyModel:
     """An energy-based model in evaluation mode, frozen.
 
     Args:
-        evaluation: A checkpoint that `need_density` takes, device, and the precision of chains;
-            energies that are reported are computed in float32.
+        checkpoint: One that `need_density` takes.
+        config: The checkpoint's, with what was changed laid over it.
+        device: Where it runs.
+        precision: Arithmetic of chains; energies that are reported are computed in float32.
     """
 
-    def __init__(self, evaluation: Evaluation) -> None:
-        config, section = evaluation.config, cast(Any, evaluation.checkpoint.config.method)
-        self.device, self.precision = evaluation.device, evaluation.precision
-        self.method: Any = assemble.load_method(evaluation.checkpoint, self.device).requires_grad_(
-            False
-        )
-        self.num_classes: int | None = section.num_classes
-        self.range: tuple[float, float] = section.replay.range
+    def __init__(
+        self, checkpoint: Checkpoint, config: Config, device: torch.device, precision: Precision
+    ) -> None:
+        self.device, self.precision = device, precision
+        method = assemble.load_method(checkpoint, device).requires_grad_(False)
+        assert isinstance(method, JEM | HDGE | IGEBM), "need_density has seen the section"
+        self.method = method
+        self.num_classes = method.config.num_classes
+        self._sampling: Sampling | None = None if isinstance(method, IGEBM) else method.sampling
+        owner = method if isinstance(method, IGEBM) else method.sampling
+        assert owner is not None, "need_density has seen the sampler"
+        self.replay = owner.replay
         self.batch = config.train.batch_size  # training has shown that it fits the device
         self._mean, self._std = (
             torch.tensor(x).view(3, 1, 1) for x in (config.data.mean, config.data.std)
         )
-        self._sampling: Sampling | None = getattr(self.method, "sampling", None)
-        owner: Any = self._sampling or self.method
-        self.replay: ReplayBuffer = owner.replay
         # Logits are one pass for a classifier, and one a class for IGEBM.
         self._seen = self.batch if self._sampling else max(1, self.batch // (self.num_classes or 1))
 
@@ -111,10 +174,12 @@ class Density:
 
     def fresh(self, labels: Tensor) -> Tensor:
         """Draw starts as training drew fresh ones, of the classes [N] where it knew classes."""
-        if self._sampling:
-            return self._sampling.fresh(labels.to(self.device))
+        if not isinstance(self.method, IGEBM):
+            assert self.method.sampling
+            return self.method.sampling.fresh(labels.to(self.device))
         shape = (len(labels), *self.replay.images.shape[1:])
-        return torch.empty(shape, device=self.device).uniform_(*self.range)
+        low, high = self.method.config.replay.range
+        return torch.empty(shape, device=self.device).uniform_(low, high)
 
     def recalled(self, labels: Tensor) -> tuple[Tensor, int]:
         """Draw starts from the buffer.
@@ -152,24 +217,24 @@ class Density:
             return self.replay.labels[rows.to(self.device)].cpu()
         return self.probabilities(self.replay.images[rows.to(self.device)]).argmax(dim=1)
 
-    def run(self, starts: Tensor, labels: Tensor | None, settings: Langevin, watch: Watch) -> Ends:
+    def run(self, starts: Tensor, labels: Tensor | None, settings: Langevin, bar: Bar) -> ChainEnds:
         """Run a chain from each start, as many at a time as training had.
 
         Args:
             starts: [N, 3, H, W].
             labels: Climb log p(x, y) of these classes [N]; None climbs log p(x).
             settings: The sampler.
-            watch: Called with steps done and to do, over all batches.
+            bar: Told of steps done and to do, over all batches.
         """
         pieces = range(0, len(starts), self.batch)
         chains = []
         for index, at in enumerate(pieces):
             own = slice(at, at + self.batch)
             climbed = partial(self._log_density, labels=None if labels is None else labels[own])
-            tell = partial(_tell, watch, index, len(pieces), settings.steps)
+            tell = partial(_tell, bar, index, len(pieces), settings.steps)
             with dividing_once(self.method), autocast(self.device, self.precision):
                 chains.append(sgld(climbed, starts[own], settings, after_step=tell))
-        return Ends(
+        return ChainEnds(
             torch.cat([chain.samples.cpu() for chain in chains]),
             torch.cat([-chain.log_density.cpu() for chain in chains], dim=1),
         )
@@ -180,9 +245,9 @@ class Density:
         return log_density
 
 
-def _tell(watch: Watch, batch: int, batches: int, steps: int, step: int) -> None:
+def _tell(bar: Bar, batch: int, batches: int, steps: int, step: int) -> None:
     """Tell how many steps of all batches are done, from those of one batch."""
-    watch(batch * steps + step, batches * steps)
+    bar(batch * steps + step, batches * steps)
 
 
 def default_steps(sampler: SamplerConfig, replay: ReplayConfig, start: Start) -> int:
