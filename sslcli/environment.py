@@ -1,4 +1,4 @@
-"""Who started this process, how many beside it, and its cores; from the environment, not torch."""
+"""Read the rank, the number of processes and the cores from the environment, without torch."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Who is told what: the protocol by which work talks to a terminal, a notebook or nobody."""
+"""The protocol by which work reports to a terminal, a notebook or nobody."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What `ssl calibrate` does: logits, a fit, the same figures before and after, what is kept."""
+"""Fit a calibrator on logits, compare the figures before and after, and publish both."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""What every evaluation does: open checkpoint, data and encoder; run it; publish the numbers."""
+"""An evaluation of a checkpoint: its data and encoder, its run, and its published numbers."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

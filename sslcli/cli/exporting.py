@@ -1,4 +1,4 @@
-"""What `ssl export` writes: the encoder, or the encoder with its calibrated classifier."""
+"""Export the encoder of a checkpoint, or the encoder with its calibrated classifier."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""What `ssl calibrate` fits and on which images: its options, checked, and the data parted."""
+"""The options of `ssl calibrate`, checked, and the division of its data for fit and test."""
 
 from dataclasses import dataclass
 from typing import Literal

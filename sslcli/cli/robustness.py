@@ -1,4 +1,4 @@
-"""What `ssl robust-eval` does: open the classifier, try it under every condition, publish."""
+"""Measure a classifier under every condition that `ssl robust-eval` is asked for."""
 
 import copy
 import time

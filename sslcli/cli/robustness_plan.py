@@ -1,4 +1,4 @@
-"""What `ssl robust-eval` is to try, read and checked before any work."""
+"""The conditions of `ssl robust-eval`, read and checked before any work."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What `ssl sample-sgld` does: open the density, run chains, measure where they ended."""
+"""Run the chains of `ssl sample-sgld` up a density, and measure where they end."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the command line of `ssl sample-sgld` asks for, and what it leaves to be decided."""
+"""The options of `ssl sample-sgld`, with those that the checkpoint decides left open."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

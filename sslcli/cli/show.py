@@ -1,4 +1,4 @@
-"""What a person or a script sees: results on stdout, talk and errors on stderr."""
+"""Write to the terminal: results to stdout, talk and errors to stderr."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What a method's `forward` receives: views of images, tokens of texts, or both."""
+"""The batch that a method's `forward` receives: views of images, tokens of texts, or both."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace

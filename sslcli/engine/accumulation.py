@@ -1,4 +1,4 @@
-"""What becomes of a step that is made in parts: their outputs as one, and what they change."""
+"""Join the outputs of a step that is made in parts, and note what such a step changes."""
 
 from collections.abc import Sequence
 

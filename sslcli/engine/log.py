@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: metrics to a file and to whoever watches."""
+"""Write a run's metrics to a file and tell them to its watchers."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""What one process's model needs to train as one of many."""
+"""Prepare a model and its random numbers to train as one of several processes."""
 
 from typing import cast
 

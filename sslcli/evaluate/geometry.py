@@ -1,4 +1,4 @@
-"""How unit embeddings lie on the sphere (Wang & Isola 2020, arXiv:2005.10242)."""
+"""Alignment and uniformity of unit embeddings (Wang & Isola 2020, arXiv:2005.10242)."""
 
 import math
 

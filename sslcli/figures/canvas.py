@@ -1,4 +1,4 @@
-"""What all figures share: their look, a canvas without a display, panels in rows."""
+"""The canvas of all figures: a common look, no display, panels in rows."""
 
 import math
 from collections.abc import Iterator

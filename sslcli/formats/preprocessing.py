@@ -1,4 +1,4 @@
-"""What becomes of an image file before the network sees it, as facts and as Python to follow."""
+"""The steps from an image file to the input of a network, as facts and as Python code."""
 
 from typing import TYPE_CHECKING, Any
 

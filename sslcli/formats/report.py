@@ -1,4 +1,4 @@
-"""What an export is told about an encoder, and what it tells about the file it made."""
+"""The input and the report of an export: facts about the encoder and about the file written."""
 
 import json
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What a method remembers from step to step."""
+"""Memories that a method keeps from step to step."""

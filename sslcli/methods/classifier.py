@@ -1,4 +1,4 @@
-"""What classifiers that are read as densities share: noise, labels, a linear layer's logits."""
+"""Parts shared by classifiers that are read as densities: noise, labels, logits."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""What DirectPred and DirectCopy share: a linear predictor set from the correlation of its inputs.
+"""The linear predictor of DirectPred and DirectCopy, set from its inputs' correlation.
 
 Traps: the correlation is of the raw projections, neither centred nor normalised, and over the
 batches of all processes; its average begins at the first batch, not at zero; the predictor is set

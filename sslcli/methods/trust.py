@@ -1,4 +1,4 @@
-"""Which files of code may run: those that this user has named, as they were then.
+"""The list of code files that may run: those that this user has named, unchanged since.
 
 Configs, presets and checkpoints are data, and anybody may have written them, so that one of them
 names a file is no reason to run it. The person names it on the command line. Where the file lay and

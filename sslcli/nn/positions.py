@@ -1,4 +1,4 @@
-"""Where a token stands in the image: the fixed sin-cos table, and tables for other sizes."""
+"""Position embeddings of image tokens: the fixed sin-cos table, and tables for other sizes."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""How a batch of embeddings fills its space; the collapse monitors."""
+"""Collapse monitors: the spread and the effective rank of a batch of embeddings."""
 
 import torch
 from jaxtyping import Float

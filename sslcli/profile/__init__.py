@@ -1,1 +1,1 @@
-"""What a step costs, counted and measured."""
+"""The cost of a step, counted and measured."""

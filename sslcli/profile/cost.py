@@ -1,4 +1,4 @@
-"""What a training will cost, counted from shapes before anything is trained."""
+"""Estimate the cost of a training from shapes, before anything is trained."""
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass

@@ -1,1 +1,1 @@
-"""What each command does: keywords in, numbers out, and a listener for the talk."""
+"""One function a command: keywords in, numbers out, and a listener that is told of progress."""

@@ -1,4 +1,4 @@
-"""What `ssl ood-detect` leaves behind: a table, figures, a line of results.jsonl, JSON, gates."""
+"""The report of `ssl ood-detect`: table, figures, line of results.jsonl, JSON and gates."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `ssl robust-eval` leaves behind: tables, figures, a line of results.jsonl, JSON, gates."""
+"""The report of `ssl robust-eval`: tables, figures, line of results.jsonl, JSON and gates."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `ssl sample-sgld` leaves behind: images, tensors, figures, tables, a line of results."""
+"""The report of `ssl sample-sgld`: images, tensors, figures, tables and line of results.jsonl."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

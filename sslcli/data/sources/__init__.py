@@ -1,1 +1,1 @@
-"""Where samples come from: folders, archives, tables and built-in sets."""
+"""Sources of samples: folders, archives, tables and built-in sets."""

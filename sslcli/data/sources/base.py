@@ -1,4 +1,4 @@
-"""What every data set looks like from outside: rows to decode, labels, a name, a fingerprint."""
+"""The interface of a data set: rows to decode, labels, a name, a fingerprint."""
 
 import hashlib
 from abc import ABC, abstractmethod

@@ -1,1 +1,1 @@
-"""How far confidence can be believed, and calibrators that mend it."""
+"""Measures of calibration, and calibrators that correct a classifier's confidence."""

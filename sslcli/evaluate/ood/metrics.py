@@ -1,4 +1,4 @@
-"""How well a score parts two sets: AUROC, average precision and FPR at 95 % of the other side.
+"""Metrics of detection: AUROC, average precision and FPR at 95 % of the other side.
 
 Scores rise towards the inside. Samples of one score are one threshold, so ties count one half in
 the AUROC and are never split in favour of either side.

@@ -1,4 +1,4 @@
-"""What scores are given: how the network sees a set of images, and what they may be fitted on."""
+"""The input of scores: a network's outputs on a set of images, and the data to fit scores on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
