@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sslcli.config.schema import Config
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader, eval_batches
-from sslcli.data.sources.base import need_labels
+from sslcli.data.sources.base import need, need_labels
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.places import absolute_paths
 from sslcli.data.sources.seed_patches import SeedPatches
@@ -105,11 +105,13 @@ def build_training(
 
     Raises:
         ConfigError: If the data cannot fill a batch.
+        DataError: If the data is not of the kind that the method reads.
     """
     train = config.train
     if method.gathers and world_size() > 1 and not train.drop_last:
         what = f"{config.method.name} compares samples over processes, and needs equally many"
         raise ConfigError(what, "train.drop_last", "set it to true")
+    need(source, "image")
     _check_classes(config, source)
     views = Views(config.views, config.data.mean, config.data.std, config.seed)
     loader = TrainLoader(

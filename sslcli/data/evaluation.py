@@ -37,7 +37,7 @@ def eval_batches(
         Images, [B, 3, S, S] float32, channels last, and their rows, [B] int64.
 
     Raises:
-        DataError: If too many images are unreadable.
+        DataError: If the data has no images, or too many are unreadable.
     """
     device = torch.device(device)
     rows = range(len(source))

@@ -30,8 +30,8 @@ _TURNS = {
 }
 
 
-def read_file(path: str, hint: str) -> bytes:
-    """Return the bytes of an image's file.
+def read_file(path: str, hint: str, what: str = "image") -> bytes:
+    """Return the bytes of the file of an image, or of something else that is named.
 
     Raises:
         DataError: If it is missing, may not be read, is no file, or has over `MAX_BYTES`.
@@ -42,11 +42,11 @@ def read_file(path: str, hint: str) -> bytes:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:
                 return file.read()
-            what = f"it has {status.st_size:,} bytes" if status.st_size else "it is no file"
+            why = f"it has {status.st_size:,} bytes" if status.st_size else "it is no file"
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        what = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"the image cannot be read: {what}", path, hint) from error
-    raise DataError(f"the image cannot be read: {what}", path, hint)
+        why = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"the {what} cannot be read: {why}", path, hint) from error
+    raise DataError(f"the {what} cannot be read: {why}", path, hint)
 
 
 def decode(data: bytes, where: str = "", white: int = WHITE) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sslcli.config.schema import DataConfig
 from sslcli.data.images.decoding import Decoding
-from sslcli.data.sources.base import ArraySource, Sentences, Source, Subset, digest
+from sslcli.data.sources.base import ArraySource, Source, Subset, digest, need
 from sslcli.data.sources.index import FORMAT, cache_folder, write_whole
 from sslcli.data.unreadable import Bad, refuse_empty, refuse_too_many
 from sslcli.environment import core_count
@@ -90,8 +90,9 @@ def pack(
         The store, or why there is none: decode as you go then.
 
     Raises:
-        DataError: If the source holds no images, or too many that are unreadable.
+        DataError: If the source has no images, or too many that are unreadable.
     """
+    need(source, "image")
     refuse_empty(source)
     base, rows = (source.base, source.rows) if isinstance(source, Subset) else (source, None)
     budget = data.memory_budget_gib * 2**30
@@ -106,8 +107,6 @@ def pack(
 def _pack_all(
     source: Source, data: DataConfig, progress: Progress, machine_share: int
 ) -> Store | NotPacked:
-    if isinstance(source, Sentences):
-        source.load(0)  # says what is wrong
     if isinstance(source, ArraySource):
         return Store(torch.from_numpy(source.pixels))
     if len(source) > data.max_packed_images:

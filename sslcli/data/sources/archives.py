@@ -9,10 +9,11 @@ import numpy as np
 
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
-from sslcli.data.sources.base import Remark
+from sslcli.data.sources.base import Remark, need
 from sslcli.data.sources.files import FileSource, Identity, identities, listing
 from sslcli.data.sources.index import Arrays
 from sslcli.data.sources.names import printable
+from sslcli.data.sources.sentences import caption, partly_captioned
 from sslcli.data.sources.tarindex import Progress, tar_index
 from sslcli.errors import DataError
 
@@ -31,7 +32,8 @@ class Archives(FileSource):
 
     They mean what a folder would mean that all were unpacked into, as `labels.layout` says; those
     named like parts are unpacked into folders of that name. Where there are `.cls` members, their
-    content is the label of the image of the same key. Names of members are only ever compared, so
+    content is the label of the image of the same key; where every image has a `.txt` member, that
+    is its caption. Names of members are only ever compared, so
     `../` and absolute names do no harm.
 
     Args:
@@ -52,6 +54,9 @@ class Archives(FileSource):
             np.concatenate([shard[key] for shard in shards])
             for key in ("names", "offsets", "sizes")
         )
+        self._captions = np.concatenate([shard["captions"] for shard in shards])  # offset, size
+        if (self._captions >= 0).all():
+            self.columns = frozenset({"image", "text"})
         self.stamps = tuple(tuple(shard["stamp"].tolist()) for shard in shards)
         self.folders, self.folder = _merge_folders(self.paths, shards)
         self.counts = {key: sum(int(s[key]) for s in shards) for key in _ODDITIES}
@@ -78,9 +83,16 @@ class Archives(FileSource):
 
     def read(self, row: int) -> bytes:
         """Return the bytes of one member, raising DataError when the archive has become shorter."""
-        size = int(self.sizes[row])
+        return self._read(row, int(self.offsets[row]), int(self.sizes[row]))
+
+    def text(self, row: int) -> str:
+        """Return the caption of one image."""
+        need(self, "text")
+        return caption(self._read(row, *self._captions[row].tolist()), self.describe(row))
+
+    def _read(self, row: int, offset: int, size: int) -> bytes:
         shard = int(self.shard[row])
-        data = _opened(self.paths[shard], self.stamps[shard]).read(size, int(self.offsets[row]))
+        data = _opened(self.paths[shard], self.stamps[shard]).read(size, offset)
         if len(data) < size:
             raise DataError("the archive has changed since it was indexed", self.describe(row))
         return data
@@ -104,7 +116,9 @@ class Archives(FileSource):
 
     def remarks(self) -> list[Remark]:
         """Return oddities, suspicious names, empty classes, and members that were passed over."""
-        found = list(self.oddities)
+        has_caption = self._captions[:, 0] >= 0
+        without = self.describe(int(has_caption.argmin()))
+        found = [*self.oddities, *partly_captioned(int(has_caption.sum()), len(self), without)]
         if odd := [f for f in self.folders if f.startswith("/") or ".." in f.split("/")]:
             what = f"{len(odd)} folder names are absolute or climb with ../; they are only names"
             hint = "do not unpack this archive elsewhere"

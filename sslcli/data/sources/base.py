@@ -11,8 +11,15 @@ from sslcli.data.images import files as images
 from sslcli.errors import DataError, UsageError
 
 Part = Literal["train", "test"]
+Column = Literal["image", "text", "pair"]
 PART_CODES = {"train": 1, "test": 2}
 NO_LABEL = -1  # of a row that has no class while others have one
+_WORDS: dict[Column, str] = {"image": "images", "text": "sentences", "pair": "pairs of sentences"}
+_WHERE: dict[Column, str] = {
+    "image": "give images to a method of images, or sentences to a method of text",
+    "text": "give a text file, a table with a title column, or a .txt beside each image",
+    "pair": "give a table with the columns sentence1, sentence2 and score",
+}
 
 
 @dataclass(frozen=True)
@@ -26,9 +33,10 @@ class Remark:
 
 
 class Source(ABC):
-    """Images by row, decoded one at a time; safe to pickle and to use in forked workers.
+    """Samples by row, read one at a time; safe to pickle and to use in forked workers.
 
     Attributes:
+        columns: What every row has: an image, a text, a pair of texts.
         name: What the user wrote, with the part behind it where only a part was taken.
         fingerprint: Digest of the content, the same for a copy on another machine.
         labels: Class of each row, [N] int64, or `NO_LABEL`; None when no row has a class.
@@ -39,6 +47,7 @@ class Source(ABC):
             command that opens the data says it.
     """
 
+    columns: frozenset[Column] = frozenset({"image"})
     name: str
     fingerprint: str
     labels: np.ndarray | None = None
@@ -53,11 +62,25 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, row: int) -> bytes:
-        """Return the encoded image of one row, raising DataError when it cannot be read."""
+        """Return the encoded image or text of one row, raising DataError when it cannot be read."""
 
     def load(self, row: int) -> np.ndarray:
-        """Return one decoded image, uint8 [H, W, 3], raising DataError when it is unreadable."""
+        """Return one decoded image, uint8 [H, W, 3].
+
+        Raises:
+            DataError: If the image is unreadable, or the data has none.
+        """
+        need(self, "image")
         return images.decode(self.read(row), self.describe(row), self.white_point)
+
+    def text(self, row: int) -> str:
+        """Return the sentence or caption of one row.
+
+        Raises:
+            DataError: If it is unreadable, or the data has none.
+        """
+        need(self, "text")
+        raise NotImplementedError(f"{type(self).__name__} declares texts and has no way to them")
 
     def examine(self, row: int) -> tuple[bytes, str, str]:
         """Return content, Pillow's mode and "WIDTHxHEIGHT", raising DataError when unreadable."""
@@ -139,7 +162,7 @@ class Subset(Source):
         if isinstance(base, Subset):
             rows, base = base.rows[rows], base.base
         self.base, self.rows, self.name = base, rows, name
-        self.white_point = base.white_point
+        self.columns, self.white_point = base.columns, base.white_point
 
     @property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -157,6 +180,10 @@ class Subset(Source):
         """Return one decoded image, uint8 [H, W, 3]."""
         return self.base.load(int(self.rows[row]))
 
+    def text(self, row: int) -> str:
+        """Return the sentence or caption of one row of the subset."""
+        return self.base.text(int(self.rows[row]))
+
     def describe(self, row: int) -> str:
         """Return where a row of the subset comes from."""
         return self.base.describe(int(self.rows[row]))
@@ -168,41 +195,6 @@ class Subset(Source):
     def origins(self) -> np.ndarray:
         """Return where the bytes of the subset's rows lie."""
         return self.base.origins()[self.rows]
-
-
-class Sentences(Source):
-    """Lines of text; a data set without pixels.
-
-    Attributes:
-        texts: One sentence a row.
-    """
-
-    def __init__(self, name: str, texts: list[str], remarks: list[Remark]) -> None:
-        self.name, self.texts, self._remarks = name, texts, remarks
-        self.fingerprint = digest("\n".join(texts).encode())
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def read(self, row: int) -> bytes:
-        """Return one sentence, encoded."""
-        return self.texts[row].encode()
-
-    def load(self, row: int) -> np.ndarray:
-        """Refuse: sentences have no pixels."""
-        raise DataError(
-            "this data set holds sentences, not images",
-            self.name,
-            "give images to a method of images, or sentences to a method of text",
-        )
-
-    def examine(self, row: int) -> tuple[bytes, str, str]:
-        """Return one sentence; it has no mode and no size."""
-        return self.read(row), "", ""
-
-    def remarks(self) -> list[Remark]:
-        """Return what was odd about the lines."""
-        return self._remarks
 
 
 def take_part(source: Source, part: Part | None) -> Source:
@@ -249,6 +241,19 @@ def digest(*chunks: bytes | np.ndarray) -> str:
     for chunk in chunks:
         state.update(chunk)  # type: ignore[arg-type]  # arrays are buffers
     return state.hexdigest()
+
+
+def need(source: Source, *columns: Column) -> None:
+    """Refuse data that lacks one of the columns.
+
+    Raises:
+        DataError: Saying what the data holds, what it lacks, and how to give that.
+    """
+    for column in columns:
+        if column not in source.columns:
+            held = " and ".join(_WORDS[each] for each in sorted(source.columns))
+            what = f"this data set holds {held}, not {_WORDS[column]}"
+            raise DataError(what, source.name, _WHERE[column])
 
 
 def need_labels(source: Source) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from sslcli.data.images import files as images
 from sslcli.data.images.files import WHITE
-from sslcli.data.sources.base import NO_LABEL, PART_CODES, Remark, Sentences, Source, Subset, digest
+from sslcli.data.sources.base import NO_LABEL, PART_CODES, Remark, Source, Subset, digest
 from sslcli.data.sources.builtin import available
 from sslcli.data.sources.open import open_source
 from sslcli.data.sources.splits import shared_files
@@ -105,7 +105,7 @@ def check(
         report.fail(error.what, error.where, error.hint)
         return report
     report.fingerprint, report.count = source.fingerprint, len(source)
-    report.kind = "sentences" if isinstance(source, Sentences) else "images"
+    report.kind = "images" if "image" in source.columns else "sentences"
     report.findings += source.remarks()
     _count_classes(report, source)
     contents = _examine_all(report, source, max_bad_fraction, progress)

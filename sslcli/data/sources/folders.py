@@ -8,10 +8,11 @@ import numpy as np
 
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
-from sslcli.data.sources.base import Remark
+from sslcli.data.sources.base import Remark, derived, need
 from sslcli.data.sources.files import FileSource, Identity, identities, identity, listing
 from sslcli.data.sources.index import Arrays, cached
 from sslcli.data.sources.names import is_hidden, printable
+from sslcli.data.sources.sentences import caption, partly_captioned
 from sslcli.errors import DataError
 
 Progress = Callable[[int, int], None] | None
@@ -20,7 +21,8 @@ Progress = Callable[[int, int], None] | None
 class Folder(FileSource):
     """The images below a folder, in the order of their paths, through links as well.
 
-    Sub-folders are parts and classes as `labels.layout` says.
+    Sub-folders are parts and classes as `labels.layout` says. Where every image has a `.txt` of its
+    name beside it, that is its caption.
 
     Args:
         name: What the user wrote.
@@ -42,6 +44,9 @@ class Folder(FileSource):
         if not len(self.file_names):
             hint = f"image names end in {', '.join(images.SUFFIXES[:6])}, ..."
             raise DataError("the folder holds no images", str(root), hint)
+        self._has_caption = index["captions"]
+        if self._has_caption.all():
+            self.columns = frozenset({"image", "text"})
         found = labels.layout(self.folders, self.folder, self.describe)
         self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
         self.oddities = found.of_parts + found.of_classes + self._passed_over()
@@ -54,6 +59,13 @@ class Folder(FileSource):
         """Return the bytes of one file."""
         return images.read_file(self._path(row), "check the file and its rights")
 
+    def text(self, row: int) -> str:
+        """Return the caption of one image."""
+        need(self, "text")
+        path = self._caption_path(row)
+        data = images.read_file(path, "check the file and its rights", "caption")
+        return caption(data, printable(path))
+
     def describe(self, row: int) -> str:
         """Return the path of one file, printable."""
         return printable(self._path(row))
@@ -62,15 +74,26 @@ class Folder(FileSource):
         """Return the identity of every file: the folders' own times miss edits in place."""
         return identities(map(self._path, range(len(self))))
 
+    def stamp(self) -> str:
+        """Return a digest of the images as they are now, and of their captions if they have any."""
+        if "text" not in self.columns:
+            return super().stamp()
+        return derived(super().stamp(), identities(map(self._caption_path, range(len(self)))))
+
     def remarks(self) -> list[Remark]:
-        """Return oddities, empty folders, and that some files are no images."""
+        """Return oddities, empty folders, missing captions, and that some files are no images."""
         found = [*self.oddities, *labels.empty_folders(self.folders, self.folder)]
+        without = self.describe(int(self._has_caption.argmin()))
+        found += partly_captioned(int(self._has_caption.sum()), len(self), without)
         if self.others:
             found.append(Remark("warning", f"{self.others} files are no images", self.other))
         return found
 
     def _path(self, row: int) -> str:
         return f"{self._roots[self.folder[row]]}{os.fsdecode(self.file_names[row])}"
+
+    def _caption_path(self, row: int) -> str:
+        return os.fsdecode(_caption_name(os.fsencode(self._path(row))))
 
     def _passed_over(self) -> tuple[Remark, ...]:
         """Return remarks on what may hold images and is not looked into."""
@@ -103,6 +126,10 @@ def _index(root: Path, progress: Progress) -> Arrays:
     return cached(root, lambda arrays: _is_fresh(root, arrays), lambda: _scan(root, progress))
 
 
+def _caption_name(name: bytes) -> bytes:
+    return os.path.splitext(name)[0] + b".txt"
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -117,19 +144,17 @@ def _is_fresh(root: Path, index: Arrays) -> bool:
 
 
 def _scan(root: Path, progress: Progress) -> Arrays:
-    folders, seen, names, folder = (
-        list[bytes](),
-        list[Identity](),
-        list[bytes](),
-        list[np.ndarray](),
-    )
+    folders, seen, names = list[bytes](), list[Identity](), list[bytes]()
+    folder, captions = list[np.ndarray](), list[np.ndarray]()
     others, circles = list[bytes](), list[str]()
     for path, found, files, strange in _walk(root, circles):
+        texts = [_caption_name(name) if strange else b"" for name in files]
+        captions.append(np.isin(texts, strange))
         folder.append(np.full(len(files), len(folders), dtype=np.int32))
         folders.append(os.fsencode(path))
         seen.append(found)
         names += files
-        others += strange
+        others += sorted(set(strange).difference(texts))
         if progress is not None:
             progress(len(names), 0)
     return {
@@ -137,6 +162,7 @@ def _scan(root: Path, progress: Progress) -> Arrays:
         "identities": np.array(seen),
         "names": np.array(names, dtype="S"),
         "folder": np.concatenate(folder),
+        "captions": np.concatenate(captions),
         "others": np.array(len(others)),
         "other": np.array(others[0] if others else b""),
         "circles": np.array(list(map(os.fsencode, circles)), dtype="S"),

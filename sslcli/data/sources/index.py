@@ -16,7 +16,7 @@ import numpy as np
 
 from sslcli.data.sources.base import digest
 
-FORMAT = "3"  # raise it when the meaning of a cached array changes
+FORMAT = "4"  # raise it when the meaning of a cached array changes
 Arrays = dict[str, np.ndarray]
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 

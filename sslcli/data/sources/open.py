@@ -9,11 +9,11 @@ from pathlib import Path
 from sslcli.data.images.files import WHITE
 from sslcli.data.sources import builtin, tables
 from sslcli.data.sources.archives import Archives
-from sslcli.data.sources.base import ArraySource, Part, Sentences, Source, Subset, take_part
+from sslcli.data.sources.base import ArraySource, Part, Source, Subset, take_part
 from sslcli.data.sources.folders import Folder, archives_in, has_images
 from sslcli.errors import DataError
 
-__all__ = ["ArraySource", "Part", "Sentences", "Source", "Subset", "open_source", "take_part"]
+__all__ = ["ArraySource", "Part", "Source", "Subset", "open_source", "take_part"]
 
 Progress = Callable[[int, int], None] | None
 

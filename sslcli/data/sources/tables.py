@@ -11,10 +11,11 @@ import numpy as np
 
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
-from sslcli.data.sources.base import Remark, Sentences, Source, digest
+from sslcli.data.sources.base import Remark, Source, digest
 from sslcli.data.sources.files import FileSource, identities
 from sslcli.data.sources.names import printable
 from sslcli.data.sources.rows import Row, read_rows
+from sslcli.data.sources.sentences import Sentences
 from sslcli.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
@@ -37,6 +38,8 @@ class Table(FileSource):
         self.files = [record["filepath"] for record in records]
         columns = records[0]
         self.titles = [record["title"] for record in records] if "title" in columns else []
+        if self.titles:
+            self.columns = frozenset({"image", "text"})
         if "label" in columns:
             self.labels, self.class_names = labels.number([r["label"] for r in records])
         if "split" in columns:
@@ -51,6 +54,10 @@ class Table(FileSource):
     def read(self, row: int) -> bytes:
         """Return the bytes of one file."""
         return images.read_file(str(self._path(row)), f"correct the table {self.name}")
+
+    def text(self, row: int) -> str:
+        """Return the title of one row."""
+        return self.titles[row] if self.titles else super().text(row)
 
     def describe(self, row: int) -> str:
         """Return the path of one file."""

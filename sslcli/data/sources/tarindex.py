@@ -30,9 +30,10 @@ def tar_index(path: Path, progress: Progress = None) -> Arrays:
 
     Returns:
         `folders` [F] and `names` [N], byte strings; `folder` [N] int32; `offsets` and `sizes` [N]
-        int64; `tags` [N] int32 into `tag_names`, what `.cls` members say, 0 without one; `links`
-        that lead to nothing and `others`, members passed over; `endless`, whether the mark of the
-        end is missing; `stamp`, the archive's identity. What links lead to comes last.
+        int64; `captions` [N, 2] int64, offset and size of `.txt` members, -1 without one; `tags`
+        [N] int32 into `tag_names`, what `.cls` members say, 0 without one; `links` that lead to
+        nothing and `others`, members passed over; `endless`, whether the mark of the end is
+        missing; `stamp`, the archive's identity. What links lead to comes last.
 
     Raises:
         DataError: If the file is no plain tar archive, or ends before its last member does.
@@ -79,6 +80,7 @@ class _Listing:
         self.folder, self.offsets, self.sizes = array("i"), array("q"), array("q")
         self.tag_names: dict[bytes, int] = {b"": 0}
         self.tags: dict[tuple[int, bytes], int] = {}
+        self.captions: dict[tuple[int, bytes], tuple[int, int]] = {}
         self.links = self.others = 0
 
     def add(self, member: Member) -> None:
@@ -93,6 +95,8 @@ class _Listing:
             tag = os.pread(self.file, min(member.size, _LONGEST_TAG), member.offset).strip()
             number = self.tag_names.setdefault(tag, len(self.tag_names))
             self.tags[folder, _key(name)] = number
+        elif is_seen and ending == b".txt":
+            self.captions[folder, _key(name)] = member.offset, member.size
         elif is_seen and ending in _ENDINGS:
             self.names.append(name)
             self.folder.append(folder)
@@ -110,18 +114,20 @@ class _Listing:
         return self.folders[path]
 
     def arrays(self) -> Arrays:
-        keys = zip(self.folder, map(_key, self.names), strict=True)
-        tags = [self.tags.get(key, 0) for key in keys] if self.tags else [0] * len(self.names)
+        keys = list(zip(self.folder, map(_key, self.names), strict=True))
+        captions = [self.captions.get(key, (-1, -1)) for key in keys]
+        useless = len(self.captions.keys() - set(keys)) if self.captions else 0
         return {
             "folders": np.array(list(self.folders), dtype="S"),
             "names": np.array(self.names, dtype="S"),
             "folder": np.array(self.folder, dtype=np.int32),
             "offsets": np.array(self.offsets, dtype=np.int64),
             "sizes": np.array(self.sizes, dtype=np.int64),
-            "tags": np.array(tags, dtype=np.int32),
+            "captions": np.array(captions, dtype=np.int64).reshape(-1, 2),
+            "tags": np.array([self.tags.get(key, 0) for key in keys], dtype=np.int32),
             "tag_names": np.array(list(self.tag_names), dtype="S"),
             "links": np.array(self.links),
-            "others": np.array(self.others),
+            "others": np.array(self.others + useless),
         }
 
 

@@ -8,7 +8,8 @@ import pytest
 from sslcli.config.schema import DataConfig
 from sslcli.data.sources import builtin
 from sslcli.data.sources.check import check
-from sslcli.data.sources.open import Sentences, open_source
+from sslcli.data.sources.open import open_source
+from sslcli.data.sources.sentences import Sentences
 from sslcli.data.sources.splits import open_splits, shared_files
 from sslcli.errors import DataError, ExitCode
 
