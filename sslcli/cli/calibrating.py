@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sslcli.cli.evaluation import Evaluation
 from sslcli.cli.fitting import COUNTS, MEASURES, SHARE, Fitting, parts
+from sslcli.cli.syntax import parse_seeds
 from sslcli.config.presets import config_hash
 from sslcli.data.sources.base import Source, need_labels
 from sslcli.engine.annotation import annotate_checkpoint
@@ -20,7 +21,7 @@ from sslcli.evaluate.calibration.calibrators import CALIBRATORS, Calibrator
 from sslcli.evaluate.calibration.measures import Calibration, measure_calibration, top_label_bins
 from sslcli.evaluate.calibration.stored import FACT, FittedOn, StoredCalibrator, stored_calibrator
 from sslcli.evaluate.classifier import class_names, logits_of, match_classes, need_classifier
-from sslcli.evaluate.seeds import parse_seeds, summarise
+from sslcli.evaluate.seeds import summarise
 from sslcli.figures.reliability import reliability_diagram
 from sslcli.files import write_atomically
 

@@ -51,16 +51,16 @@ def distill(
     ssl distill runs/simclr-v2-digits/finetune --data photos/ --out runs/student
     """
     from sslcli.cli.choose import name_code_of
-    from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, over_seeds, seeded
-    from sslcli.cli.launching import beside, launch, must_launch, taking_part
+    from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, run_over, seeded
+    from sslcli.cli.launching import beside, launch, must_launch, resume_line, taking_part
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, parse_duration, restarted
-    from sslcli.engine.stop import Stop
+    from sslcli.cli.train import Place, restarted
+    from sslcli.engine.stop import Stop, seconds
 
     show = Show("distill", as_json=json, quiet=quiet)
     name_code_of(teacher, method)
-    stop = Stop(parse_duration(max_time))
     place = restarted(Place(out or str(beside(teacher, "distill")), resume, overwrite))
+    stop = Stop(seconds(max_time), resume_line(place.out))
     if must_launch(devices) and not dry_run:
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
     choice = DataChoice(data, test, data_root, download)
@@ -79,5 +79,5 @@ def distill(
             recipe = run.recipe(evaluation.config.seed)
             show_estimate(run.training(*recipe), show, processes=devices)
             return
-        found, more = over_seeds(seeds, evaluation.config.seed, run)
+        found, more = run_over(seeds, evaluation.config.seed, run)
         evaluation.publish(found, **more)

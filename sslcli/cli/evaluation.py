@@ -269,32 +269,23 @@ def seeded(metrics: Sequence[str], seeds: str | None) -> tuple[str, ...]:
     Raises:
         UsageError: If `seeds` is no list of seeds.
     """
-    from sslcli.evaluate.seeds import parse_seeds
+    from sslcli.cli.syntax import parse_seeds
 
-    if not seeds:
+    if not parse_seeds(seeds):
         return tuple(metrics)
-    parse_seeds(seeds)
     return (*metrics, "top1_deviation", "top5_deviation", "seeds")
 
 
-def over_seeds(
+def run_over(
     seeds: str | None, default: int, run: Callable[[int], Mapping[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run once, or once a seed; return the metrics (means over seeds) and what --seeds adds."""
     from dataclasses import asdict
 
-    from sslcli.evaluate.seeds import parse_seeds, summarise
+    from sslcli.cli.syntax import parse_seeds
+    from sslcli.evaluate.seeds import deviations, over_seeds
 
     if not seeds:
         return dict(run(default)), {}
-    chosen = parse_seeds(seeds)
-    results = [run(seed) for seed in chosen]
-    numeric = [
-        {k: v for k, v in r.items() if k in ("top1", "top5") and v is not None} for r in results
-    ]
-    summary = summarise(numeric)
-    means = {**results[0], **{name: each.mean for name, each in summary.items()}}
-    means |= {f"{name}_deviation": each.deviation for name, each in summary.items()}
-    return means | {"seeds": len(chosen)}, {
-        "over_seeds": {k: asdict(v) for k, v in summary.items()}
-    }
+    means, found = over_seeds([run(seed) for seed in parse_seeds(seeds)], ("top1", "top5"))
+    return means | deviations(found), {"over_seeds": {k: asdict(v) for k, v in found.items()}}

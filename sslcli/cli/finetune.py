@@ -69,16 +69,16 @@ def finetune(
     ssl finetune runs/simsiam-digits --label-fraction 0.1
     """
     from sslcli.cli.choose import name_code_of
-    from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, over_seeds, seeded
-    from sslcli.cli.launching import beside, launch, must_launch, taking_part
+    from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, run_over, seeded
+    from sslcli.cli.launching import beside, launch, must_launch, resume_line, taking_part
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, parse_duration, restarted
-    from sslcli.engine.stop import Stop
+    from sslcli.cli.train import Place, restarted
+    from sslcli.engine.stop import Stop, seconds
 
     show = Show("finetune", as_json=json, quiet=quiet)
     name_code_of(ckpt, method)
-    stop = Stop(parse_duration(max_time))
     place = restarted(Place(out or str(beside(ckpt, "finetune")), resume, overwrite))
+    stop = Stop(seconds(max_time), resume_line(place.out))
     if must_launch(devices) and not dry_run:
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
     choice = DataChoice(data, test, data_root, download)
@@ -98,5 +98,5 @@ def finetune(
             recipe = run.recipe(evaluation.config.seed)
             show_estimate(run.training(*recipe), show, processes=devices)
             return
-        metrics, more = over_seeds(seeds, evaluation.config.seed, run)
+        metrics, more = run_over(seeds, evaluation.config.seed, run)
         evaluation.publish(metrics, **more)

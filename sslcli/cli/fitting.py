@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from sslcli.cli.evaluation import Evaluation
+from sslcli.cli.syntax import parse_seeds
 from sslcli.data.sources.base import Source, Subset, labelled, need_labels
 from sslcli.data.sources.files import same_data
 from sslcli.data.sources.open import open_source
@@ -15,7 +16,6 @@ from sslcli.evaluate.calibration.calibrators import CALIBRATORS
 from sslcli.evaluate.calibration.stored import FACT, FittedOn, fitting_rows
 from sslcli.evaluate.classifier import need_classifier
 from sslcli.evaluate.learned import expect_unseen
-from sslcli.evaluate.seeds import parse_seeds
 from sslcli.listener import warn_of
 
 MEASURES = ("top1", "ece", "ece_mass", "classwise_ece", "mce", "nll", "brier")

@@ -1,7 +1,8 @@
 """Train in several processes: start them for `--devices`, or join those that others started."""
 
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -70,6 +71,23 @@ def launch(
         return [*(word for word in words if word != "--overwrite"), "--resume"]
 
     sys.exit(Launcher(devices, restarts, show.warn).run(words, again))
+
+
+def resume_line(out: str | None) -> "Callable[[str], str]":
+    """Return what writes the command line that goes on with a run: this one, with --resume.
+
+    Args:
+        out: The run directory, where the command line tells it.
+    """
+
+    def line(run: str) -> str:
+        words = [
+            each for each in sys.argv[1:] if each not in ("--debug", "--resume", "--overwrite")
+        ]
+        added = ["--resume"] if out else ["--resume", f"--out={run}"]
+        return shlex.join(["ssl", *words[:1], *added, *words[1:]])
+
+    return line
 
 
 @contextmanager

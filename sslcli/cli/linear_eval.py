@@ -60,20 +60,20 @@ def linear_eval(
     """
     from sslcli.cli import evaluation as evaluating
     from sslcli.cli.choose import name_code_of
-    from sslcli.cli.launching import beside, launch, must_launch, taking_part
+    from sslcli.cli.launching import beside, launch, must_launch, resume_line, taking_part
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, parse_duration, restarted
-    from sslcli.engine.stop import Stop
+    from sslcli.cli.train import Place, restarted
+    from sslcli.engine.stop import Stop, seconds
     from sslcli.errors import UsageError
 
     show = Show("linear-eval", as_json=json, quiet=quiet)
     name_code_of(ckpt, method)
-    stop = Stop(parse_duration(max_time))
     training_only = {"--resume": resume, "--max-time": max_time, "--devices": devices > 1}
     if protocol == "features" and (given := [name for name, on in training_only.items() if on]):
         hint = "add it, or leave this out"
         raise UsageError("this is for --protocol paper", ", ".join(given), hint)
     place = restarted(Place(str(beside(ckpt, "linear-probe")), resume, overwrite=not resume))
+    stop = Stop(seconds(max_time), resume_line(place.out))
     if must_launch(devices) and not dry_run:
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
     choice = evaluating.DataChoice(data, test, data_root, download)
@@ -96,7 +96,7 @@ def linear_eval(
             evaluation.plan()
             return
         run = paper if protocol == "paper" else FeatureProbe(evaluation, solver)
-        metrics, more = evaluating.over_seeds(seeds, evaluation.config.seed, run)
+        metrics, more = evaluating.run_over(seeds, evaluation.config.seed, run)
         if baseline:
             fresh = FeatureProbe(evaluating.untrained(evaluation), solver)(evaluation.config.seed)
             metrics["top1_untrained"] = fresh["top1"]

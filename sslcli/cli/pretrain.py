@@ -107,18 +107,19 @@ def pretrain(
     from pathlib import Path
 
     from sslcli.cli.choose import choose_preset
-    from sslcli.cli.launching import check_batch, launch, must_launch, taking_part
+    from sslcli.cli.launching import check_batch, launch, must_launch, resume_line, taking_part
     from sslcli.cli.resuming import aged, stored
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, parse_duration, pretrain_run, restarted
+    from sslcli.cli.train import Place, pretrain_run, restarted
     from sslcli.config.methods.registry import is_custom
     from sslcli.config.presets import resolve
-    from sslcli.engine.stop import Stop
+    from sslcli.engine.stop import Stop, seconds
     from sslcli.errors import UsageError
 
     is_launcher = must_launch(devices) and not dry_run
     show = Show("pretrain", as_json=json, quiet=quiet or is_launcher)
-    stop, place = Stop(parse_duration(max_time)), restarted(Place(out, resume, overwrite))
+    stop = Stop(seconds(max_time), resume_line(out))
+    place = restarted(Place(out, resume, overwrite))
     options_given = {
         "data.source": data,
         "data.test": test,

@@ -1,8 +1,6 @@
 """Carry out one training run: what `pretrain`, `finetune` and the augmented probe share."""
 
-import re
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from sslcli.engine.checkpoint import Checkpoint
     from sslcli.engine.loop import Training
     from sslcli.engine.stop import Stop
-
-_TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
 @dataclass(frozen=True)
@@ -190,7 +186,6 @@ def train_run(
     from sslcli.methods.custom import code_facts
     from sslcli.workflows.probing import online_knn, why_no_online_knn
 
-    stop.again = _resume_line(run, place)
     if place.resume and not from_main(has_state(run)):
         show.note("this run had saved nothing yet: starting at step 0")
     elif place.resume:
@@ -211,13 +206,6 @@ def train_run(
     with stop, watcher:
         log = Log(run / "metrics.jsonl", watcher, open_board(run) if is_main() else None)
         return train_with_rollbacks(training, run, facts, log, stop, probe)
-
-
-def _resume_line(run: Path, place: Place) -> str:
-    """Return the command line that goes on with this run: the same one, with --resume."""
-    words = [word for word in sys.argv[1:] if word not in ("--debug", "--resume", "--overwrite")]
-    added = ["--resume"] if place.out else ["--resume", f"--out={run}"]
-    return shlex.join(["ssl", *words[:1], *added, *words[1:]])
 
 
 def _free_folder(config: Config) -> Path:
@@ -241,18 +229,3 @@ def _finish(last: dict[str, Any], run: Path, config: Config, show: Show) -> None
         versions=versions(),
         config_hash=config_hash(config),
     )
-
-
-def parse_duration(text: str | None) -> float | None:
-    """Return the seconds of a duration such as 3h55m, 90s or 1d; None for None.
-
-    Raises:
-        UsageError: If it is none.
-    """
-    if text is None:
-        return None
-    match = _TIME.fullmatch(text.strip())
-    if not text.strip() or not match:
-        raise UsageError(f"{text!r} is no length of time", "--max-time", "write 3h55m, 45m or 90s")
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

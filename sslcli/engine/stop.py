@@ -1,38 +1,63 @@
 """Stop at the end of a step: on a signal, or when the time is up."""
 
 import os
+import re
 import signal
+import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 from sslcli.environment import has_ended
-from sslcli.errors import InterruptedRunError, StoppedError
+from sslcli.errors import InterruptedRunError, StoppedError, UsageError
 
 # What processes vote on, by number; when they differ, the greatest counts.
 REASONS = ("", "the time limit", "SIGUSR1", "SIGTERM", "Ctrl-C")
+
+_TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def seconds(limit: str | float | None) -> float | None:
+    """Return the seconds of a time limit, written as 3h55m, 90s or 1d, or already a number.
+
+    Raises:
+        UsageError: If it is no length of time.
+    """
+    if limit is None or not isinstance(limit, str):
+        return limit
+    match = _TIME.fullmatch(limit.strip())
+    if not limit.strip() or not match:
+        raise UsageError(f"{limit!r} is no length of time", "--max-time", "write 3h55m, 45m or 90s")
+    days, hours, minutes, rest = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
 
 
 class Stop:
     """Note signals and the time limit; the loop asks `reason` after each step.
 
-    The first Ctrl-C is noted and the run saves its state; a second one ends the process at once.
+    The first Ctrl-C is noted and the run saves its state; a second one interrupts at once. Signals
+    are noted within the context only, and only in the main thread, where Python delivers them.
 
     Args:
         max_seconds: Time limit counted from now, in seconds; None for none.
-
-    Attributes:
-        again: The command line that goes on with the run.
+        again: Returns how to go on with the run in a folder.
     """
 
-    def __init__(self, max_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        max_seconds: float | None = None,
+        again: Callable[[str], str] = lambda run: "the same call with resume=True",
+    ) -> None:
         self._deadline = time.monotonic() + max_seconds if max_seconds is not None else None
-        self.again = "the same command with --resume"
+        self._again = again
         self._signal: signal.Signals | None = None
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Stop":
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._note)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+                if signal.getsignal(number) is not None:  # or it could not be put back
+                    self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -59,10 +84,10 @@ class Stop:
         return "the time limit" if self._deadline and time.monotonic() >= self._deadline else ""
 
     def error(self, reason: str, step: int, run: str) -> StoppedError:
-        """Return the error that ends the command once the state is saved."""
+        """Return the error that ends the training once its state is saved."""
         kind = InterruptedRunError if reason == "Ctrl-C" else StoppedError
         return kind(
             f"stopped by {reason} after step {step}; the state is saved",
             run,
-            f"go on with: {self.again}",
+            f"go on with: {self._again(run)}",
         )

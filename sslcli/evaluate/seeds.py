@@ -1,35 +1,9 @@
-"""Repeat an evaluation over seeds, as `--seeds 0-4` asks, and summarise. Imports no torch."""
+"""Summarise what was measured over several seeds: mean, deviation and their number."""
 
-import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-
-from sslcli.errors import UsageError
-
-_LIMIT = 1000  # a typing error such as 0-99999999 must not run for years
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read seeds such as "0-4" or "0,3,7", ranges inclusive, in the order given.
-
-    Raises:
-        UsageError: If `text` is no such list, repeats a seed, or asks for more than 1,000.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
-        if not match:
-            raise _wrong(f"{text!r} is no list of seeds")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise _wrong(f"the range {part.strip()!r} runs backwards")
-        if len(seeds) + last - first >= _LIMIT:
-            raise _wrong(f"{text!r} asks for more than {_LIMIT} seeds")
-        seeds.extend(range(first, last + 1))
-    if len(set(seeds)) < len(seeds):
-        raise _wrong(f"{text!r} repeats a seed")
-    return tuple(seeds)
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -61,10 +35,29 @@ def summarise(results: Sequence[Mapping[str, float]]) -> dict[str, Summary]:
     return {name: _summary([result[name] for result in results]) for name in results[0]}
 
 
+def over_seeds(
+    results: Sequence[Mapping[str, Any]], names: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Summary]]:
+    """Return the first seed's result with the means of some metrics in it, and their summaries.
+
+    Args:
+        results: One mapping a seed.
+        names: The metrics to average, as far as they were measured; the rest is the first seed's.
+    """
+    measured = [
+        {name: value for name, value in result.items() if name in names and value is not None}
+        for result in results
+    ]
+    summaries = summarise(measured)
+    return {**results[0], **{name: each.mean for name, each in summaries.items()}}, summaries
+
+
+def deviations(summaries: Mapping[str, Summary]) -> dict[str, float | None]:
+    """Return the deviation of each metric as `NAME_deviation`, and the number of `seeds`."""
+    found: dict[str, float | None] = {f"{n}_deviation": s.deviation for n, s in summaries.items()}
+    return found | {"seeds": next(iter(summaries.values())).n}
+
+
 def _summary(values: Sequence[float]) -> Summary:
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Summary(statistics.fmean(values), deviation, len(values))
-
-
-def _wrong(what: str) -> UsageError:
-    return UsageError(what, where="--seeds", hint="write them as 0-4 or 0,3,7")

@@ -1,24 +1,6 @@
 import pytest
 
-from sslcli.errors import UsageError
-from sslcli.evaluate.seeds import Summary, parse_seeds, summarise
-
-
-@pytest.mark.parametrize(
-    ("text", "seeds"),
-    [("0-4", (0, 1, 2, 3, 4)), ("0,3,7", (0, 3, 7)), ("7, 0-1", (7, 0, 1)), ("5", (5,))],
-)
-def test_seeds_are_read(text: str, seeds: tuple[int, ...]):
-    assert parse_seeds(text) == seeds
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a", "-1", "4-0", "0-4,2", "1,", "0-99999999", "0-999999999999"]
-)
-def test_wrong_seeds_are_wrong_use(text: str):
-    with pytest.raises(UsageError) as caught:
-        parse_seeds(text)
-    assert caught.value.where == "--seeds"
+from sslcli.evaluate.seeds import Summary, deviations, over_seeds, summarise
 
 
 def test_summary_is_mean_and_sample_deviation():
@@ -36,3 +18,10 @@ def test_one_seed_has_no_deviation():
 def test_summary_needs_equal_metrics(results: list[dict[str, float]]):
     with pytest.raises(ValueError, match="results"):
         summarise(results)
+
+
+def test_over_seeds_some_metrics_are_means_and_the_rest_is_the_first_seed_s():
+    results = [{"top1": 0.5, "top5": None, "n": 9}, {"top1": 0.7, "top5": None, "n": 9}]
+    means, found = over_seeds(results, ("top1", "top5"))
+    assert means == {"top1": pytest.approx(0.6), "top5": None, "n": 9}
+    assert deviations(found) == {"top1_deviation": pytest.approx(0.02**0.5), "seeds": 2}
