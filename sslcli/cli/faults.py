@@ -2,6 +2,7 @@
 
 import errno
 import re
+import sys
 import traceback
 from difflib import get_close_matches
 
@@ -27,6 +28,7 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory"
 def as_fault(error: Exception) -> SslError:
     """Return the fault that an exception stands for; an unforeseen one is logged as ours."""
     if isinstance(error, SslError):
+        _name_options(error)
         return error
     if isinstance(error, typer.TyperException):
         return _usage_fault(error)
@@ -80,6 +82,31 @@ def _world() -> World:
         return world()
     except UsageError:  # this is the fault to tell
         return World()
+
+
+def _name_options(fault: SslError) -> None:
+    """Write the arguments that a fault names as options: `k`, or k where it lies, as --k."""
+    options = _options()
+    for each in fault.faults():
+        parts = each.where.split(", ")
+        where = [part if part in sys.argv else options.get(part, part) for part in parts]
+        each.where = ", ".join(where)
+        each.what, each.hint = (
+            re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), text)
+            for text in (each.what, each.hint)
+        )
+
+
+def _options() -> dict[str, str]:
+    """Return the option that sets each argument, of all commands together."""
+    from sslcli.cli.app import app
+
+    found, groups = {"overrides": "--set"}, [typer.main.get_command(app)]
+    for group in groups:
+        groups += getattr(group, "commands", {}).values()
+        options = (each for each in group.params if each.param_type_name == "option")
+        found |= {str(each.name).removesuffix("_"): each.opts[0] for each in options}
+    return found
 
 
 def _usage_fault(error: typer.TyperException) -> UsageError:

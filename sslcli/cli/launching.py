@@ -10,7 +10,7 @@ from sslcli.cli.show import Show
 from sslcli.cli.train import Place
 from sslcli.config.schema import TrainConfig
 from sslcli.environment import world
-from sslcli.errors import UsageError
+from sslcli.errors import StoppedError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +92,10 @@ def resume_line(out: str | None) -> "Callable[[str], str]":
 
 @contextmanager
 def taking_part(device: str) -> "Iterator[torch.device]":
-    """Train together with the processes of this launcher within the context; give the device."""
+    """Train together with the processes of this launcher within the context; give the device.
+
+    A training that Ctrl-C has ended, with its state saved, is told as any fault that ends one.
+    """
     from sslcli.distributed.launch import check_devices, joined, local_device
     from sslcli.engine.device import pick_device
 
@@ -100,7 +103,12 @@ def taking_part(device: str) -> "Iterator[torch.device]":
     check_devices(here.local_size, where)
     where = local_device(where, here)
     with joined(here, where, lambda text: print(text, file=sys.stderr, flush=True)):
-        yield where
+        try:
+            yield where
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt.__cause__, StoppedError):
+                raise interrupt.__cause__ from None
+            raise
 
 
 def beside(ckpt: str, name: str) -> "Path":

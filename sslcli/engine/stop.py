@@ -27,7 +27,7 @@ def seconds(limit: str | float | None) -> float | None:
         return limit
     match = _TIME.fullmatch(limit.strip())
     if not limit.strip() or not match:
-        raise UsageError(f"{limit!r} is no length of time", "--max-time", "write 3h55m, 45m or 90s")
+        raise UsageError(f"{limit!r} is no length of time", "max_time", "write 3h55m, 45m or 90s")
     days, hours, minutes, rest = (int(part or 0) for part in match.groups())
     return float(((days * 24 + hours) * 60 + minutes) * 60 + rest)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from sslcli.cli import faults
 from sslcli.engine import state, trainer
 from sslcli.engine.state import newest_state
-from sslcli.errors import PeerError
+from sslcli.errors import ConfigError, PeerError, UsageError
 from sslcli.methods.simsiam import SimSiam
 
 PRETRAIN = ("pretrain", "--preset", "simsiam/digits", "--set", "data.workers=0")
@@ -162,3 +162,14 @@ def test_a_process_that_is_left_alone_says_so(error):
     fault = faults.as_fault(error)
     assert isinstance(fault, PeerError)
     assert "--resume" in fault.hint
+
+
+def test_the_arguments_that_a_fault_names_are_written_as_options(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["ssl", "pretrain", "--out", "out"])
+    other = ConfigError("no key", "overrides", "`ssl presets` and `method.name` stay")
+    fault = UsageError("`max_time` is short", "max_time, out", "add `data_root`", others=[other])
+    assert faults.as_fault(fault) is fault
+    assert fault.what == "--max-time is short"
+    assert fault.where == "--max-time, out"  # a folder that was given
+    assert fault.hint == "add --data-root"
+    assert (other.where, other.hint) == ("--set", "`ssl presets` and `method.name` stay")
