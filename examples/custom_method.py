@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.method_section import MethodSection
+from sslcli.config.section import MethodSection
 from sslcli.data.batch import Batch
 from sslcli.distributed.collective import gather_with_gradient
 from sslcli.losses.precision import full, inner_products

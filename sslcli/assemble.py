@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslcli.config.schema import Config
+from sslcli.config.section import DataFacts, MethodSection
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader, eval_batches
 from sslcli.data.sources.base import need, need_labels
@@ -42,7 +43,7 @@ BarFor = Callable[[str], Callable[[int, int], None]]
 def build_method(
     config: Config,
     device: torch.device | str = "cpu",
-    images: int | None = None,
+    facts: DataFacts | None = None,
     *,
     load_start: bool = False,
     told: Callable[[str], object] = lambda note: None,
@@ -52,18 +53,26 @@ def build_method(
     Args:
         config: What to build.
         device: Where to put it.
-        images: How many the training data has, for a method that remembers each of them.
+        facts: What is known of the training data, for a method that remembers each of its images.
         load_start: Load the weights that `encoder.weights` names, before targets are copied.
         told: Called with what is to be said of those weights.
+
+    Raises:
+        ConfigError: If something does not fit: the encoder, the method or the data.
     """
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.encoder, config.data.image_size)
     if load_start:
         load_start_weights(encoder, config, told)
-    section: Any = section_of(config)
-    if "num_instances" in type(section).model_fields and section.num_instances is None:
-        section = section.model_copy(update={"num_instances": images})
-    return place(method_class(section.name)(section, encoder), config, device)
+    section = section_of(config).complete(facts or DataFacts())
+    build: Callable[[MethodSection, nn.Module], Method] = method_class(section.name)
+    return place(build(section, encoder), config, device)
+
+
+def facts_of(source: Source) -> DataFacts:
+    """Return what methods may need to know of the data they train on."""
+    classes = () if source.labels is None else source.class_names
+    return DataFacts(source.name, len(source), tuple(classes))
 
 
 def load_start_weights(encoder: nn.Module, config: Config, told: Callable[[str], object]) -> None:
@@ -111,8 +120,8 @@ def build_training(
     if method.gathers and world_size() > 1 and not train.drop_last:
         what = f"{config.method.name} compares samples over processes, and needs equally many"
         raise ConfigError(what, "train.drop_last", "set it to true")
-    need(source, "image")
-    _check_classes(config, source)
+    section = section_of(config).complete(facts_of(source))
+    need(source, *sorted(section.reads))
     views = Views(config.views, config.data.mean, config.data.std, config.seed)
     loader = TrainLoader(
         source,
@@ -127,7 +136,7 @@ def build_training(
         world_size=world_size(),
         machine_share=min(world().local_size, world_size()),
         least=2 if any(isinstance(m, _BatchNorm) for m in method.modules()) else 1,
-        labelled=section_of(config).learns_labels,
+        labelled=section.learns_labels,
         progress=progress,
     )
     if train.sync_batch_norm:
@@ -146,17 +155,6 @@ def build_training(
     training.check()
     part_random_states(config.seed)
     return training
-
-
-def _check_classes(config: Config, source: Source) -> None:
-    """Raise ConfigError when a method with classes is given data with others."""
-    wanted, there = getattr(config.method, "num_classes", None), len(source.class_names)
-    if wanted and source.labels is None:
-        what = f"{config.method.name} learns classes, and {source.name} has no labels"
-        raise ConfigError(what, "data.source", "use labelled data, or a method that needs none")
-    if wanted and wanted != there:
-        what = f"{config.method.name} is to learn {wanted} classes, and {source.name} has {there}"
-        raise ConfigError(what, "method.num_classes", f"set it to {there}, or use other data")
 
 
 def data_facts(config: Config, splits: Splits, parent: Checkpoint | None = None) -> dict[str, Any]:
@@ -198,6 +196,11 @@ def load_encoder(checkpoint: Checkpoint, device: torch.device) -> nn.Module:
     return place(encoder, config, device).eval()
 
 
+def remembered_facts(checkpoint: Checkpoint) -> DataFacts:
+    """Return what a checkpoint knows of the data it was trained on."""
+    return DataFacts(rows=checkpoint.facts.get("data", {}).get("images"))
+
+
 def load_method(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Method:
     """Rebuild a checkpoint's whole method, memory included, in evaluation mode.
 
@@ -205,11 +208,11 @@ def load_method(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> M
         CheckpointError: If its tensors do not fit the config it carries.
     """
     config, weights = checkpoint.config, checkpoint.tensors()
-    images = checkpoint.facts.get("data", {}).get("images")
+    facts = remembered_facts(checkpoint)
     with torch.device("meta"):  # as in load_encoder
-        described = build_method(config, "meta", images)
+        described = build_method(config, "meta", facts)
     check_weights(described, weights, str(checkpoint.path))
-    method = build_method(config, device, images)
+    method = build_method(config, device, facts)
     method.load_state_dict(weights)
     return method.eval()
 

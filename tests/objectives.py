@@ -51,7 +51,7 @@ def trained(case, count, **more):
     fields = {"train.batch_size": 32, "train.precision": "fp32", **NOISELESS.get(case, {})}
     config = resolve(preset, None, fields | more).config
     source = open_splits(config.data).train
-    method = assemble.build_method(config, images=len(source))
+    method = assemble.build_method(config, facts=assemble.facts_of(source))
     if case in WRONG:
         torch.manual_seed(0)
         method = WRONG[case](config.method, method.encoder)

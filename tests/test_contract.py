@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import (
 
 from sslcli import assemble
 from sslcli.config.presets import list_presets, resolve
+from sslcli.config.section import DataFacts
 from sslcli.data.batch import Batch
 from sslcli.data.images.views import Views
 from sslcli.data.sources.splits import Subset, open_splits
@@ -39,7 +40,7 @@ def tiny_training(preset, **train):
     config = resolve(preset, None, fields | train).config
     digits = open_splits(config.data).train
     source = Subset(digits, np.arange(0, 480, 10), "48 digits")
-    method = assemble.build_method(config, images=len(source))
+    method = assemble.build_method(config, facts=assemble.facts_of(source))
     return assemble.build_training(config, method, source, CPU, "fp32")
 
 
@@ -47,7 +48,7 @@ def tiny_training(preset, **train):
 def test_every_preset_builds(preset):
     config = resolve(preset).config
     with torch.device("meta"):
-        method = assemble.build_method(config, "meta", images=1_000)
+        method = assemble.build_method(config, "meta", DataFacts(rows=1_000))
     assert sum(p.numel() for p in method.encoder.parameters()) > 0
     assert config.about.summary
     assert config.about.paper

@@ -30,7 +30,7 @@ def measure(preset: str, batch: int, chunk: int | None) -> dict[str, float]:
     side = config.data.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (batch, 3, side, side), dtype=np.uint8)
     source, device = ArraySource("random", pixels), torch.device("cpu")
-    method = assemble.build_method(config, device, len(source))
+    method = assemble.build_method(config, device, assemble.facts_of(source))
     training = assemble.build_training(config, method, source, device, "fp32")
     batches = next(steps(training))  # made before, so that views do not count
     before = resident()

@@ -40,7 +40,7 @@ def make(preset: str, batch: int | None):
     tune_device(device)
     precision, _ = resolve_precision("auto", device)
     source = random_images(40 * config.train.batch_size, config.data.image_size)
-    method = assemble.build_method(config, device, len(source))
+    method = assemble.build_method(config, device, assemble.facts_of(source))
     return assemble.build_training(config, method, source, device, precision)
 
 

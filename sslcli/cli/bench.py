@@ -69,12 +69,11 @@ def _endless(config: "Config") -> "Config":
     Raises:
         UsageError: If it needs a checkpoint, or this is one of several processes.
     """
-    from sslcli.cli.pretrain import SUPERVISED
     from sslcli.config.duration import Duration
     from sslcli.environment import world
     from sslcli.errors import UsageError
 
-    if config.method.name in SUPERVISED:
+    if config.method.from_checkpoint:
         hint = "time the method that made the checkpoint"
         raise UsageError(f"a {config.method.name} run needs a checkpoint", "method.name", hint)
     if (size := world().size) > 1:

@@ -18,7 +18,7 @@ from sslcli.engine.loop import Training
 from sslcli.errors import UsageError
 from sslcli.evaluate.classifier import class_names, find_classes, strange_classes
 from sslcli.evaluate.metrics import accuracy, top_hits
-from sslcli.methods.base import Method
+from sslcli.methods.base import HasClassifier, Method
 from sslcli.methods.distill import Distill
 from sslcli.nn.encoders import build_encoder
 
@@ -56,7 +56,7 @@ class Distillation(CheckpointRun):
             what = f"labels are learned too, and {source.name} has none, or other classes"
             hint = "set it to 1, or use data labelled with the teacher's classes"
             raise UsageError(what, "evaluation.distill.alpha", hint)
-        method = {"name": "distill", "classes": len(known)}
+        method = {"name": "distill", "num_classes": len(known)}
         method |= recipe.model_dump(include={"temperature", "alpha"})
         return config_of(config, method, recipe, source, seed), source
 
@@ -115,7 +115,7 @@ def load_teacher(checkpoint: Checkpoint) -> nn.Module:
         CheckpointError: If its tensors do not fit the config it carries.
     """
     method = assemble.load_method(checkpoint)
-    if not hasattr(method, "classifier"):
+    if not isinstance(method, HasClassifier):
         hint = "train one with ssl finetune, and name its run directory"
         raise UsageError("this run has no classifier to learn from", str(checkpoint.path), hint)
-    return nn.Sequential(method.encoder, method.get_submodule("classifier")).eval()
+    return nn.Sequential(method.encoder, method.classifier).eval()

@@ -210,8 +210,8 @@ def untrained(evaluation: Evaluation) -> Evaluation:
     from sslcli import assemble
     from sslcli.nn.exemplar_net import read_out
 
-    images = evaluation.checkpoint.facts["data"]["images"]
-    encoder = assemble.build_method(evaluation.config, evaluation.device, images).encoder.eval()
+    facts = assemble.remembered_facts(evaluation.checkpoint)
+    encoder = assemble.build_method(evaluation.config, evaluation.device, facts).encoder.eval()
     features = evaluation.config.evaluation.features
     return replace(evaluation, encoder=read_out(encoder, features))
 

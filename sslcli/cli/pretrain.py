@@ -6,8 +6,6 @@ from typer import Option
 
 from sslcli.cli import options
 
-SUPERVISED = ("finetune", "linear-probe", "distill")
-
 
 def pretrain(
     method: options.Method = None,
@@ -147,7 +145,7 @@ def pretrain(
         chosen, kept = aged(resolve(name, config, named, set_ or []), place.saved())
         if kept:
             show.note(f"the run began before these fields, and keeps to that: {', '.join(kept)}")
-    if chosen.method.name in SUPERVISED:
+    if chosen.method.from_checkpoint:
         hint = "use `ssl finetune`, `linear-eval --protocol paper` or `distill`, with --resume"
         raise UsageError(f"a {chosen.method.name} run needs its checkpoint", "method.name", hint)
     if is_custom(chosen.method.name):

@@ -67,7 +67,7 @@ def _build(config: Config, device: str, show: Show) -> Training:
     precision, why = resolve_precision(config.train.precision, where)
     show.note(f"device {where}, precision {precision} ({why})")
     splits = assemble.open_training(config, show.bar)
-    method = assemble.build_method(config, where, len(splits.train))
+    method = assemble.build_method(config, where, assemble.facts_of(splits.train))
     show.note(f"data {splits.train.name}: {len(splits.train):,} images")
     warn_of(splits.oddities, show)
     bar = show.bar("decoding")

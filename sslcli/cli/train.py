@@ -143,7 +143,7 @@ def pretrain_run(
         check_data(past, splits, show)
         check_code(past, config, show)
     method = assemble.build_method(
-        config, where, len(splits.train), load_start=past is None, told=show.note
+        config, where, assemble.facts_of(splits.train), load_start=past is None, told=show.note
     )
     show.note(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
     warn_of(splits.oddities, show)

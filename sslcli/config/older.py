@@ -5,16 +5,25 @@ from typing import Any
 
 
 def in_todays_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a written config, complete or not, with the fields that have come since.
+    """Return a written config, complete or not, with the fields that have come since."""
+    return _with_holdout_seed(_with_num_classes(dict(config)))
 
-    Which images were held out was chosen by `seed` before there was a `data.holdout_seed`. A config
-    that names no preset is a person's, and means today's defaults.
+
+def _with_holdout_seed(config: dict[str, Any]) -> dict[str, Any]:
+    """Hold out what was held out before there was a `data.holdout_seed`: `seed` chose it.
+
+    A config that names no preset is a person's, and means today's defaults.
     """
-    data = config.get("data")
-    if (
-        not isinstance(data, dict)
-        or "holdout_seed" in data
-        or not {"preset", "seed"} <= set(config)
-    ):
-        return dict(config)
+    data, names = config.get("data"), {"preset", "seed"}
+    if not isinstance(data, dict) or "holdout_seed" in data or not names <= set(config):
+        return config
     return {**config, "data": {**data, "holdout_seed": config["seed"]}}
+
+
+def _with_num_classes(config: dict[str, Any]) -> dict[str, Any]:
+    """Call the classes of a distilled student `num_classes`, as every other method does."""
+    method = config.get("method")
+    if not isinstance(method, dict) or method.get("name") != "distill" or "classes" not in method:
+        return config
+    renamed = {"num_classes" if key == "classes" else key: each for key, each in method.items()}
+    return {**config, "method": renamed}

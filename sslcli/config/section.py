@@ -1,16 +1,106 @@
-"""The base of every section of a config, and the ranges that numbers share."""
+"""The bases of a config's sections, of methods' sections above all, and the ranges they share."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from sslcli.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+# DINO's head has the most, 65,536; the bound keeps a weight matrix within 64 bits of memory.
+Features = Annotated[int, Field(ge=2, le=2**20)]
+Column = Literal["image", "text", "pair"]
 
 
 class Section(BaseModel):
     """Base of every section: immutable, and unknown names are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a method may need to know of the data it is trained on; None where nobody knows.
+
+    Attributes:
+        source: Name of the data, for messages.
+        rows: Samples to train on.
+        classes: Their names; empty for data without labels.
+    """
+
+    source: str = ""
+    rows: int | None = None
+    classes: tuple[str, ...] | None = None
+
+
+class MethodSection(Section):
+    """Base of every method's section; a subclass declares here what its method needs and offers.
+
+    Attributes:
+        reads: The columns of the data that `forward` gets.
+        min_views: Views of an image that `forward` needs at least.
+        min_texts: Views of a text that `forward` needs at least.
+        contrasts_batch: Whether the class is a `BatchContrast`, so that `train.chunk_size` can
+            embed a batch in pieces.
+        from_checkpoint: Whether training starts from a checkpoint, by a command of its own.
+    """
+
+    reads: ClassVar[frozenset[Column]] = frozenset({"image"})
+    min_views: ClassVar[int] = 1
+    min_texts: ClassVar[int] = 0
+    contrasts_batch: ClassVar[bool] = False
+    from_checkpoint: ClassVar[bool] = False
+
+    name: str
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether training reads labels, directly or by a teacher; if not, `forward` gets none."""
+        return False
+
+    def complete(self, facts: DataFacts) -> "MethodSection":
+        """Return the section with what only the data can tell filled in.
+
+        Raises:
+            ConfigError: If the method cannot learn from such data.
+        """
+        return self
+
+    def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
+        """Raise ValueError if the method cannot work with this global batch or BatchNorm."""
+
+
+class LabelledSection(MethodSection):
+    """Base of the sections of methods that learn to tell the data's classes apart."""
+
+    num_classes: Features
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether training reads labels: it does."""
+        return True
+
+    def complete(self, facts: DataFacts) -> "LabelledSection":
+        """Return the section as it is.
+
+        Raises:
+            ConfigError: If the data has no labels, or another number of classes.
+        """
+        check_classes(self.name, self.num_classes, facts)
+        return self
+
+
+def check_classes(method: str, wanted: int, facts: DataFacts) -> None:
+    """Raise ConfigError unless the data has labels of `wanted` classes."""
+    if facts.classes is None:
+        return
+    if not facts.classes:
+        what = f"{method} learns classes, and {facts.source} has no labels"
+        raise ConfigError(what, "data.source", "use labelled data, or a method that needs none")
+    if wanted != (there := len(facts.classes)):
+        what = f"{method} is to learn {wanted} classes, and {facts.source} has {there}"
+        raise ConfigError(what, "method.num_classes", f"set it to {there}, or use other data")

@@ -156,6 +156,14 @@ class HasDensity(Protocol):
         """
 
 
+@runtime_checkable
+class HasClassifier(Protocol):
+    """A method with a classifier on its encoder, which gives logits."""
+
+    encoder: nn.Module
+    classifier: nn.Module
+
+
 class BatchContrast(Method):
     """A method that tells each sample from the others of its batch.
 

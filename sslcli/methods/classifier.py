@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from sslcli.config.methods.energy import SamplerConfig
 from sslcli.data.batch import Batch
-from sslcli.errors import ConfigError
 from sslcli.losses.energy import joint_log_density, log_density
 from sslcli.losses.precision import full
 from sslcli.methods.base import Method, feature_dim
@@ -35,19 +34,14 @@ class Classifier(Method):
         return log_density(logits) if labels is None else joint_log_density(logits, labels)
 
 
-def labels_of(batch: Batch, num_classes: int) -> Tensor:
+def labels_of(batch: Batch) -> Tensor:
     """Return the batch's labels, [B] int64.
 
     Raises:
-        ConfigError: If the data has none.
+        ValueError: If it has none, for its method's section does not say that it learns labels.
     """
     if batch.labels is None:
-        hint = "use a folder with one sub-folder a class, or a method that needs no labels"
-        raise ConfigError(
-            f"this method learns {num_classes} classes, and the data has no labels",
-            "data.source",
-            hint,
-        )
+        raise ValueError("the batch has no labels: a section asks for them by learns_labels")
     return batch.labels
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sslcli.config.method_section import MethodSection
 from sslcli.config.methods.registry import is_custom
 from sslcli.config.schema import Config
+from sslcli.config.section import MethodSection
 from sslcli.errors import ConfigError
 from sslcli.methods.base import Method
 from sslcli.methods.trust import name_file, read_code, sha256_of
@@ -51,7 +51,7 @@ def load_class(reference: str) -> type[Method]:
         raise ConfigError(f"{reference} is no method", WHERE, hint)
     section = getattr(found, "Section", None)
     if not (isinstance(section, type) and issubclass(section, MethodSection)):
-        hint = "give the class a Section, derived from sslcli.config.method_section.MethodSection"
+        hint = "give the class a Section, derived from sslcli.config.section.MethodSection"
         raise ConfigError(f"{reference} does not say which fields it has", WHERE, hint)
     return found
 

@@ -33,7 +33,7 @@ class Distill(Classifier):
     def __init__(
         self, config: DistillConfig, encoder: nn.Module, teacher: nn.Module | None = None
     ) -> None:
-        super().__init__(encoder, config.classes)
+        super().__init__(encoder, config.num_classes)
         self.config = config
         # In a list it is no sub-module: not trained, switched, or saved with the student.
         self._teachers = [teacher.eval().requires_grad_(False)] if teacher else []
@@ -51,7 +51,7 @@ class Distill(Classifier):
         logits = self.logits(view)
         loss = alpha * functional.cross_entropy(logits / temperature, taught.softmax(dim=1))
         if alpha < 1:
-            labels = labels_of(batch, self.config.classes)
+            labels = labels_of(batch)
             loss = loss + (1 - alpha) * functional.cross_entropy(logits, labels)
         metrics = {"agreement": train_top1(logits, taught.argmax(dim=1))}
-        return Output(loss, metrics, chance=math.log(self.config.classes))
+        return Output(loss, metrics, chance=math.log(self.config.num_classes))

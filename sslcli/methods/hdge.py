@@ -47,7 +47,7 @@ class HDGE(Classifier):
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the weighted sum of the terms in nats."""
-        config, labels = self.config, labels_of(batch, self.config.num_classes)
+        config, labels = self.config, labels_of(batch)
         images = noisy(batch.views[0], config.data_noise)
         logits = self.logits(images)  # [B, C]
         contrast = hdge(

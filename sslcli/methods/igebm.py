@@ -97,7 +97,7 @@ class IGEBM(Method):
             real = dequantized(real)
         labels = None
         if config.num_classes is not None:
-            labels = labels_of(batch, config.num_classes)
+            labels = labels_of(batch)
         classes = torch.zeros_like(batch.rows) if labels is None else labels
         starts, sample_labels = self._starts(classes)
         with evaluating(self), dividing_once(self):

@@ -49,7 +49,7 @@ class JEM(Classifier):
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the weighted sum of the terms in nats; it has no lower bound."""
-        labels = labels_of(batch, self.config.num_classes)
+        labels = labels_of(batch)
         seen, real = (noisy(view, self.config.data_noise) for view in batch.views[:2])
         negatives = self.sampling.draw(self, real, labels, progress)
         logits = self.logits(seen)  # [B, C]

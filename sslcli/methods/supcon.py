@@ -43,7 +43,7 @@ class SupCon(BatchContrast):
 
     def compare(self, embeddings: tuple[Tensor, ...], batch: Batch, progress: Progress) -> Output:
         """Return the loss in nats, over both views of all processes' images."""
-        config, labels = self.config, labels_of(batch, self.config.num_classes)
+        config, labels = self.config, labels_of(batch)
         views = torch.cat([gather_with_gradient(z) for z in embeddings])  # [2 * W * B, D]
         classes = gather(labels).repeat(len(embeddings))
         loss = sup_con(views, classes, config.temperature, config.form)

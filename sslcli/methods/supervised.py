@@ -7,8 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.methods.energy import SupervisedConfig
-from sslcli.config.methods.labelled import FinetuneConfig, HeadLayer, LinearProbeConfig
+from sslcli.config.methods.labelled import (
+    FinetuneConfig,
+    HeadLayer,
+    LinearProbeConfig,
+    SupervisedConfig,
+)
 from sslcli.data.batch import Batch
 from sslcli.losses.precision import full
 from sslcli.methods.base import Method, Output, Progress, feature_dim
@@ -31,7 +35,6 @@ class Supervised(Classifier):
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy in nats."""
-        labels_of(batch, self.config.num_classes)
         return _classify(self.logits(noisy(batch.views[0], self.config.data_noise)), batch)
 
 
@@ -144,7 +147,7 @@ def _described(layers: Sequence[nn.Module]) -> HeadLayer:
 
 def _classify(logits: torch.Tensor, batch: Batch, smoothing: float = 0.0) -> Output:
     """Score logits [B, C] against the batch's labels, in float32."""
-    assert batch.labels is not None, "the command checks that the data has labels"
-    loss = functional.cross_entropy(full(logits), batch.labels, label_smoothing=smoothing)
-    metrics = {"train_top1": train_top1(logits, batch.labels)}
+    labels = labels_of(batch)
+    loss = functional.cross_entropy(full(logits), labels, label_smoothing=smoothing)
+    metrics = {"train_top1": train_top1(logits, labels)}
     return Output(loss, metrics, chance=math.log(logits.shape[1]))

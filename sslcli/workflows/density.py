@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
-from sslcli.config.method_section import MethodSection
 from sslcli.config.methods.energy import (
     HDGEConfig,
     IGEBMConfig,
@@ -20,6 +19,7 @@ from sslcli.config.methods.energy import (
 )
 from sslcli.config.methods.registry import SECTIONS
 from sslcli.config.schema import Config
+from sslcli.config.section import MethodSection
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.device import Precision, autocast
 from sslcli.errors import UsageError

@@ -57,8 +57,8 @@ class Run:
     @cached_property
     def untrained(self) -> nn.Module:
         """The same network with fresh weights of the config's seed."""
-        images = self.checkpoint.facts["data"]["images"]
-        encoder = assemble.build_method(self.config, self.device, images).encoder.eval()
+        facts = assemble.remembered_facts(self.checkpoint)
+        encoder = assemble.build_method(self.config, self.device, facts).encoder.eval()
         return read_out(encoder, self.config.evaluation.features)
 
     @cached_property

@@ -6,6 +6,7 @@ from PIL import Image
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
+from sslcli.config.section import DataFacts
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
 
 TUNE = ("--set", 'evaluation.finetune.duration="2 epochs"')
@@ -58,7 +59,7 @@ def test_a_layer_that_the_head_does_not_have_is_told(ssl, trained, tmp_path):
 )
 def test_each_methods_head_is_kept_or_the_reason_is_told(ssl, tmp_path, method, code, told):
     config = resolve(f"{method}/digits").config
-    built = assemble.build_method(config, images=48)
+    built = assemble.build_method(config, facts=DataFacts(rows=48))
     save_checkpoint(tmp_path / "checkpoint.safetensors", built.state_dict(), config, {})
     outcome = ssl("finetune", tmp_path, "--from-head-layer", 1, "--dry-run", "--precision", "fp32")
     assert outcome.code == code

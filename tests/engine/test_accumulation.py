@@ -7,6 +7,7 @@ from toy import even_pieces, piecewise
 
 from sslcli import assemble
 from sslcli.config.presets import resolve
+from sslcli.config.section import DataFacts
 from sslcli.engine.accumulation import accumulation_note, joined
 from sslcli.engine.loop import steps, train_step
 from sslcli.methods.base import Output
@@ -91,6 +92,6 @@ def test_outputs_are_joined_by_weight():
 def test_what_accumulation_changes_is_said(preset, fields, said):
     plan = {"train.batch_size": 128, "train.accumulate": 4}
     config = resolve(preset, None, plan | fields).config
-    note = accumulation_note(assemble.build_method(config, images=100), config.train)
+    note = accumulation_note(assemble.build_method(config, facts=DataFacts(rows=100)), config.train)
     assert said in note
     assert bool(note) == bool(said)

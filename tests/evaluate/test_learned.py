@@ -81,7 +81,7 @@ def test_what_a_parent_learned_stays_known(whole):
 
 
 def test_a_distilled_student_learns_its_teachers_labels(whole):
-    section = {"name": "distill", "classes": 2, "temperature": 1.0, "alpha": 1.0}
+    section = {"name": "distill", "num_classes": 2, "temperature": 1.0, "alpha": 1.0}
     plain = config().model_dump() | {"method": section}
     student = type(config()).model_validate(plain)
     assert len(learned_of(checkpoint(student))) == 1

@@ -13,6 +13,7 @@ from mutation import HOSTILE_VALUES, damage_bytes, damage_tree
 
 from sslcli import assemble
 from sslcli.config.presets import list_presets, preset_file, resolve, to_toml
+from sslcli.config.section import DataFacts
 
 _TEXTS: list[bytes] = []
 
@@ -42,7 +43,7 @@ def ways(seed: int, folder: Path) -> dict[str, Callable[[], object]]:
 
 def _build(config) -> None:
     with torch.device("meta"):
-        assemble.build_method(config, "meta", images=1_000)
+        assemble.build_method(config, "meta", DataFacts(rows=1_000))
 
 
 def _bytes(random: Random, folder: Path) -> bytes:

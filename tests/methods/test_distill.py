@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn import functional
 
 from sslcli.config.methods.labelled import DistillConfig
-from sslcli.errors import ConfigError
 from sslcli.methods.distill import Distill
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
@@ -15,7 +14,7 @@ LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
 def make(**fields):
     torch.manual_seed(0)
-    numbers = {"name": "distill", "classes": 3, "temperature": 0.5, "alpha": 1.0}
+    numbers = {"name": "distill", "num_classes": 3, "temperature": 0.5, "alpha": 1.0}
     teacher = nn.Sequential(flat_encoder(), nn.BatchNorm1d(12), nn.Linear(12, 3)).eval()
     return Distill(DistillConfig(**(numbers | fields)), flat_encoder(), teacher)
 
@@ -53,5 +52,5 @@ def test_the_teacher_stays_as_it_is():
 
 
 def test_labels_that_are_asked_for_must_be_there():
-    with pytest.raises(ConfigError, match="no labels"):
+    with pytest.raises(ValueError, match="no labels"):
         make(alpha=0.5)(pairs(), PROGRESS)

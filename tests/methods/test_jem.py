@@ -144,5 +144,5 @@ def test_too_small_a_buffer_and_other_sizes_are_refused():
 
 
 def test_data_without_labels_is_refused():
-    with pytest.raises(ConfigError, match="no labels"):
+    with pytest.raises(ValueError, match="no labels"):
         method()(batch(labelled=False), progress())

@@ -7,7 +7,6 @@ import torch
 from tiny_images import PROGRESS, flat_encoder, pairs
 
 from sslcli.config.methods.contrastive import SupConConfig
-from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import sup_con
 from sslcli.methods.supcon import SupCon
 
@@ -65,5 +64,5 @@ def test_order_of_samples_and_of_views_does_not_matter():
 
 
 def test_data_without_labels_is_refused():
-    with pytest.raises(ConfigError, match="no labels"):
+    with pytest.raises(ValueError, match="no labels"):
         make()(pairs(), PROGRESS)

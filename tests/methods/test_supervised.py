@@ -7,10 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from sslcli import assemble
-from sslcli.config.methods.energy import SupervisedConfig
-from sslcli.config.methods.labelled import FinetuneConfig, LinearProbeConfig
+from sslcli.config.methods.labelled import FinetuneConfig, LinearProbeConfig, SupervisedConfig
 from sslcli.config.presets import list_presets, resolve
-from sslcli.errors import ConfigError
+from sslcli.config.section import DataFacts
 from sslcli.methods.base import HasProjector
 from sslcli.methods.supervised import Finetune, LinearProbe, Supervised, first_layers
 from sslcli.nn.heads import mlp
@@ -50,7 +49,7 @@ def test_its_logits_are_also_a_density():
 
 
 def test_data_without_labels_is_refused():
-    with pytest.raises(ConfigError, match="no labels"):
+    with pytest.raises(ValueError, match="no labels"):
         method()(batch(labelled=False), progress())
 
 
@@ -108,7 +107,9 @@ def test_every_method_with_a_preset_for_digits_says_what_its_head_is():
 
 @pytest.mark.parametrize("method", HIDDEN)
 def test_every_hidden_layer_of_every_head_can_be_kept(method):
-    built = assemble.build_method(resolve(f"{method}/digits").config, images=48).eval()
+    built = assemble.build_method(
+        resolve(f"{method}/digits").config, facts=DataFacts(rows=48)
+    ).eval()
     hidden = HIDDEN[method]
     assert isinstance(built, HasProjector) == (hidden is not None)
     if hidden is None:

@@ -5,8 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from sslcli.config.duration import Duration
-from sslcli.config.method_section import Features, MethodSection
-from sslcli.config.section import Count, Positive
+from sslcli.config.section import Count, Features, MethodSection, Positive
 
 
 class SwAVConfig(MethodSection):

@@ -4,8 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sslcli.config.method_section import Features, MethodSection
-from sslcli.config.section import Fraction, Positive
+from sslcli.config.section import Features, Fraction, LabelledSection, MethodSection, Positive
 
 
 class SimCLRConfig(MethodSection):
@@ -51,14 +50,13 @@ class SimCLRv2Config(MethodSection):
             raise ValueError(f"method.queue must be 0, or at least train.batch_size ({batch_size})")
 
 
-class SupConConfig(MethodSection):
+class SupConConfig(LabelledSection):
     """Supervised contrastive learning (Khosla et al. 2020, arXiv:2004.11362), its first stage."""
 
     min_views: ClassVar[int] = 2
     contrasts_batch: ClassVar[bool] = True
 
     name: Literal["supcon"]
-    num_classes: Features
     projector: Literal["mlp", "linear"] = Field(
         default="mlp", description="linear is the ImageNet code's: no hidden layer and no bias."
     )

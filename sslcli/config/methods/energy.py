@@ -4,8 +4,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sslcli.config.method_section import Features, MethodSection
-from sslcli.config.section import Count, Fraction, NonNegative, Positive, Section
+from sslcli.config.section import (
+    Count,
+    DataFacts,
+    Features,
+    Fraction,
+    LabelledSection,
+    MethodSection,
+    NonNegative,
+    Positive,
+    Section,
+    check_classes,
+)
 
 # JEM, IGEBM and their successors keep 10,000; the bound keeps a buffer of images in 64 bits.
 Slots = Annotated[int, Field(ge=1, le=2**24)]
@@ -66,23 +76,12 @@ class JEMWeights(Section):
     joint: NonNegative = Field(default=0.0, description="Of log p(x, y) through p(x|y) samples.")
 
 
-class SupervisedConfig(MethodSection):
-    """An encoder and a linear classifier from scratch, by cross-entropy: everyone's baseline."""
-
-    name: Literal["supervised"]
-    num_classes: Features
-    data_noise: NonNegative = Field(
-        default=0.0, description="Standard deviation of noise on the normalised images."
-    )
-
-
-class JEMConfig(MethodSection):
+class JEMConfig(LabelledSection):
     """JEM (Grathwohl et al. 2020, arXiv:1912.03263): view 1 trains p(y|x), view 2 p(x)."""
 
     min_views: ClassVar[int] = 2
 
     name: Literal["jem"]
-    num_classes: Features
     data_noise: NonNegative
     weights: JEMWeights
     sampler: SamplerConfig
@@ -102,11 +101,10 @@ class JEMConfig(MethodSection):
         return self
 
 
-class HDGEConfig(MethodSection):
+class HDGEConfig(LabelledSection):
     """HDGE (Liu & Abbeel 2020, arXiv:2007.09070): cross-entropy and contrast within a class."""
 
     name: Literal["hdge"]
-    num_classes: Features
     data_noise: NonNegative
     queue_size: Count
     temperature: Positive
@@ -174,6 +172,21 @@ class IGEBMConfig(MethodSection):
     def _check(self) -> "IGEBMConfig":
         if self.replay.start != "uniform":
             raise ValueError("IGEBM starts its chains from uniform noise")
+        return self
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether training reads labels: with classes it does."""
+        return self.num_classes is not None
+
+    def complete(self, facts: DataFacts) -> "IGEBMConfig":
+        """Return the section as it is.
+
+        Raises:
+            ConfigError: If it has classes, and the data has others or none.
+        """
+        if self.num_classes is not None:
+            check_classes(self.name, self.num_classes, facts)
         return self
 
 

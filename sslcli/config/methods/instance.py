@@ -4,8 +4,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from sslcli.config.method_section import Features, MethodSection
-from sslcli.config.section import Count, Fraction, NonNegative, Positive
+from sslcli.config.section import (
+    Count,
+    DataFacts,
+    Features,
+    Fraction,
+    MethodSection,
+    NonNegative,
+    Positive,
+)
 
 # The bounds keep memories within 64 bits; MoCo's longest queue has 65,536 rows.
 Rows = Annotated[int, Field(ge=1, le=2**24)]
@@ -31,6 +38,12 @@ class InstDiscConfig(MethodSection):
         default=None, description="Training images; filled in from the data."
     )
 
+    def complete(self, facts: DataFacts) -> "InstDiscConfig":
+        """Return the section with the number of training images, unless it has one already."""
+        if self.num_instances is not None:
+            return self
+        return self.model_copy(update={"num_instances": facts.rows})
+
 
 class ExemplarCNNConfig(MethodSection):
     """Exemplar-CNN (Dosovitskiy et al. 2014, arXiv:1406.6909): each image is a class of its own."""
@@ -39,6 +52,12 @@ class ExemplarCNNConfig(MethodSection):
     num_instances: Images | None = Field(
         default=None, description="Training images; filled in from the data."
     )
+
+    def complete(self, facts: DataFacts) -> "ExemplarCNNConfig":
+        """Return the section with the number of training images, unless it has one already."""
+        if self.num_instances is not None:
+            return self
+        return self.model_copy(update={"num_instances": facts.rows})
 
 
 class InvaSpreadConfig(MethodSection):

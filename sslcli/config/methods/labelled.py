@@ -1,11 +1,18 @@
 """Sections of the methods that learn from labels, or from a network that did."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from sslcli.config.method_section import Features, MethodSection
-from sslcli.config.section import Fraction, Positive, Section
+from sslcli.config.section import (
+    Features,
+    Fraction,
+    LabelledSection,
+    MethodSection,
+    NonNegative,
+    Positive,
+    Section,
+)
 
 Smoothing = Annotated[
     float,
@@ -13,11 +20,21 @@ Smoothing = Annotated[
 ]
 
 
-class LinearProbeConfig(MethodSection):
+class SupervisedConfig(LabelledSection):
+    """An encoder and a linear classifier from scratch, by cross-entropy: everyone's baseline."""
+
+    name: Literal["supervised"]
+    data_noise: NonNegative = Field(
+        default=0.0, description="Standard deviation of noise on the normalised images."
+    )
+
+
+class LinearProbeConfig(LabelledSection):
     """A linear classifier on a frozen encoder in evaluation mode."""
 
+    from_checkpoint: ClassVar[bool] = True
+
     name: Literal["linear-probe"]
-    num_classes: Features
     label_smoothing: Smoothing = 0.0
 
 
@@ -31,11 +48,12 @@ class HeadLayer(Section):
     activation: Literal["relu", "gelu"] = "relu"
 
 
-class FinetuneConfig(MethodSection):
+class FinetuneConfig(LabelledSection):
     """A linear classifier and its encoder, trained together."""
 
+    from_checkpoint: ClassVar[bool] = True
+
     name: Literal["finetune"]
-    num_classes: Features
     label_smoothing: Smoothing = 0.0
     head: tuple[HeadLayer, ...] = Field(
         default=(),
@@ -46,8 +64,10 @@ class FinetuneConfig(MethodSection):
 class DistillConfig(MethodSection):
     """A classifier that learns a teacher's probabilities (SimCLR v2, section 2)."""
 
+    from_checkpoint: ClassVar[bool] = True
+
     name: Literal["distill"]
-    classes: Features = Field(description="The teacher's.")
+    num_classes: Features = Field(description="The teacher's.")
     temperature: Positive
     alpha: Fraction
 

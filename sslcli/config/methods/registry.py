@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import ConfigDict, Discriminator, Tag
 
-from sslcli.config.method_section import MethodSection
+from sslcli.config.section import MethodSection
 
 # method.name: (section in sslcli.config.methods, class in sslcli.methods)
 METHODS = {
@@ -29,7 +29,7 @@ METHODS = {
     "supcon": ("contrastive:SupConConfig", "supcon:SupCon"),
     "moco-v3": ("transformers:MoCoV3Config", "moco_v3:MoCoV3"),
     "dino": ("transformers:DINOConfig", "dino:DINO"),
-    "supervised": ("energy:SupervisedConfig", "supervised:Supervised"),
+    "supervised": ("labelled:SupervisedConfig", "supervised:Supervised"),
     "jem": ("energy:JEMConfig", "jem:JEM"),
     "hdge": ("energy:HDGEConfig", "hdge:HDGE"),
     "igebm": ("energy:IGEBMConfig", "igebm:IGEBM"),
@@ -56,6 +56,14 @@ class CustomConfig(MethodSection):
     """
 
     model_config = ConfigDict(extra="allow")
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether training read labels: what learns classes has kept their number.
+
+        A checkpoint's file of code need not be here; where it is, its own `Section` says so.
+        """
+        return "num_classes" in (self.model_extra or {})
 
 
 def is_custom(name: Any) -> bool:

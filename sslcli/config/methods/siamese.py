@@ -4,8 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from sslcli.config.method_section import Features, MethodSection
-from sslcli.config.section import Fraction, NonNegative
+from sslcli.config.section import Features, Fraction, MethodSection, NonNegative
 
 Init = Literal["copy", "independent"]
 

@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from sslcli.config.duration import Duration
-from sslcli.config.method_section import Features, MethodSection
-from sslcli.config.section import Fraction, Positive
+from sslcli.config.section import Features, Fraction, MethodSection, Positive
 
 
 class MoCoV3Config(MethodSection):

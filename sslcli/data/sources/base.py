@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
+from sslcli.config.section import Column
 from sslcli.data.images import files as images
 from sslcli.errors import DataError, UsageError
 
 Part = Literal["train", "test"]
-Column = Literal["image", "text", "pair"]
 PART_CODES = {"train": 1, "test": 2}
 NO_LABEL = -1  # of a row that has no class while others have one
 _WORDS: dict[Column, str] = {"image": "images", "text": "sentences", "pair": "pairs of sentences"}
