@@ -54,7 +54,7 @@ class Outcome:
         if self.stored:
             found["n_fit"] = self.stored.fitted.n
             found["temperature"] = getattr(self.stored.calibrator, "temperature", None)
-        return found
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Calibrating:
@@ -97,9 +97,9 @@ class Calibrating:
             **_table(first if len(outcomes) == 1 else None),
             bins=self.fitting.bins,
             reliability={title: bins.rows() for title, bins in first.panels.items()},
-            figures=[path] if path else [],
+            figure=path,
             stored=keep,
-            calibrator=first.stored.facts() if first.stored else None,
+            calibrator=_facts(first.stored),
             **more,
         )
 
@@ -197,13 +197,18 @@ class Calibrating:
             self.evaluation.listener.warn(f"{what}: nothing is learnt about their probabilities")
 
 
+def _facts(stored: StoredCalibrator | None) -> dict[str, Any] | None:
+    """Return what a result says of a calibrator; isotonic curves are too long for a line."""
+    return stored.model_dump(mode="json", exclude={"calibrator": {"knots"}}) if stored else None
+
+
 def _table(outcome: Outcome | None) -> dict[str, Any]:
     """Return a table of one split with the figures before and after beside each other."""
     if outcome is None or outcome.after is None:
         return {}
     before, after, found = asdict(outcome.before), asdict(outcome.after), outcome.metrics()
     rows: list[tuple[Any, ...]] = [(name, before[name], after[name]) for name in (*MEASURES, "n")]
-    rows += [(name, "", found[name]) for name in ("n_fit", "temperature") if found.get(name)]
+    rows += [(name, "", found[name]) for name in ("n_fit", "temperature") if name in found]
     return {"columns": ("measure", "before", "after"), "rows": rows}
 
 
@@ -211,9 +216,7 @@ def _over_seeds(outcomes: list[Outcome]) -> tuple[dict[str, Any], dict[str, Any]
     """Return the means with their deviations, and the summaries; counts are those of each seed."""
     each = [outcome.metrics() for outcome in outcomes]
     counts = {name: each[0].pop(name) for name in COUNTS}
-    summary = summarise(
-        [{k: v for k, v in one.items() if k not in COUNTS and v is not None} for one in each]
-    )
+    summary = summarise([{k: v for k, v in one.items() if k not in COUNTS} for one in each])
     metrics = {name: found.mean for name, found in summary.items()} | counts
     metrics |= {f"{name}_deviation": found.deviation for name, found in summary.items()}
     metrics["seeds"] = len(outcomes)

@@ -7,6 +7,7 @@ import torch
 from sslcli import assemble
 from sslcli.cli.show import Show
 from sslcli.config.schema import Config
+from sslcli.engine.checkpoint import versions
 from sslcli.engine.device import pick_device, resolve_precision, tune_device
 from sslcli.engine.loop import Training
 from sslcli.environment import core_count
@@ -57,6 +58,7 @@ def time_and_show(config: Config, device: str, steps: int | None, show: Show) ->
         spread=times.spread,
         bottleneck=times.bottleneck,
         remedy=advice,
+        versions=versions(),
     )
 
 
@@ -117,6 +119,7 @@ def _meanings(training: Training) -> dict[str, str]:
         if is_streamed
         else "take images out of the store",
         "crop": f"cut and resize every view, {in_workers}",
+        "tokenise": "read texts and turn them into numbers",
         "transfer": "nothing moves: images are there" if on_cpu else f"to {training.device}",
         "views": "the rest of each view"
         if is_streamed
@@ -129,7 +132,7 @@ def _meanings(training: Training) -> dict[str, str]:
 def remedy(times: StepTimes, training: Training) -> str:
     """Return in one sentence what would make the bottleneck wider."""
     idle = _idle_cores(training)
-    if times.bottleneck in ("decode", "crop"):
+    if times.bottleneck in ("decode", "crop", "tokenise"):
         held = "raise data.memory_budget_gib, so that decoded images are held in memory"
         return training.loader.remedy or held
     if times.bottleneck == "transfer":

@@ -148,3 +148,12 @@ class ViewConfig(Section):
         if self.blur and self.blur.form == "pillow" and self.blur.kernel != "auto":
             raise ValueError('blur.form = "pillow" has no window: leave out blur.kernel')
         return self
+
+
+class TextViewConfig(Section):
+    """`count` views of a text, in tokens."""
+
+    count: Count = 1
+    max_length: Annotated[int, Field(ge=1, le=2**20)] = Field(
+        description="Tokens that are kept of a text."
+    )

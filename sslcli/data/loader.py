@@ -1,18 +1,22 @@
 """Batches for training: the same ones whatever the number of workers, processes and resumes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 
 from sslcli.config.schema import DataConfig
 from sslcli.data.batch import Batch
 from sslcli.data.evaluation import eval_batches
-from sslcli.data.images.feeds import Packed, Streamed
+from sslcli.data.feed import Feed, ImageFeed, Paired
+from sslcli.data.images.packed import Packed
 from sslcli.data.images.store import NotPacked, pack
+from sslcli.data.images.streamed import Streamed
 from sslcli.data.images.views import Views
 from sslcli.data.order import Deal, epoch_order
 from sslcli.data.sources.base import Source
 from sslcli.data.streaming import worker_count
+from sslcli.data.text.feed import TextViews, Tokenised
 from sslcli.data.unreadable import Bad
 from sslcli.errors import ConfigError
 
@@ -22,7 +26,7 @@ Progress = Callable[[int, int], None] | None
 
 
 class TrainLoader:
-    """Shuffle a source into batches of views on the device.
+    """Shuffle a source into batches of views, of texts, or of both, on the device.
 
     Images of one size are packed: they lie decoded in one tensor, on the device where it has room,
     and no workers run. Others are streamed: workers decode and crop. An unreadable image is
@@ -32,13 +36,13 @@ class TrainLoader:
     the number of processes, as `order.Deal` says; so a run may go on with another number of them.
 
     Attributes:
-        feed: What makes views of rows: `feeds.Packed` or `feeds.Streamed`.
+        feed: What makes batches of rows.
         labels: Class of each row on the device, [N] int64; None when batches have none.
 
     Args:
         source: What to train on.
         data: Budgets, workers and how many images may be unreadable.
-        views: What is made of each image.
+        views: What is made of each image; with none, no image is read.
         batch_size: Images of a batch over all processes, divisible by `world_size`.
         seed: Seed of the order.
         device: Where batches are needed.
@@ -48,6 +52,7 @@ class TrainLoader:
         world_size: Number of processes.
         machine_share: How many of them run on this machine and share its memory and cores.
         labelled: Whether batches have labels.
+        texts: What is made of each text; with None, no text is read.
         least: Fewest images of a batch that a process can work on; BatchNorm takes 2.
         progress: Called with (images decoded, images) while packing.
 
@@ -71,6 +76,7 @@ class TrainLoader:
         rank: int = 0,
         world_size: int = 1,
         machine_share: int = 1,
+        texts: TextViews | None = None,
         least: int = 1,
         labelled: bool = True,
         progress: Progress = None,
@@ -79,7 +85,7 @@ class TrainLoader:
         self._deal = Deal(len(source), batch_size, drop_last, rank, world_size, parts)
         _refuse_small(self._deal, least)
         self._machine_share = machine_share
-        self.feed = self._open(data, views, progress)
+        self.feed: Feed = self._open(data, views, texts, progress)
         labels = source.labels if labelled else None
         self.labels = None if labels is None else torch.from_numpy(labels).to(self.device)
 
@@ -118,11 +124,21 @@ class TrainLoader:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one pass over the data, from the `start`-th on."""
         batches = self._deal.batches(epoch_order(len(self.source), self.seed, epoch), start)
-        for number, (views, rows) in enumerate(self.feed.feed(batches, epoch), start):
-            labels = None if self.labels is None else self.labels[rows]
-            yield Batch(views, rows, labels, self._deal.weight(number))
+        for number, batch in enumerate(self.feed.feed(batches, epoch), start):
+            labels = None if self.labels is None else self.labels[batch.rows]
+            yield replace(batch, labels=labels, weight=self._deal.weight(number))
 
-    def _open(self, data: DataConfig, views: Views, progress: Progress) -> Packed | Streamed:
+    def _open(
+        self, data: DataConfig, views: Views, texts: TextViews | None, progress: Progress
+    ) -> Feed:
+        words = Tokenised(self.source, texts, self.device) if texts else None
+        if not views.num_views:
+            assert words, "the config has views of images or of texts"
+            return words
+        images = self._open_images(data, views, progress)
+        return Paired(images, words) if words else images
+
+    def _open_images(self, data: DataConfig, views: Views, progress: Progress) -> ImageFeed:
         machine_share = self._machine_share
         store = pack(self.source, data, progress, machine_share)
         if not isinstance(store, NotPacked):

@@ -15,17 +15,24 @@ def staged(batches: Iterable[Tensors], device: torch.device) -> Iterator[Tensors
     stream that works on a batch waits for its copy, never the host.
     """
     if device.type != "cuda":
-        yield from ([tensor.to(device) for tensor in batch] for batch in batches)
+        yield from (sent(batch, device) for batch in batches)
         return
     copies, waiting = torch.cuda.Stream(device), None
     for batch in batches:
         with torch.cuda.stream(copies):
-            moved = [_pinned(tensor).to(device, non_blocking=True) for tensor in batch]
+            moved = sent(batch, device)
         if waiting is not None:
             yield _arrived(*waiting)
         waiting = moved, copies.record_event()
     if waiting is not None:
         yield _arrived(*waiting)
+
+
+def sent(tensors: Tensors, device: torch.device) -> Tensors:
+    """Return tensors on `device`; the host does not wait for a copy to CUDA, later work does."""
+    if device.type != "cuda":
+        return [tensor.to(device) for tensor in tensors]
+    return [_pinned(tensor).to(device, non_blocking=True) for tensor in tensors]
 
 
 def _pinned(tensor: Tensor) -> Tensor:

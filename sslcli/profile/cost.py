@@ -1,7 +1,7 @@
 """Estimate the cost of a training from shapes, before anything is trained."""
 
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import torch
@@ -13,12 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from sslcli.config.optimizers import AdamConfig, OptimizerConfig, RMSPropConfig, SGDConfig
 from sslcli.data.batch import Batch
-from sslcli.data.loader import TrainLoader
 from sslcli.engine.chunking import Chunked
 from sslcli.engine.device import autocast
 from sslcli.engine.loop import Training
 from sslcli.errors import ConfigError
 from sslcli.methods.base import BatchContrast
+from sslcli.profile.preparing import own_loader
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Memory:
         moments: What the optimiser keeps: two numbers a trainable parameter with Adam, one with
             momentum, none with plain SGD.
         buffers: Running statistics, queues, banks, centres.
-        views: The float32 images of one micro-batch.
+        views: The float32 images and the tokens of one micro-batch.
         activations: What autograd keeps of one micro-batch between forward and backward; not what
             is gathered from other processes.
         data: The data set, when it lies decoded in the device's memory.
@@ -113,8 +113,7 @@ def estimate(training: Training, processes: int = 1) -> Cost:
     method, train = training.method, training.config.train
     images = _micro_batch(train.batch_size, train.accumulate, processes)
     counted = max(2, images)  # BatchNorm's statistics need two images; SyncBN has them elsewhere
-    batch_views = _view_shapes(training, counted)
-    flops, activations = _pass(training, training.method, batch_views)
+    flops, activations, views = _pass(training, training.method, counted)
     parameters = [p for p in method.parameters() if p.requires_grad]
     count = sum(p.numel() for p in parameters)
     memory = Memory(
@@ -122,9 +121,9 @@ def estimate(training: Training, processes: int = 1) -> Cost:
         gradients=_nbytes(parameters),
         moments=_moments(training.config.optimizer) * _nbytes(parameters),
         buffers=_nbytes(method.buffers()),
-        views=4 * sum(torch.Size(shape).numel() for shape in batch_views) * images // counted,
+        views=views * images // counted,
         activations=activations * min(images, train.chunk_size or images) // counted,
-        data=_resident_data(training),
+        data=own_loader(training).feed.held,
     )
     return Cost(
         steps=training.total_steps,
@@ -160,24 +159,6 @@ def _moments(config: OptimizerConfig) -> int:
     return 0 if isinstance(config, SGDConfig) and config.momentum == 0 else 1
 
 
-def _resident_data(training: Training) -> int:
-    """Return the bytes of the decoded data set, if the device's own memory holds it."""
-    loader = training.loader
-    where = "packed in memory" if training.device.type == "cpu" else "packed on the device"
-    if loader.mode != where or not isinstance(loader, TrainLoader):
-        return 0
-    readable = next(row for row in range(len(loader.source)) if row not in loader.bad)
-    return len(loader.source) * int(loader.source.load(readable).nbytes)
-
-
-def _view_shapes(training: Training, images: int) -> list[tuple[int, int, int, int]]:
-    return [
-        (images, 3, view.size, view.size)
-        for view in training.config.views
-        for _ in range(view.count)
-    ]
-
-
 def _second_pass(training: Training, images: int) -> float:
     """Return the FLOPs that an image costs by being embedded again in the backward pass.
 
@@ -188,16 +169,13 @@ def _second_pass(training: Training, images: int) -> float:
     if size is None or images <= size:
         return 0.0
     assert isinstance(method, BatchContrast), "the config checks that it contrasts its batch"
-    shapes = _view_shapes(training, 4)
-    once, _ = _pass(training, method, shapes)
-    twice, _ = _pass(training, Chunked(method, 2), shapes)
+    once, *_ = _pass(training, method, 4)
+    twice, *_ = _pass(training, Chunked(method, 2), 4)
     return (twice - once) / 4
 
 
-def _pass(
-    training: Training, model: nn.Module, shapes: list[tuple[int, int, int, int]]
-) -> tuple[int, int]:
-    """Return the FLOPs of one forward and backward, and the bytes kept in between.
+def _pass(training: Training, model: nn.Module, count: int) -> tuple[int, int, int]:
+    """Return the FLOPs of one forward and backward, the bytes kept in between, and the batch's.
 
     Weights, buffers and views that autograd keeps are not counted: they exist anyway.
     """
@@ -212,16 +190,22 @@ def _pass(
     with fake as mode, FlopCounterMode(display=False, custom_mapping=_CPU) as counter:
         tensors = (*model.named_parameters(), *model.named_buffers())
         state: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in tensors}
-        views = [torch.empty(shape, device=training.device) for shape in shapes]
-        rows = torch.zeros(len(views[0]), dtype=torch.int64, device=training.device)
-        batch = Batch(views, rows, torch.zeros_like(rows))
+        batch = own_loader(training).feed.example(count)
+        batch = replace(batch, labels=torch.zeros_like(batch.rows))
         with autocast(training.device, training.precision), saved_tensors_hooks(keep, _same):
             output = functional_call(model, state, (batch, training.progress))
-        for tensor in (*state.values(), *views):
+        inputs = list(_inputs(batch))
+        for tensor in (*state.values(), *inputs):
             kept.pop(id(tensor.untyped_storage()), None)
         activations = sum(storage.nbytes() for storage in kept.values())
         output.loss.backward()
-    return counter.get_total_flops(), activations
+    return counter.get_total_flops(), activations, _nbytes(inputs)
+
+
+def _inputs(batch: Batch) -> Iterator[Tensor]:
+    yield from batch.views
+    for text in batch.texts:
+        yield from (text.ids, text.mask)
 
 
 def _same(tensor: Tensor) -> Tensor:

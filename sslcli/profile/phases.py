@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import islice
 from math import ceil
 from statistics import median
 
@@ -11,11 +11,10 @@ import numpy as np
 import torch
 
 from sslcli.data.batch import Batch
-from sslcli.data.images.feeds import Streamed
 from sslcli.engine.loop import Training, steps, train_step
 from sslcli.errors import ConfigError
 from sslcli.methods.base import Progress
-from sslcli.profile.preparing import StepRows, image_loader, prepare, worker_processes
+from sslcli.profile.preparing import StepRows, own_loader, prepare, worker_processes
 
 FORWARD_BACKWARD, OPTIMISER = "forward+backward", "optimiser"
 NETWORK = (FORWARD_BACKWARD, OPTIMISER)
@@ -262,18 +261,10 @@ def _settle(training: Training, rounds: Sequence[Round]) -> None:
 
 
 def _made_together(training: Training) -> int:
-    """Return how many steps' batches the loader makes at a time: their views share memory."""
-    loader = image_loader(training)
-    if training.device.type != "cpu" or isinstance(loader.feed, Streamed):
-        return 1
-    batches = loader.epoch(0)
-    first = next(batches)  # kept, or its memory could be that of a later batch
-    alike = takewhile(lambda batch: _address(batch) == _address(first), batches)
-    return ceil(sum(1 for _ in (first, *alike)) / training.config.train.accumulate)
-
-
-def _address(batch: Batch) -> int:
-    return batch.views[0].untyped_storage().data_ptr()
+    """Return how many steps' batches the loader makes at a time."""
+    loader, train = own_loader(training), training.config.train
+    at_once = loader.feed.made_at_once(train.batch_size // train.accumulate)
+    return ceil(min(at_once, len(loader)) / train.accumulate)
 
 
 def _medians(laps: Sequence[Seconds]) -> Seconds:

@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional as pil
 
 from sslcli.config.views import ViewConfig
 from sslcli.data.evaluation import resize_and_crop
-from sslcli.data.images import feeds
+from sslcli.data.images import streamed
 from sslcli.data.images.store import pack
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader, eval_batches
@@ -198,15 +198,15 @@ def test_remedy_names_workers_cores_and_what_keeps_images_from_being_packed(
     mixed, options, monkeypatch
 ):
     train = loader(mixed, options(workers=1))
-    monkeypatch.setattr(feeds, "core_count", lambda: 4)
+    monkeypatch.setattr(streamed, "core_count", lambda: 4)
     assert "the workers are 1 and the cores 4: raise data.workers" in train.remedy
-    monkeypatch.setattr(feeds, "core_count", lambda: 1)
+    monkeypatch.setattr(streamed, "core_count", lambda: 1)
     assert "resize the images to one size" in train.remedy
     assert "raise data.workers" not in train.remedy
 
 
 def test_remedy_counts_the_workers_of_all_processes_of_the_machine(mixed, options, monkeypatch):
-    monkeypatch.setattr(feeds, "core_count", lambda: 4)
+    monkeypatch.setattr(streamed, "core_count", lambda: 4)
     remedy = loader(mixed, options(workers=1), machine_share=4).remedy
     assert "the workers are 4 and the cores 4: resize" in remedy
 

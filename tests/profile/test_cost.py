@@ -1,6 +1,7 @@
 """The estimate against published counts, hand-made sums and a real step."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,7 +143,8 @@ def test_memory_is_the_sum_of_its_parts_and_counts_the_data():
 
 def test_data_on_the_disk_takes_no_memory(monkeypatch):
     training = training_of("simsiam/digits")
-    monkeypatch.setattr(type(training.loader), "mode", "memory-mapped")
+    feed = training.loader.feed
+    monkeypatch.setattr(feed, "store", replace(feed.store, is_mapped=True))
     assert estimate(training).memory.data == 0
 
 

@@ -10,7 +10,7 @@ from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError
 from sslcli.profile import phases
 from sslcli.profile.phases import Round, StepTimes, time_phases
-from sslcli.profile.preparing import StepRows, image_loader, prepare, worker_processes
+from sslcli.profile.preparing import StepRows, own_loader, prepare, worker_processes
 
 PARTS = {"decode": 1.0, "transfer": 0.0, "views": 2.0, "forward+backward": 4.0, "optimiser": 1.0}
 CPU = torch.device("cpu")
@@ -61,14 +61,14 @@ def test_the_bottleneck_is_the_longest_part_of_the_slower_side():
 def test_batches_prepared_by_hand_are_those_of_the_loader(mixed, is_streamed):
     training = make(**({"data.source": str(mixed)} if is_streamed else {}))
     (ours,) = prepare(training, StepRows(training)(0), ignore)
-    theirs = next(iter(image_loader(training).epoch(0)))
+    theirs = next(iter(own_loader(training).epoch(0)))
     assert torch.equal(ours.rows, theirs.rows)
     for own, other in zip(ours.views, theirs.views, strict=True):
         assert torch.equal(own, other)
 
 
 def test_a_sample_of_a_streamed_batch_counts_as_all_of_it(mixed, monkeypatch):
-    monkeypatch.setattr("sslcli.profile.preparing._SAMPLE", 4)
+    monkeypatch.setattr("sslcli.data.images.streamed._SAMPLE", 4)
     training, counted = make(**{"data.source": str(mixed)}), {"decode": 0.0, "views": 0.0}
 
     def lap(name, times=1.0):

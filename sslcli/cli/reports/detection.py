@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from sslcli.cli.evaluation import Evaluation
-from sslcli.evaluate.calibration.stored import stored_calibrator
 from sslcli.evaluate.ood.bootstrap import LEVEL, RESAMPLES
 from sslcli.evaluate.ood.detect import Fitted, Measured
 from sslcli.evaluate.ood.metrics import METRICS, Ranking
@@ -75,7 +74,7 @@ class Report:
             **self.details(),
         )  # fmt: skip
 
-    def metrics(self) -> dict[str, float | None]:
+    def metrics(self) -> dict[str, float]:
         """Return every number as METRIC/SCORE/SET, and means over sets as METRIC/SCORE."""
         flat = {}
         for metric in METRICS:
@@ -83,7 +82,7 @@ class Report:
                 name = f"{metric}/{each.score.name}"
                 flat[name] = mean(row.values[metric] for row in self._of(each))
                 flat |= {f"{name}/{row.outside}": row.values[metric] for row in self._of(each)}
-        return {**flat, "top1": self.top1}
+        return flat if self.top1 is None else {**flat, "top1": self.top1}
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the table: the scores of each set, then their means when sets are many."""
@@ -113,19 +112,7 @@ class Report:
             "left_out": dict(self.left_out),
             "protocol": self.protocol,
             "figures": self._figures,
-            "intervals": {
-                f"{metric}/{row.score}/{row.outside}": ends
-                for row in self.measured
-                for metric, ends in row.intervals.items()
-            },
-            "calibrator": self._calibrator(),
         }
-
-    def _calibrator(self) -> dict[str, Any] | None:
-        """Return what the probabilities were calibrated by, where a score read some."""
-        stored = stored_calibrator(self.evaluation.checkpoint)
-        is_used = any(each.score.calibrated for each in self.fitted)
-        return stored.facts() if stored and is_used else None
 
     def _why_not(self, metric: str) -> str:
         """Return why a metric is not there, such as "auroc/odin/svhn"."""

@@ -64,6 +64,11 @@ class Views:
             views += self._render(samples, config, source)
         return views
 
+    def example(self, count: int, device: torch.device) -> list[Tensor]:
+        """Return tensors of the shapes that `__call__` makes of `count` images, not filled in."""
+        sizes = [config.size for config in self.configs for _ in range(config.count)]
+        return [torch.empty(count, 3, size, size, device=device) for size in sizes]
+
     def cut(self, image: np.ndarray, row: int, epoch: int) -> list[np.ndarray]:
         """Cut the crop of every view, unflipped, from the same boxes as `__call__` draws.
 

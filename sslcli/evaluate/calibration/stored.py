@@ -1,7 +1,5 @@
 """The calibrator that a checkpoint carries in its description, and what it was fitted on."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -41,10 +39,6 @@ class StoredCalibrator(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     calibrator: Calibrator
     fitted: FittedOn
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a result says of it; the curves of "isotonic" are too long for one."""
-        return self.model_dump(mode="json", exclude={"calibrator": {"knots"}})
 
 
 def stored_calibrator(checkpoint: Checkpoint) -> StoredCalibrator | None:

@@ -1,0 +1,1 @@
+"""Texts on their way to the device: tokenizers, and the feed that uses one."""
