@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sslcli.errors import SslError as SslError
+    from sslcli.workflows.calibrate import calibrate as calibrate
     from sslcli.workflows.knn_eval import knn_eval as knn_eval
+    from sslcli.workflows.ood_detect import ood_detect as ood_detect
     from sslcli.workflows.run import Run as Run
     from sslcli.workflows.run import load as load
 
@@ -21,10 +23,12 @@ __version__ = "0.1.0"
 _MODULES = {  # where each public name is defined
     "Run": "workflows.run",
     "SslError": "errors",
+    "calibrate": "workflows.calibrate",
     "knn_eval": "workflows.knn_eval",
     "load": "workflows.run",
+    "ood_detect": "workflows.ood_detect",
 }
-__all__ = ["Run", "SslError", "__version__", "knn_eval", "load"]
+__all__ = ["Run", "SslError", "__version__", "calibrate", "knn_eval", "load", "ood_detect"]
 
 
 def __getattr__(name: str) -> Any:

@@ -78,23 +78,30 @@ def calibrate(
 
     ssl calibrate runs/simsiam-digits/finetune --store --require 'ece<=0.05'
     """
-    from sslcli.cli.calibrating import Calibrating
-    from sslcli.cli.evaluation import DataChoice, open_evaluation
-    from sslcli.cli.fitting import Fitting, known_metrics
+    from sslcli.cli.publish import open_run
+    from sslcli.cli.reports import calibration as report
     from sslcli.cli.show import Show
+    from sslcli.cli.syntax import parse_seeds
     from sslcli.engine.checkpoint import load_checkpoint
+    from sslcli.workflows import calibrate as workflow
+    from sslcli.workflows.calibration_data import Fitting, check_fitting
 
     show = Show("calibrate", as_json=json, quiet=quiet)
-    fitting = Fitting(method, fit_data, fit_share, bins, store, overwrite, seeds)
-    fitting.check(load_checkpoint(ckpt))
+    fitting, each = Fitting(method, fit_data, fit_share), parse_seeds(seeds)
+    check_fitting(load_checkpoint(ckpt), fitting, seeds=each, store=store, overwrite=overwrite)
     # --seed goes to the fitting alone: which images are held out is the checkpoint's affair.
-    evaluation = open_evaluation(
-        ckpt, DataChoice(data, test, data_root, download), show, set_=set_ or [], device=device,
-        precision=precision, require=require or [], metrics=known_metrics(fitting),
+    publisher = open_run(
+        ckpt, show, data=data, test=test, data_root=data_root, download=download,
+        overrides=set_ or [], device=device, precision=precision, require=require or [],
+        metrics=workflow.metric_names(method, each),
     )  # fmt: skip
-    calibrating = Calibrating(evaluation, fitting)
-    chosen = evaluation.config.seed if seed is None else seed
     if dry_run:
-        calibrating.plan(chosen)
+        report.plan(publisher, fitting, seed)
         return
-    calibrating.run(chosen)
+    result = workflow.calibrate(
+        publisher.run, method=method, fit_data=fit_data, fit_share=fit_share, bins=bins, seed=seed,
+        seeds=each, listener=show,
+    )  # fmt: skip
+    if store:
+        result = report.stored(publisher, result)
+    report.publish(publisher, result, figure=f"reliability-{method}.png", bins=bins)

@@ -64,19 +64,27 @@ def ood_detect(
     ssl ood-detect runs/simsiam-digits/finetune --ood photos/ --require 'auroc/knn/photos>=0.9'
     """
     from sslcli.cli.choose import name_code_of
-    from sslcli.cli.evaluation import DataChoice
-    from sslcli.cli.requirement import Requirement
+    from sslcli.cli.publish import open_run
     from sslcli.cli.show import Show
 
     show = Show("ood-detect", as_json=json, quiet=quiet)
     name_code_of(ckpt, method)
-    for text in require or []:
-        Requirement.parse(text)
-    from sslcli.cli.detection import Request, detect
+    from sslcli.cli.reports import detection as report
+    from sslcli.workflows import ood_detect as workflow
+    from sslcli.workflows.ood_result import metric_names
+    from sslcli.workflows.outside import outside_names
 
-    choice = DataChoice(data, test, data_root, download)
-    request = Request(
-        ckpt, choice, ood or [], score or [], tune=tune, set_=set_ or [], seed=seed, device=device,
-        precision=precision, require=require or [], dry_run=dry_run,
+    sets, names = ood or [], [each.name for each in workflow.chosen_scores(score or [])]
+    publisher = open_run(
+        ckpt, show, data=data, test=test, data_root=data_root, download=download,
+        overrides=set_ or [], seed=seed, device=device, precision=precision,
+        require=require or [], metrics=(*metric_names(names, outside_names(sets)), "top1"),
+        labelled=False,
     )  # fmt: skip
-    detect(request, show)
+    if dry_run:
+        report.plan(publisher, sets, names)
+        return
+    result = workflow.ood_detect(
+        publisher.run, ood=sets, score=score or [], tune=tune, listener=show
+    )
+    report.publish(publisher, result)

@@ -18,7 +18,7 @@ from sslcli.data.sources.places import given_fields, located
 from sslcli.data.sources.splits import Splits, shared_files
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.engine.device import Precision, pick_device, resolve_precision
-from sslcli.errors import UsageError
+from sslcli.errors import DataError, UsageError
 from sslcli.evaluate.features import Features
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
@@ -204,6 +204,13 @@ def name_code_of(checkpoint: Checkpoint, method: str) -> None:
         hint = "name the file and the class that this checkpoint was trained with"
         raise UsageError(f"the checkpoint's method is {name}, not {method}", "method", hint)
     name_code(method)
+
+
+def need_held_out(run: Run) -> None:
+    """Raise DataError unless there are images to test on."""
+    if not len(run.splits.test):
+        hint = "name some with `test`, or set data.holdout"
+        raise DataError("no image is held out", run.splits.train.name, hint)
 
 
 def revised(

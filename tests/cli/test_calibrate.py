@@ -3,13 +3,18 @@
 import json
 import os
 import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+import sslcli
+from sslcli.cli.calibrate import calibrate
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.engine.state import newest_state
+from sslcli.evaluate.calibration.calibrators import CALIBRATORS
+from sslcli.workflows.calibration_data import Kind
 
 SHORT = 'evaluation.finetune.duration="2 epochs"'
 
@@ -124,6 +129,43 @@ def test_what_misses_its_requirement_is_not_stored(ssl, run):
     assert outcome.code == 5
     assert outcome.json["stored"] is False
     assert "calibrator" not in load_checkpoint(run).facts
+
+
+def test_python_finds_what_the_command_prints(ssl, finetuned):
+    words = ("calibrate", finetuned, "--method", "isotonic", "--json")
+    one, two = ssl(*words, "--seed", 1).json, ssl(*words, "--seeds", "0-1").json
+    found = sslcli.calibrate(finetuned, method="isotonic", seed=1)
+    assert found.metrics().items() <= one["metrics"].items()
+    assert found.first.after.ece == one["metrics"]["ece"]
+    assert found.calibrator.facts() == one["calibrator"]
+    found = sslcli.calibrate(finetuned, method="isotonic", seeds=range(2))
+    assert found.metrics().items() <= two["metrics"].items()
+    assert found.over_seeds["ece"].deviation == two["over_seeds"]["ece"]["deviation"]
+
+
+def test_python_stores_at_once_and_replaces_only_when_told(run):
+    found = sslcli.calibrate(run, store=True)
+    facts = load_checkpoint(run).facts["calibrator"]
+    assert found.stored
+    assert facts == found.calibrator.model_dump(mode="json")
+    with pytest.raises(sslcli.SslError) as caught:
+        sslcli.calibrate(run, store=True)
+    assert "`overwrite`" in caught.value.hint
+    again = sslcli.calibrate(run, store=True, overwrite=True, method="isotonic")
+    assert again.calibrator.calibrator.method == "isotonic"
+
+
+def test_python_names_the_argument_at_fault(finetuned):
+    with pytest.raises(sslcli.SslError) as caught:
+        sslcli.calibrate(finetuned, method="none", store=True)
+    assert caught.value.where == "store"
+    assert "--" not in caught.value.what + caught.value.hint
+
+
+def test_the_command_offers_the_calibrators_there_are():
+    offered = get_args(get_args(calibrate.__annotations__["method"])[0])
+    assert offered == get_args(Kind)
+    assert offered == (*CALIBRATORS, "stored", "none")
 
 
 def test_embedded_probabilities_are_the_calibrated_ones(ssl, run, tmp_path):

@@ -10,14 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+import sslcli
 from sslcli.cli.ood_detect import ood_detect
-from sslcli.cli.outside import names
 from sslcli.data.sources.far import KINDS
 from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.evaluate.classifier import linear_classifier
 from sslcli.evaluate.ood import SCORES
 from sslcli.evaluate.ood.metrics import METRICS
+from sslcli.workflows.outside import names
 
 DISTANCES = {"mahalanobis", "relative-mahalanobis", "knn"}
 DENSITY = {"log-p", "mass", "refine", "refine-distance"}
@@ -304,9 +305,30 @@ def test_a_score_that_does_not_apply_fails_its_gate_with_the_reason(ssl, bare):
     assert "top1 was not measured: there is no classifier" in outcome.err
 
 
-def test_the_help_names_every_score():
-    text = ood_detect.__annotations__["score"].__metadata__[0].help
-    assert text.removesuffix(". Repeatable.").split(", ") == [score.name for score in SCORES]
+def test_the_help_names_every_score_and_every_far_set():
+    scores, sets = (
+        ood_detect.__annotations__[name].__metadata__[0].help for name in ("score", "ood")
+    )
+    assert scores.removesuffix(". Repeatable.").split(", ") == [score.name for score in SCORES]
+    assert sets.removesuffix(". Repeatable.").split(", ")[1:] == ["or " + KINDS[0], *KINDS[1:]]
+
+
+def test_python_finds_what_the_command_prints(ssl, classifier):
+    words = ("--ood", "constant", "--ood", "interpolation", "--score", "knn", "--score", "msp")
+    told = ssl("ood-detect", classifier, *words, "--json").json
+    found = sslcli.ood_detect(classifier, ood=["constant", "interpolation"], score=["knn", "msp"])
+    assert found.metrics() == told["metrics"]
+    assert json.loads(json.dumps(found.rows())) == told["results"]
+    assert {name: list(ends) for name, ends in found.intervals().items()} == told["intervals"]
+    assert found.protocol == told["protocol"]
+
+
+def test_python_warns_by_warnings_of_labels_that_were_seen(ssl, classifier, tmp_path):
+    shutil.copy(classifier / "checkpoint.safetensors", tmp_path)
+    assert ssl("calibrate", tmp_path, "--store", "--quiet").code == 0
+    with pytest.warns(UserWarning, match="fitted on 179 of the inside images"):
+        found = sslcli.ood_detect(tmp_path, ood=["constant"], score=["msp"], tune=False)
+    assert found.calibrator.calibrator.method == "temperature"
 
 
 @pytest.mark.skipif("SSL_DATA" not in os.environ, reason="needs SSL_DATA")

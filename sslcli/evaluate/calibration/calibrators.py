@@ -127,7 +127,7 @@ class Isotonic(_Calibrator):
     def folded(self, classifier: nn.Linear) -> nn.Linear:
         """Refuse: the curves are not linear."""
         what = "isotonic curves cannot be folded into a linear classifier"
-        hint = "store a temperature or vector scaling with ssl calibrate --store --overwrite"
+        hint = "calibrate again, and store a temperature or vector scaling instead"
         raise UsageError(what, "the stored calibrator", hint)
 
 

@@ -1,5 +1,7 @@
 """The calibrator that a checkpoint carries in its description, and what it was fitted on."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -40,11 +42,15 @@ class StoredCalibrator(BaseModel):
     calibrator: Calibrator
     fitted: FittedOn
 
+    def facts(self) -> dict[str, Any]:
+        """Return what a result says of it: all but isotonic curves, too long for a line."""
+        return self.model_dump(mode="json", exclude={"calibrator": {"knots"}})
+
 
 def stored_calibrator(checkpoint: Checkpoint) -> StoredCalibrator | None:
     """Return the calibrator of a checkpoint, or None when none was stored.
 
-    It lies in the checkpoint's own file, so it goes where the weights go and can never meet others.
+    The calibrator is part of the checkpoint's file, so it always stays with its own weights.
 
     Raises:
         CheckpointError: If it cannot be read.
@@ -57,7 +63,7 @@ def stored_calibrator(checkpoint: Checkpoint) -> StoredCalibrator | None:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
         what = f"the stored calibrator cannot be read: {field}: {first['msg']}"
-        hint = "fit it again: ssl calibrate CKPT --store --overwrite"
+        hint = "calibrate again, and let the new one replace it"
         raise CheckpointError(what, str(checkpoint.path), hint) from error
 
 

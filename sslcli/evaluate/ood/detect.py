@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sslcli.errors import UsageError
 from sslcli.evaluate.ood.bootstrap import Bootstrap
-from sslcli.evaluate.ood.metrics import auroc, rank
+from sslcli.evaluate.ood.metrics import METRICS, auroc, rank
 from sslcli.evaluate.ood.scores import Score, Scorer, Settings
 from sslcli.evaluate.ood.seen import Known, Seen
 
@@ -43,22 +43,34 @@ class Measured:
         outside: The name of the outside set.
         n_inside: Inside images.
         n_outside: Outside images.
-        values: Each of `metrics.METRICS`.
-        intervals: Their 95 % bootstrap intervals.
+        auroc: See `metrics.auroc`; the four below likewise.
+        aupr_in: Average precision of finding the inside.
+        aupr_out: Average precision of finding the outside.
+        fpr95_in: Share of the outside accepted where 95 % of the inside are.
+        fpr95_out: Share of the inside refused where 95 % of the outside are.
+        intervals: 95 % bootstrap interval of each of the five, by its name.
     """
 
     score: str
     outside: str
     n_inside: int
     n_outside: int
-    values: dict[str, float]
+    auroc: float
+    aupr_in: float
+    aupr_out: float
+    fpr95_in: float
+    fpr95_out: float
     intervals: dict[str, tuple[float, float]]
+
+    def values(self) -> dict[str, float]:
+        """Return each of `metrics.METRICS` by its name."""
+        return {name: getattr(self, name) for name in METRICS}
 
     def as_dict(self) -> dict[str, Any]:
         """Return one flat row for JSON; intervals have `_interval` behind the metric's name."""
         plain = asdict(self)
-        values, intervals = plain.pop("values"), plain.pop("intervals")
-        return {**plain, **values, **{f"{name}_interval": ends for name, ends in intervals.items()}}
+        intervals = plain.pop("intervals")
+        return {**plain, **{f"{name}_interval": ends for name, ends in intervals.items()}}
 
 
 def validation_rows(count: int, seed: int) -> np.ndarray:
@@ -101,14 +113,14 @@ def fit_scores(
             left_out[score.name] = error.what
     if not fitted:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
-        raise UsageError(f"no score applies: {reasons}", "--score")
+        raise UsageError(f"no score applies: {reasons}", "score")
     return fitted, left_out
 
 
 def _fit(score: Score, known: Known, pseudo: Seen | None) -> Fitted:
     if why := score.why_not(known):
-        hint = "without --score, all scores that apply are used"
-        raise UsageError(f"{score.name} does not apply: {why}", "--score", hint)
+        hint = "without `score`, all scores that apply are used"
+        raise UsageError(f"{score.name} does not apply: {why}", "score", hint)
     settings, default = next(candidates := score.fit(known))
     tried = [Fitted(score, settings, None, default)]
     if pseudo is not None:
@@ -132,7 +144,12 @@ def measure(
     """
     return [
         Measured(
-            name, outside, len(own), len(other), rank(own, other), bootstrap.intervals(own, other)
+            name,
+            outside,
+            len(own),
+            len(other),
+            **rank(own, other),
+            intervals=bootstrap.intervals(own, other),
         )
         for name, (own, other) in scores.items()
     ]

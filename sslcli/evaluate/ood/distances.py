@@ -58,7 +58,7 @@ def fit_gaussians(features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"] | 
     variance, axes = torch.linalg.eigh(within.T @ within / len(double))
     if not variance[-1] > 0:
         hint = "give more training images of each class"
-        raise UsageError("the training features do not vary within a class", "--score", hint)
+        raise UsageError("the training features do not vary within a class", "score", hint)
     whiten = axes / variance.clamp(min=_FLOOR * variance[-1]).sqrt()  # [D, D]
     return Gaussians(whiten, means @ whiten)
 

@@ -30,7 +30,7 @@ class Score:
     """One way to tell inside from outside.
 
     Attributes:
-        name: What `--score` takes.
+        name: What it is asked for by.
         about: What it is, in a line.
         fit: Takes what is known; yields settings with the function that they make, from a set of
             images to scores [N] float64 that rise towards the inside. The published default comes
@@ -97,7 +97,7 @@ def _of_probabilities(score: Callable[[Tensor], Tensor]) -> Callable[[Known], Ca
 def _fit_odin(known: Known) -> Candidates:
     assert known.classifier is not None
     if known.classifier.out_features < 2:
-        raise UsageError("a classifier of one class has no other to step away from", "--score")
+        raise UsageError("a classifier of one class has no other to step away from", "score")
     for temperature, epsilon in product((1000.0, 100.0, 10.0, 1.0), (0.0014, 0.0028)):
         network = OdinNetwork(known.network, known.std, temperature, epsilon)
         settings = {"temperature": temperature, "epsilon": epsilon}
@@ -237,5 +237,5 @@ def named_score(name: str) -> Score:
     near = difflib.get_close_matches(name, scores, n=1)
     suggestion = f"did you mean {near[0]}? " if near else ""
     raise UsageError(
-        f"no score is named {name!r}", "--score", f"{suggestion}there are {', '.join(scores)}"
+        f"no score is named {name!r}", "score", f"{suggestion}there are {', '.join(scores)}"
     )

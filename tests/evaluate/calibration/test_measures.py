@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 
 from sslcli.evaluate.calibration.measures import (
     brier_score,
@@ -188,9 +189,13 @@ def test_logits_are_refused_and_never_normalised():
         (GOLDEN[:0], LABELS[:0], 15, "width", "no sample"),
         (GOLDEN * math.nan, LABELS, 15, "width", "outside"),
         (GOLDEN, LABELS, 0, "width", "must be a bin"),
-        (GOLDEN, LABELS, 15, "height", "'height'"),
     ],
 )
 def test_wrong_arguments_are_refused(probabilities, labels, bins, scheme, match):
-    with pytest.raises(Exception, match=match):
+    with pytest.raises(ValueError, match=match):
         expected_calibration_error(probabilities, labels, bins, scheme)
+
+
+def test_an_unknown_scheme_is_refused_by_tests_that_check_types_and_by_the_function():
+    with pytest.raises((ValueError, TypeCheckError), match="'height'"):
+        expected_calibration_error(GOLDEN, LABELS, 15, "height")
