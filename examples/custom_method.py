@@ -17,7 +17,7 @@ from torch.nn import functional
 from sslcli.config.section import MethodSection
 from sslcli.data.batch import Batch
 from sslcli.distributed.collective import gather_with_gradient
-from sslcli.losses.precision import full, inner_products
+from sslcli.losses.precision import at_least_float32, inner_products
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.nn.heads import mlp
 
@@ -49,7 +49,7 @@ class VICReg(Method):
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the weighted sum of the three terms of two views."""
         a, b = (
-            gather_with_gradient(full(self.expander(self.encoder(view))))
+            gather_with_gradient(at_least_float32(self.expander(self.encoder(view))))
             for view in batch.views[:2]
         )
         config = self.config

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from sslcli.losses.precision import full, inner_products
+from sslcli.losses.precision import at_least_float32, inner_products
 
 
 def nt_xent(
@@ -105,7 +105,8 @@ def key_scores(
         ValueError: If `temperature` is not positive.
     """
     others = _cosines(query, negatives, temperature)
-    own = functional.cosine_similarity(full(query), full(key))[:, None] / temperature  # [B, 1]
+    cosine = functional.cosine_similarity(at_least_float32(query), at_least_float32(key))
+    own = cosine[:, None] / temperature  # [B, 1]
     return torch.cat([own, others], dim=1)
 
 
@@ -225,5 +226,5 @@ def _cosines(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
     """
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    a, b = (functional.normalize(full(vectors), dim=1) for vectors in (a, b))
+    a, b = (functional.normalize(at_least_float32(vectors), dim=1) for vectors in (a, b))
     return inner_products(a / temperature, b)  # a has fewer numbers than the product

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 
 
 def dino(
@@ -37,7 +37,9 @@ def dino(
     if not student_temperature > 0:
         raise ValueError(f"the temperature must be positive, got {student_temperature}")
     targets = [teacher_probabilities(logits, center, teacher_temperature) for logits in teacher]
-    log_shares = [(full(logits) / student_temperature).log_softmax(dim=1) for logits in student]
+    log_shares = [
+        (at_least_float32(logits) / student_temperature).log_softmax(dim=1) for logits in student
+    ]
     terms = [
         -(target * log_share).sum(dim=1).mean()
         for place, target in enumerate(targets)
@@ -66,4 +68,4 @@ def teacher_probabilities(
     """
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    return ((full(logits.detach()) - center) / temperature).softmax(dim=1)
+    return ((at_least_float32(logits.detach()) - center) / temperature).softmax(dim=1)

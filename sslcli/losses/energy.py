@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 
 
 def log_density(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
@@ -23,7 +23,7 @@ def log_density(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch
     Returns:
         logsumexp over the classes, in nats.
     """
-    return full(logits).logsumexp(dim=1)
+    return at_least_float32(logits).logsumexp(dim=1)
 
 
 def joint_log_density(
@@ -38,7 +38,7 @@ def joint_log_density(
     Returns:
         In nats; minus the cross-entropy it is `log_density`.
     """
-    return full(logits).gather(1, labels[:, None]).squeeze(1)
+    return at_least_float32(logits).gather(1, labels[:, None]).squeeze(1)
 
 
 def contrastive_divergence(
@@ -53,7 +53,7 @@ def contrastive_divergence(
     Returns:
         Mean of the samples less mean of the data, in nats; 0 when the model tells no difference.
     """
-    return full(samples).mean() - full(data).mean()
+    return at_least_float32(samples).mean() - at_least_float32(data).mean()
 
 
 def energy_penalty(
@@ -70,7 +70,7 @@ def energy_penalty(
     Returns:
         Scalar from 0.
     """
-    return full(data).square().mean() + full(samples).square().mean()
+    return at_least_float32(data).square().mean() + at_least_float32(samples).square().mean()
 
 
 def hdge(
@@ -103,7 +103,7 @@ def hdge(
     """
     if not temperature > 0:
         raise ValueError(f"the temperature must be positive, got {temperature}")
-    own, others = (functional.normalize(full(z), dim=1) for z in (logits, queue))
+    own, others = (functional.normalize(at_least_float32(z), dim=1) for z in (logits, queue))
     positive = own.gather(1, labels[:, None])  # [B, 1]
     negative = others.T.index_select(0, labels)  # [B, K]
     scores = torch.cat([positive, negative], dim=1)

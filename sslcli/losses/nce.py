@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 
 
 def instance_nce(
@@ -42,9 +42,9 @@ def instance_nce(
     """
     if num_instances < 1:
         raise ValueError(f"there must be instances, got {num_instances}")
-    noise = math.log(negatives.shape[1] / num_instances) + full(normalizer).log()
-    own = functional.logsigmoid(full(positive) - noise)  # [B]
-    others = functional.logsigmoid(noise - full(negatives)).sum(dim=1)
+    noise = math.log(negatives.shape[1] / num_instances) + at_least_float32(normalizer).log()
+    own = functional.logsigmoid(at_least_float32(positive) - noise)  # [B]
+    others = functional.logsigmoid(noise - at_least_float32(negatives)).sum(dim=1)
     return -(own + others).mean()
 
 
@@ -53,7 +53,7 @@ def estimated_normalizer(
     scores: Float[Tensor, "batch candidates"], num_instances: int
 ) -> Float[Tensor, ""]:
     """Estimate Z = sum_i exp(s_i) as n times the mean over candidates (Wu et al. 2018, eq. 8)."""
-    return num_instances * full(scores).exp().mean()
+    return num_instances * at_least_float32(scores).exp().mean()
 
 
 def candidate_chance(negatives: int) -> float:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def full(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
     """Leave half precision behind; float32 and float64 stay what they are."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
@@ -20,4 +20,4 @@ def inner_products(a: Tensor, b: Tensor) -> Tensor:
         [N, M]; unit vectors give cosines.
     """
     with torch.autocast(a.device.type, enabled=False):
-        return full(a) @ full(b).T
+        return at_least_float32(a) @ at_least_float32(b).T

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 
 
 def negative_cosine(
@@ -23,7 +23,8 @@ def negative_cosine(
     Returns:
         Scalar from -1, all aligned, to 1; float32 at least.
     """
-    return -functional.cosine_similarity(full(prediction), full(target), dim=1).mean()
+    prediction, target = at_least_float32(prediction), at_least_float32(target)
+    return -functional.cosine_similarity(prediction, target, dim=1).mean()
 
 
 def byol(
@@ -55,5 +56,5 @@ def softmax_cross_entropy(
     Returns:
         Scalar mean of -softmax(z) . log softmax(p) in nats, from 0; float32 at least.
     """
-    share = full(target).softmax(dim=1)
-    return -(share * full(prediction).log_softmax(dim=1)).sum(dim=1).mean()
+    share = at_least_float32(target).softmax(dim=1)
+    return -(share * at_least_float32(prediction).log_softmax(dim=1)).sum(dim=1).mean()

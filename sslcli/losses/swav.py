@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 
 
 @torch.no_grad()
@@ -36,7 +36,7 @@ def sinkhorn(
     """
     if not epsilon > 0 or iterations < 1:
         raise ValueError(f"epsilon {epsilon} and {iterations} iterations must be positive")
-    scores = full(scores) / epsilon
+    scores = at_least_float32(scores) / epsilon
     shares = (scores - scores.amax()).exp()  # a common factor cancels
     tiny = torch.finfo(shares.dtype).tiny
     for _ in range(iterations):
@@ -67,7 +67,7 @@ def swapped_prediction(
         raise ValueError(f"the temperature must be positive, got {temperature}")
     if len(scores) < 2:
         raise ValueError("a prediction from another view needs two views")
-    logs = [(full(score) / temperature).log_softmax(dim=1) for score in scores]
+    logs = [(at_least_float32(score) / temperature).log_softmax(dim=1) for score in scores]
     terms = [
         -(assignment * log).sum(dim=1).mean()
         for own, assignment in enumerate(assignments)

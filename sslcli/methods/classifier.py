@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from sslcli.config.methods.energy import SamplerConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.energy import joint_log_density, log_density
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 from sslcli.methods.base import Method, feature_dim
 from sslcli.perturb.sgld import Langevin
 
@@ -26,7 +26,7 @@ class Classifier(Method):
 
     def logits(self, images: Tensor) -> Tensor:
         """Map normalised images [B, 3, H, W] to logits [B, C], float32 at least."""
-        return full(self.classifier(self.encoder(images)))
+        return at_least_float32(self.classifier(self.encoder(images)))
 
     def log_density(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return log p(x), or log p(x, y), up to a constant, [B]."""

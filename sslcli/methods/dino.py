@@ -17,7 +17,7 @@ from sslcli.config.methods.transformers import DINOConfig
 from sslcli.data.batch import Batch
 from sslcli.distributed.collective import total
 from sslcli.losses.dino import dino, teacher_probabilities
-from sslcli.losses.precision import full, inner_products
+from sslcli.losses.precision import at_least_float32, inner_products
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.nn.multi_crop import embed_views
 from sslcli.nn.target import follow, target_of
@@ -127,7 +127,8 @@ class DINOHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map [B, dim] to logits [B, K]."""
-        vectors = functional.normalize(full(self.mlp(features)), dim=1)  # [B, bottleneck]
+        hidden = at_least_float32(self.mlp(features))
+        vectors = functional.normalize(hidden, dim=1)  # [B, bottleneck]
         logits: Tensor = self.prototypes(vectors)
         return logits
 

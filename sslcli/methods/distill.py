@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sslcli.config.methods.labelled import DistillConfig
 from sslcli.data.batch import Batch
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 from sslcli.methods.base import Output, Progress
 from sslcli.methods.classifier import Classifier, labels_of, train_top1
 
@@ -47,7 +47,7 @@ class Distill(Classifier):
         """Return the loss in nats."""
         alpha, temperature, view = self.config.alpha, self.config.temperature, batch.views[0]
         with torch.no_grad():
-            taught = full(self.teacher(view)) / temperature  # [B, C]
+            taught = at_least_float32(self.teacher(view)) / temperature  # [B, C]
         logits = self.logits(view)
         loss = alpha * functional.cross_entropy(logits / temperature, taught.softmax(dim=1))
         if alpha < 1:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from sslcli.config.methods.instance import ExemplarCNNConfig
 from sslcli.data.batch import Batch
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.methods.classifier import train_top1
 
@@ -34,7 +34,7 @@ class ExemplarCNN(Method):
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy of the surrogate classes in nats; ln N is chance."""
         features = self.encoder(batch.views[0])
-        logits = full(self.classifier(features))  # [B, N]
+        logits = at_least_float32(self.classifier(features))  # [B, N]
         loss = functional.cross_entropy(logits, batch.rows)
         metrics = {"seed_top1": train_top1(logits, batch.rows)}
         chance = math.log(self.classifier.out_features)

@@ -15,7 +15,7 @@ from sslcli.config.methods.energy import IGEBMConfig
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
 from sslcli.losses.energy import contrastive_divergence, energy_penalty
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 from sslcli.memory.replay import ReplayBuffer
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.methods.classifier import labels_of, langevin
@@ -79,7 +79,7 @@ class IGEBM(Method):
             return self.log_density(images, likeliest)
         else:
             features = self.encoder(images, self.affine(labels))
-        return -full(self.head(features)).squeeze(1)
+        return -at_least_float32(self.head(features)).squeeze(1)
 
     def logits(self, images: Tensor) -> Tensor:
         """Return minus the energy of each image in each class, [B, C]; needs classes."""

@@ -18,7 +18,7 @@ from sslcli.data.batch import Batch
 from sslcli.distributed.collective import gather, mean_row
 from sslcli.errors import ConfigError
 from sslcli.losses.nce import candidate_chance, estimated_normalizer, instance_nce
-from sslcli.losses.precision import full, inner_products
+from sslcli.losses.precision import at_least_float32, inner_products
 from sslcli.memory.bank import Bank
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 
@@ -60,7 +60,8 @@ class InstDisc(Method):
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the loss in nats: of the softmax, or of noise-contrastive estimation."""
-        embeddings = functional.normalize(full(self.head(self.encoder(batch.views[0]))), dim=1)
+        projected = self.head(self.encoder(batch.views[0]))
+        embeddings = functional.normalize(at_least_float32(projected), dim=1)
         classify = self._estimation if self.config.negatives else self._softmax
         loss, is_right, carry = classify(embeddings, batch.rows)
         if self.config.proximal:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sslcli.config.methods.siamese import LinearPredictorConfig
 from sslcli.data.batch import Batch
 from sslcli.distributed.collective import total
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 from sslcli.losses.regression import byol
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.nn.redraw import redrawn
@@ -65,7 +65,7 @@ class LinearPredictor(Method):
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the loss of both directions, from 0 to 8."""
         views = batch.views[:2]
-        f1, f2 = (full(self.projector(self.encoder(view))) for view in views)  # [B, D]
+        f1, f2 = (at_least_float32(self.projector(self.encoder(view))) for view in views)  # [B, D]
         target1, target2 = f1.detach(), f2.detach()
         if self.target is not None:
             with torch.no_grad():

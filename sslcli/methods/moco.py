@@ -19,7 +19,7 @@ from sslcli.data.batch import Batch
 from sslcli.distributed.collective import deal, gather, permutation, world_size
 from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import info_nce, key_scores
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 from sslcli.memory.queue import Queue
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.nn.heads import mlp
@@ -86,9 +86,9 @@ class MoCo(Method):
     def _keys(self, images: Tensor) -> Tensor:
         """Return the keys of images, unit vectors [B, D]."""
         if not self.config.shuffle:
-            return functional.normalize(full(self.target(images)), dim=1)
+            return functional.normalize(at_least_float32(self.target(images)), dim=1)
         order = permutation(len(images), images.device)
-        shuffled = functional.normalize(full(self.target(deal(images, order))), dim=1)
+        shuffled = functional.normalize(at_least_float32(self.target(deal(images, order))), dim=1)
         return deal(shuffled, order.argsort())
 
     def after_step(self, progress: Progress, carry: Mapping[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ from sslcli.config.methods.contrastive import SimCLRv2Config
 from sslcli.data.batch import Batch
 from sslcli.distributed.collective import gather, gather_with_gradient
 from sslcli.losses.contrastive import nt_xent
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 from sslcli.memory.queue import Queue
 from sslcli.methods.base import BatchContrast, Output, Progress, feature_dim
 from sslcli.methods.simclr import partner_top1, projection_head
@@ -52,7 +52,7 @@ class SimCLRv2(BatchContrast):
         if self.target is None:
             return together.chunk(2)
         with torch.no_grad():
-            key = functional.normalize(full(self.target(batch.views[1])), dim=1)
+            key = functional.normalize(at_least_float32(self.target(batch.views[1])), dim=1)
         return *together.chunk(2), key
 
     def compare(self, embeddings: tuple[Tensor, ...], batch: Batch, progress: Progress) -> Output:

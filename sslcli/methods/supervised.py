@@ -14,7 +14,7 @@ from sslcli.config.methods.labelled import (
     SupervisedConfig,
 )
 from sslcli.data.batch import Batch
-from sslcli.losses.precision import full
+from sslcli.losses.precision import at_least_float32
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.methods.classifier import Classifier, labels_of, noisy, train_top1
 
@@ -147,7 +147,7 @@ def _described(layers: Sequence[nn.Module]) -> HeadLayer:
 
 def _classify(logits: torch.Tensor, batch: Batch, smoothing: float = 0.0) -> Output:
     """Score logits [B, C] against the batch's labels, in float32."""
-    labels = labels_of(batch)
-    loss = functional.cross_entropy(full(logits), labels, label_smoothing=smoothing)
+    labels, logits = labels_of(batch), at_least_float32(logits)
+    loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
     metrics = {"train_top1": train_top1(logits, labels)}
     return Output(loss, metrics, chance=math.log(logits.shape[1]))

@@ -17,7 +17,7 @@ from torch.nn import functional
 from sslcli.config.methods.clustering import SwAVConfig
 from sslcli.data.batch import Batch
 from sslcli.distributed.collective import gather, rank, world_size
-from sslcli.losses.precision import full, inner_products
+from sslcli.losses.precision import at_least_float32, inner_products
 from sslcli.losses.swav import sinkhorn, swapped_prediction
 from sslcli.memory.queue import Queue
 from sslcli.methods.base import Method, Output, Progress, feature_dim
@@ -63,13 +63,13 @@ class SwAV(Method):
         ]
         loss = swapped_prediction(scores, assignments, self.config.temperature)
         assigned = torch.stack(embeddings[:ASSIGNED], dim=1).detach()  # [B, 2, D]
-        carry = {"assigned": full(assigned)} if self._is_queueing(progress) else {}
+        carry = {"assigned": at_least_float32(assigned)} if self._is_queueing(progress) else {}
         metrics = {"swap_top1": _agreement(scores, assignments)}
         chance = math.log(self.config.prototypes)
         return Output(loss, metrics, carry, embeddings[0].detach(), chance)
 
     def _project(self, features: Tensor) -> Tensor:
-        return functional.normalize(full(self.projector(features)), dim=1)
+        return functional.normalize(at_least_float32(self.projector(features)), dim=1)
 
     @torch.no_grad()
     def _assign(self, scores: Tensor, queue: nn.Module | None) -> Tensor:

@@ -1,12 +1,12 @@
 import torch
 
 from sslcli.losses.contrastive import nt_xent
-from sslcli.losses.precision import full, inner_products
+from sslcli.losses.precision import at_least_float32, inner_products
 
 
 def test_half_precision_is_left_behind_and_float64_kept():
-    assert full(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
-    assert full(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+    assert at_least_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
+    assert at_least_float32(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
 
 
 def test_autocast_does_not_round_inner_products():
