@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sslcli.workflows.calibrate import calibrate as calibrate
     from sslcli.workflows.knn_eval import knn_eval as knn_eval
     from sslcli.workflows.ood_detect import ood_detect as ood_detect
+    from sslcli.workflows.robust_eval import robust_eval as robust_eval
     from sslcli.workflows.run import Run as Run
     from sslcli.workflows.run import load as load
 
@@ -27,8 +28,18 @@ _MODULES = {  # where each public name is defined
     "knn_eval": "workflows.knn_eval",
     "load": "workflows.run",
     "ood_detect": "workflows.ood_detect",
+    "robust_eval": "workflows.robust_eval",
 }
-__all__ = ["Run", "SslError", "__version__", "calibrate", "knn_eval", "load", "ood_detect"]
+__all__ = [
+    "Run",
+    "SslError",
+    "__version__",
+    "calibrate",
+    "knn_eval",
+    "load",
+    "ood_detect",
+    "robust_eval",
+]
 
 
 def __getattr__(name: str) -> Any:

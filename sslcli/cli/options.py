@@ -138,8 +138,9 @@ MaxRestarts = Annotated[
         rich_help_panel=DEVICE,
     ),
 ]
+Arithmetic = Literal["auto", "bf16", "fp16", "fp32"]
 Precision = Annotated[
-    Literal["auto", "bf16", "fp16", "fp32"] | None,
+    Arithmetic | None,
     Option(
         "--precision",
         help="Arithmetic; auto is bf16 where it is faster.",

@@ -1,10 +1,20 @@
 """`ssl robust-eval`: how accurate a classifier stays under attack and on spoilt images."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from sslcli.cli import options
+
+if TYPE_CHECKING:
+    from sslcli.cli.show import Show
+    from sslcli.workflows.robust_eval import Robustness
+
+CORRUPTIONS = (  # a test holds them to those of `evaluate`, which imports torch
+    *("gaussian-noise", "shot-noise", "impulse-noise", "defocus-blur", "glass-blur", "motion-blur"),
+    *("zoom-blur", "snow", "fog", "brightness", "contrast", "elastic", "pixelate", "jpeg"),
+    *("speckle-noise", "gaussian-blur", "saturate"),
+)
 
 
 def robust_eval(
@@ -115,9 +125,7 @@ def robust_eval(
         Option(
             "--corruption",
             metavar="NAME",
-            help="gaussian-noise, shot-noise, impulse-noise, defocus-blur, glass-blur, motion-blur,"
-            " zoom-blur, snow, fog, brightness, contrast, elastic, pixelate, jpeg, speckle-noise,"
-            " gaussian-blur, saturate; or none. Repeatable.",
+            help=f"{', '.join(CORRUPTIONS)}; or none. Repeatable.",
             show_default="all",
             rich_help_panel=options.WHAT,
         ),
@@ -130,13 +138,14 @@ def robust_eval(
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
     precision: Annotated[
-        Literal["auto", "bf16", "fp16", "fp32"],
+        options.Arithmetic | None,
         Option(
             "--precision",
             help="Arithmetic; less than fp32 rounds small steps of attacks away.",
+            show_default="fp32",
             rich_help_panel=options.DEVICE,
         ),
-    ] = "fp32",
+    ] = None,
     require: options.Require = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -151,28 +160,42 @@ def robust_eval(
     ssl robust-eval runs/jem-digits --eps 2,4,8 --refine 0,1,10 --require 'top1/fog>=0.8'
     """
     from sslcli.cli.choose import name_code_of
-    from sslcli.cli.evaluation import DataChoice, open_evaluation
-    from sslcli.cli.robustness_plan import Trial, radii, refinements
+    from sslcli.cli.publish import open_run
+    from sslcli.cli.reports.robustness import publish
     from sslcli.cli.show import Show
+    from sslcli.cli.syntax import parse_names, parse_radii, parse_refinements
+    from sslcli.workflows.robust_eval import Robustness
+    from sslcli.workflows.trial import make_trial
 
     show = Show("robust-eval", as_json=json, quiet=quiet)
     name_code_of(ckpt, method)
-    trial = Trial(
-        radii(eps, "--eps", (1.0, 2.0, 4.0, 8.0), levels=255),
-        radii(eps_l2, "--eps-l2", (0.25, 0.5, 1.0), levels=1),
-        steps, 2.5 / steps if step_size is None else step_size, restarts, autoattack,
-        refinements(refine), noise, replicas, verdicts, tuple(corruption or ()) or None, count,
+    trial = make_trial(
+        count=count, eps=parse_radii(eps, "--eps", levels=255),
+        eps_l2=parse_radii(eps_l2, "--eps-l2", levels=1), steps=steps, step_size=step_size,
+        restarts=restarts, autoattack=autoattack, refine=parse_refinements(refine), noise=noise,
+        replicas=replicas, verdicts=verdicts, corruption=parse_names(corruption),
     )  # fmt: skip
-    trial.check()
     # --seed goes to the trial alone: which images are held out is the checkpoint's affair.
-    evaluation = open_evaluation(
-        ckpt, DataChoice(data, test, data_root, download), show, set_=set_ or [], device=device,
-        precision=precision, require=require or [], metrics=trial.metrics(),
+    publisher = open_run(
+        ckpt, show, data=data, test=test, data_root=data_root, download=download,
+        overrides=set_ or [], device=device, precision=precision or "fp32",
+        require=require or [], metrics=trial.metrics(),
     )  # fmt: skip
-    from sslcli.cli.robustness import Robustness
-
-    robustness = Robustness(evaluation, trial, evaluation.config.seed if seed is None else seed)
+    robustness = Robustness(publisher.run, trial, seed)
     if dry_run:
-        robustness.plan()
+        _plan(show, robustness)
         return
-    robustness.run()
+    publish(publisher, robustness.measure())
+
+
+def _plan(show: "Show", robustness: "Robustness") -> None:
+    """Say what would be tried; for `--dry-run`."""
+    from sslcli.config.presets import config_hash
+
+    names = [name for condition in robustness.conditions() for name in condition.names]
+    images = len(robustness.rows)
+    show.table("", ("condition", "images"), [(name, images) for name in names])
+    show.result(
+        dry_run=True, images=images, conditions=names,
+        config_hash=config_hash(robustness.run.config),
+    )  # fmt: skip

@@ -17,6 +17,7 @@ from sslcli.config.methods.energy import (
     ReplayConfig,
     SamplerConfig,
 )
+from sslcli.config.methods.labelled import SupervisedConfig
 from sslcli.config.methods.registry import SECTIONS
 from sslcli.config.schema import Config
 from sslcli.config.section import MethodSection
@@ -98,6 +99,13 @@ def chains_of(section: MethodSection) -> tuple[SamplerConfig, ReplayConfig] | No
     if isinstance(section, Sampled) and section.sampler and section.replay:
         return section.sampler, section.replay
     return None
+
+
+def noise_of(section: MethodSection) -> float:
+    """Return the deviation of the noise that a classifier saw its images with."""
+    if isinstance(section, JEMConfig | HDGEConfig | SupervisedConfig):
+        return section.data_noise
+    return 0.0
 
 
 def need_density(checkpoint: Checkpoint) -> None:

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from sslcli.cli.robust_eval import robust_eval
-from sslcli.cli.robustness_plan import radii, shown
+import sslcli
+from sslcli.cli import robust_eval
+from sslcli.cli.syntax import parse_radii
+from sslcli.errors import UsageError
 from sslcli.evaluate.robust import autoattack
 from sslcli.evaluate.robust.corruptions import CORRUPTIONS
+from sslcli.listener import Quiet
+from sslcli.workflows.trial import shown
 
 QUICK = ("--count", 24, "--steps", 3, "--restarts", 1)
 LITTLE = (*QUICK, "--eps", "4", "--eps-l2", "none", "--corruption", "fog")
@@ -130,9 +134,9 @@ def test_wrong_use_is_told_before_any_work(ssl, classifier, trained, monkeypatch
 
 
 def test_radii_are_told_apart_in_all_their_digits():
-    linf = radii(["8/255,0.5/255", "1.0000001,1"], "--eps", (), levels=255)
+    linf = parse_radii(["8/255,0.5/255", "1.0000001,1"], "--eps", levels=255)
     assert linf == (0.5, 1, 1.0000001, 8)
-    l2 = radii(["51/255"], "--eps-l2", (), levels=1)
+    l2 = parse_radii(["51/255"], "--eps-l2", levels=1)
     assert l2 == pytest.approx((0.2,))
     names = [f"linf-{shown(each)}" for each in linf]
     assert names == ["linf-0.5", "linf-1", "linf-1.0000001", "linf-8"]
@@ -149,9 +153,72 @@ def test_figures_that_cannot_be_written_cost_a_warning(ssl, classifier, tmp_path
 
 
 def test_the_help_names_every_corruption():
-    text = robust_eval.__annotations__["corruption"].__metadata__[0].help
-    names = text.removesuffix("; or none. Repeatable.").split(", ")
-    assert names == [each.name for each in CORRUPTIONS]
+    assert tuple(each.name for each in CORRUPTIONS) == robust_eval.CORRUPTIONS
+    option = robust_eval.robust_eval.__annotations__["corruption"].__metadata__[0]
+    assert "saturate; or none" in option.help
+
+
+def test_errors_name_the_option_as_the_command_line_has_it(ssl, classifier):
+    outcome = ssl("robust-eval", classifier, "--eps-l2", 128, "--json")
+    assert outcome.json["errors"][0]["where"] == "--eps-l2"
+
+
+class Told(Quiet):
+    """Keeps how far the bar came."""
+
+    def bar(self, what):
+        return lambda done, total: setattr(self, "end", (done, total))
+
+
+LITTLE_IN_PYTHON = {"count": 24, "steps": 3, "restarts": 1, "eps": [4], "eps_l2": []}
+
+
+@pytest.mark.parametrize("words", [(), ("--refine", "0,1", "--verdicts", 2, "--replicas", 2)])
+def test_the_function_gives_the_numbers_of_the_command(ssl, jem, words):
+    refined = {"refine": [0, 1], "verdicts": 2, "replicas": 2} if words else {}
+    told = ssl("robust-eval", jem, *LITTLE, *words, "--json").json
+    run = sslcli.load(jem, precision="fp32", listener=(heard := Told()))
+    found = sslcli.robust_eval(run, **LITTLE_IN_PYTHON, corruption=["fog"], **refined)
+    assert found.metrics() == told["metrics"]
+    assert {name: [*ends] for name, ends in found.intervals().items()} == told["intervals"]
+    assert found.zero_gradients() == told["zero_gradient"]
+    assert found.protocol == told["protocol"]
+    assert heard.end[0] == heard.end[1]
+
+
+def test_rows_say_what_was_tried_in_numbers(classifier):
+    found = sslcli.robust_eval(str(classifier), **LITTLE_IN_PYTHON, corruption=["fog"])
+    attack = found.rows[1]
+    assert (attack.norm, attack.radius, attack.refine, attack.zero_gradient) == ("linf", 4, None, 0)
+    assert attack.interval[0] <= attack.accuracy <= attack.interval[1]
+    spoilt = [row for row in found.rows if row.corruption == "fog"]
+    assert [row.severity for row in spoilt] == [1, 2, 3, 4, 5, None]
+    mean = sum(row.accuracy for row in spoilt[:5]) / 5
+    assert spoilt[5].accuracy == pytest.approx(mean)
+    assert found.top1 == found.metrics()["top1"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "argument"),
+    [
+        ({"eps": [0]}, "eps"),
+        ({"eps_l2": [float("nan")]}, "eps_l2"),
+        ({"steps": 0}, "steps"),
+        ({"count": 0}, "count"),
+        ({"refine": [-1]}, "refine"),
+        ({"noise": -1.0, "refine": [0]}, "noise"),
+        ({"corruption": ["frost"]}, "corruption"),
+    ],
+)
+def test_wrong_arguments_are_named_in_python(wrong, argument):
+    with pytest.raises(UsageError) as caught:
+        sslcli.robust_eval("nothing/there", **wrong)
+    assert caught.value.where == argument
+
+
+def test_a_radius_below_one_level_is_doubted_in_python(classifier):
+    with pytest.warns(UserWarning, match="0.03 is less than one level"):
+        sslcli.robust_eval(classifier, **LITTLE_IN_PYTHON | {"eps": [0.03]}, corruption=[])
 
 
 def test_unreadable_images_are_counted(ssl, classifier, holed):

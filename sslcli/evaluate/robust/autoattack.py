@@ -15,6 +15,7 @@ from sslcli.perturb.adversarial import Norm
 PACKAGE, EXTRA = "pyautoattack", "attack"
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _LEAST_CLASSES = 4  # the targeted loss compares with the fourth largest logit
+QUERIES = 5_000  # of Square, the longest of its attacks, for an image that holds
 MARGINS = (1.0, 15.0)  # of the surest image: there float32 tells softmax from one-hot, and steps
 
 
@@ -26,10 +27,10 @@ def need_autoattack(classes: int) -> None:
     """
     if find_spec(PACKAGE) is None:
         what = f"AutoAttack needs the package {PACKAGE}, which is not installed"
-        raise UsageError(what, "--autoattack", f"pip install 'sslcli[{EXTRA}]'")
+        raise UsageError(what, "autoattack", f"pip install 'sslcli[{EXTRA}]'")
     if classes < _LEAST_CLASSES:
         what = f"AutoAttack's targeted attacks need {_LEAST_CLASSES} classes, there are {classes}"
-        raise UsageError(what, "--autoattack", "leave it out; PGD has no such limit")
+        raise UsageError(what, "autoattack", "leave it out; PGD has no such limit")
 
 
 @dataclass(frozen=True)

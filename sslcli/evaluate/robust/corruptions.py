@@ -25,7 +25,7 @@ class Corruption:
     """One way of spoiling images.
 
     Attributes:
-        name: As the command line has it.
+        name: As options and metrics have it.
         kind: noise, blur, weather or digital.
         stream: Of its random numbers; never another's.
         apply: Spoils images [B, 3, H, W] of [0, 1]; may leave that range.
@@ -105,5 +105,5 @@ def named_corruption(name: str) -> Corruption:
     if name not in names:
         near = get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-        raise UsageError(f"no corruption is named {name!r}", "--corruption", hint)
+        raise UsageError(f"no corruption is named {name!r}", "corruption", hint)
     return CORRUPTIONS[names.index(name)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli.errors import DataError
-from sslcli.evaluate.robust.autoattack import AutoAttack
+from sslcli.evaluate.robust.autoattack import QUERIES, AutoAttack
 from sslcli.evaluate.robust.corruptions import SEVERITIES, Corruption, corrupt
 from sslcli.evaluate.robust.defence import Defence
 from sslcli.evaluate.robust.draws import Draws
@@ -29,10 +29,12 @@ class Condition:
         names: One a strength, as metrics have them.
         run: Takes images [B, 3, S, S] of [0, 1], labels [B] and rows [B]; returns whether they are
             classified rightly at each strength, [names, B] bool.
+        passes: Of an image through the network, about; an attack stops early where it succeeds.
     """
 
     names: Sequence[str]
     run: Callable[[Tensor, Tensor, Tensor], Tensor]
+    passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def attack_condition(
             told(name, is_stuck)
         return torch.stack(held)
 
-    return Condition(names, run)
+    searches = sum(len(each.radii) * each.restarts * each.steps for each in attacks)
+    return Condition(names, run, 1 + searches * defence.replicas)
 
 
 def autoattack_condition(defence: Defence, name: str, attack: AutoAttack) -> Condition:
@@ -115,7 +118,7 @@ def autoattack_condition(defence: Defence, name: str, attack: AutoAttack) -> Con
     def run(images: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         return attack.withstood(defence, images, labels)[None]
 
-    return Condition([name], run)
+    return Condition([name], run, QUERIES)
 
 
 def corruption_condition(corruption: Corruption, defence: Defence, seed: int) -> Condition:
@@ -126,7 +129,7 @@ def corruption_condition(corruption: Corruption, defence: Defence, seed: int) ->
         spoilt = (corrupt(images, corruption, severity, rows, seed) for severity in severities)
         return torch.stack([~defence.errs(each, labels) for each in spoilt])
 
-    return Condition([f"{corruption.name}/{severity}" for severity in severities], run)
+    return Condition([f"{corruption.name}/{severity}" for severity in severities], run, SEVERITIES)
 
 
 def measure(
