@@ -1,11 +1,15 @@
 """Read the rank, the number of processes and the cores from the environment, without torch."""
 
 import os
+import platform
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Literal
 
+from sslcli import __version__
 from sslcli.errors import UsageError
 
 EXIT_FILE = "SSLCLI_EXIT_FILE"  # set by `distributed.launch`: where a process says how it ended
@@ -116,3 +120,13 @@ def core_count() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides a number; torch's build is known once it is imported."""
+    torch = sys.modules.get("torch")
+    return {
+        "sslcli": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__) if torch else metadata.version("torch"),
+    }

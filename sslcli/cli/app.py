@@ -99,7 +99,7 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        return _show_fault(error, as_json="--json" in arguments)
+        return _show_fault(error, _command(arguments), as_json="--json" in arguments)
     if code == ExitCode.INTERRUPTED:
         sys.stderr.write("stopped by Ctrl-C; nothing more was saved\n")
     return int(code)
@@ -115,7 +115,19 @@ def _expect_text(arguments: list[str]) -> None:
             raise UsageError("the name is no text in UTF-8", argument, hint) from error
 
 
-def _show_fault(error: Exception, *, as_json: bool) -> int:
+def _command(arguments: list[str]) -> str:
+    """Return the command that a line names, such as "presets list"; nothing if it names none."""
+    group, names = typer.main.get_command(app), []
+    for word in arguments:
+        found = getattr(group, "commands", {}).get(word)
+        if found is None:
+            break
+        group = found
+        names.append(word)
+    return " ".join(names)
+
+
+def _show_fault(error: Exception, command: str, *, as_json: bool) -> int:
     from sslcli.cli.faults import as_fault, tell
 
     fault = as_fault(error)
@@ -124,7 +136,8 @@ def _show_fault(error: Exception, *, as_json: bool) -> int:
     try:
         if "--debug" in sys.argv[1:]:
             traceback.print_exc()
-        return tell(fault, as_json=as_json and not isinstance(fault, LostOutputError))
+        as_json = as_json and not isinstance(fault, LostOutputError)
+        return tell(fault, command=command, as_json=as_json)
     except (OSError, LostOutputError):  # it cannot be told, so the exit code has to say it
         silence(1, 2)
         return fault.exit_code

@@ -44,6 +44,7 @@ def draw_attention(evaluation: Evaluation, count: int, out: str | None) -> None:
     evaluation.listener.note(f"{len(names)} images, {len(weights)} heads: {path}")
     evaluation.show.result(
         path=str(path),
+        figures=[str(path)],
         images=names,
         patch_weight_by_head=weights,
         unreadable=evaluation.unreadable,

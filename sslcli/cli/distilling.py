@@ -81,6 +81,7 @@ class Distillation(CheckpointRun):
         theirs = self.logits(method.teacher, training.config).features
         same = own.features.argmax(dim=1) == theirs.argmax(dim=1)
         measured: dict[str, Any] = {"agreement": same.double().mean().item(), "n": len(same)}
+        measured |= dict.fromkeys(("top1", "top5", "top1_teacher"))
         if test.labels is None:
             return measured
         known = class_names(self.evaluation.checkpoint)

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from sslcli.cli.publish import Publisher
 from sslcli.cli.show import Show
 from sslcli.data.sources.base import need_labels
-from sslcli.errors import ResourceError
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sslcli.data.sources.splits import Splits
     from sslcli.engine.checkpoint import Checkpoint
     from sslcli.engine.device import Precision
+    from sslcli.workflows.run import Run
     from sslcli.workflows.unreadable import Unreadable
 
 METRICS = ("top1", "top5", "n")
@@ -102,66 +103,18 @@ class Evaluation:
             found = warn_of_unreadable(source, rows, self.config.data, self.show)
             self.unreadable.update(found)
 
+    @property
+    def publisher(self) -> Publisher:
+        """What shows the numbers."""
+        return Publisher(self.show, cast("Run", self), self.require, self.started)
+
     def plan(self) -> None:
         """Say what would be run; for `--dry-run`."""
-        from sslcli.config.presets import config_hash
+        self.publisher.plan()
 
-        images = {"train": len(self.splits.train), "test": len(self.splits.test)}
-        self.show.table("", ("part", "images to encode"), list(images.items()))
-        self.show.result(dry_run=True, images=images, config_hash=config_hash(self.config))
-
-    def publish(
-        self,
-        metrics: Mapping[str, Any],
-        *,
-        columns: Sequence[str] = ("metric", "value"),
-        rows: Sequence[Sequence[Any]] = (),
-        why_not: Callable[[str], str] = lambda metric: "",
-        **more: Any,
-    ) -> None:
-        """Print the numbers, append them to results.jsonl, then hold them to the requirements.
-
-        Args:
-            metrics: By name; what is no number is said on stderr.
-            columns: Heads of the table.
-            rows: Rows of the table, when one metric a line is not the best one.
-            why_not: Returns why a metric was not measured, for a requirement of it.
-            more: Further fields of the record.
-        """
-        from sslcli.cli.requirement import enforce
-        from sslcli.config.presets import config_hash
-        from sslcli.distributed.collective import is_main
-        from sslcli.engine.checkpoint import versions
-        from sslcli.engine.run_directory import append_line, timestamp
-
-        shown = {key: value for key, value in metrics.items() if value is not None}
-        record = {
-            "checkpoint": str(self.checkpoint.path),
-            "step": self.checkpoint.facts.get("step"),
-            "data": {"train": self.splits.train.name, "test": self.splits.test.name,
-                     "note": self.splits.note},
-            "metrics": shown,
-            "unreadable": self.unreadable,
-            "seconds": round(time.perf_counter() - self.started, 2),
-            "device": str(self.device),
-            "precision": self.precision,
-            "versions": versions(),
-            "config_hash": config_hash(self.config),
-            **more,
-        }  # fmt: skip
-        numbers = {k: v for k, v in shown.items() if isinstance(v, int | float)}
-        self.show.table("", columns, rows or list(numbers.items()))
-        for name, value in shown.items():
-            if name not in numbers:
-                self.show.note(f"{name}: {value}")
-        line = {"time": timestamp(), "command": self.show.command, **record}
-        try:
-            if is_main():
-                append_line(self.checkpoint.run / "results.jsonl", line)
-        except ResourceError as fault:  # such as a checkpoint on a read-only disk
-            self.show.warn(f"{fault.where}: {fault.what}")
-        self.show.result(**record)
-        enforce(self.require, numbers, why_not)
+    def publish(self, found: Mapping[str, Any], **more: Any) -> None:
+        """Publish the numbers; see `Publisher`."""
+        self.publisher.publish(found, **more)
 
 
 def open_evaluation(

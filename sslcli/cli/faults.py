@@ -52,7 +52,7 @@ def as_fault(error: Exception) -> SslError:
     )
 
 
-def tell(fault: SslError, *, as_json: bool) -> int:
+def tell(fault: SslError, *, command: str, as_json: bool) -> int:
     """Show a fault, unless another process of this training has told its own; return the exit code.
 
     A process among several does not return: it ends here, for what its threads wait for may never
@@ -62,7 +62,7 @@ def tell(fault: SslError, *, as_json: bool) -> int:
 
     here = _world()
     if here.size == 1:
-        show_error(fault, as_json=as_json)
+        show_error(fault, command=command, as_json=as_json)
         return fault.exit_code
     from sslcli.distributed.launch import claim_fault, fault_told, leave, report_exit
 
@@ -71,7 +71,7 @@ def tell(fault: SslError, *, as_json: bool) -> int:
     is_first, code = claim_fault(fault.exit_code, patience)
     if is_first:
         by = "" if isinstance(fault, _SHARED) else f"process {here.rank} of {here.size}"
-        show_error(fault, as_json=as_json, by=by)
+        show_error(fault, command=command, as_json=as_json, by=by)
         report_exit(code)
         fault_told()
     leave(code)

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sslcli.cli.requirement import Requirement, enforce
+from sslcli.cli.requirement import Requirement, unmet
 from sslcli.cli.show import Show
-from sslcli.errors import ResourceError
+from sslcli.errors import ExitCode, GateError, ResourceError
 
 if TYPE_CHECKING:
     from sslcli.workflows.run import Run
@@ -22,11 +23,18 @@ class Publisher:
         show: The command's streams.
         run: What is evaluated.
         require: Conditions on the metrics.
+        started: When that began, by `time.perf_counter`; None for now.
     """
 
-    def __init__(self, show: Show, run: "Run", require: Sequence[Requirement]) -> None:
+    def __init__(
+        self,
+        show: Show,
+        run: "Run",
+        require: Sequence[Requirement],
+        started: float | None = None,
+    ) -> None:
         self.show, self.run, self.require = show, run, require
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() if started is None else started
 
     def plan(self) -> None:
         """Say what would be run; for `--dry-run`."""
@@ -39,48 +47,69 @@ class Publisher:
 
     def publish(
         self,
-        metrics: Mapping[str, Any],
+        found: Mapping[str, Any],
         *,
         columns: Sequence[str] = ("metric", "value"),
         rows: Sequence[Sequence[Any]] = (),
         why_not: Callable[[str], str] = lambda metric: "",
-        **more: Any,
+        protocol: str = "",
+        intervals: Mapping[str, Sequence[float]] = MappingProxyType({}),
+        figures: Sequence[str] = (),
+        calibrator: Mapping[str, Any] | None = None,
+        **own: Any,
     ) -> None:
         """Print the numbers, append them to results.jsonl, then hold them to the requirements.
 
         Args:
-            metrics: By name; what is no number is said on stderr.
+            found: What was measured, by name: numbers, and None for what was not. Words among
+                them, such as the protocol, are fields of the record beside the metrics.
             columns: Heads of the table.
             rows: Rows of the table, when one metric a line is not the best one.
             why_not: Returns why a metric was not measured, for a requirement of it.
-            more: Further fields of the record.
-        """
-        from sslcli.distributed.collective import is_main
-        from sslcli.engine.run_directory import append_line, timestamp
+            protocol: How it was measured, in one line, where `found` does not say it.
+            intervals: Low and high end of a metric, where that is known.
+            figures: Paths of what was drawn.
+            calibrator: What makes probabilities of the logits, and what it was fitted on.
+            own: Further fields of the command's own record.
 
-        shown = {key: value for key, value in metrics.items() if value is not None}
-        record = {**self._record(shown), **more}
-        numbers = {k: v for k, v in shown.items() if isinstance(v, int | float)}
+        Raises:
+            GateError: If a requirement is not met.
+        """
+        words = {name: value for name, value in found.items() if isinstance(value, str)}
+        metrics = {name: value for name, value in found.items() if name not in words}
+        numbers = {name: value for name, value in metrics.items() if value is not None}
+        faults = unmet(self.require, numbers, why_not)
+        record = self.show.record(
+            **self._about(metrics), **{"protocol": protocol, **words}, intervals=dict(intervals),
+            figures=list(figures), calibrator=calibrator, **own, **_failed(faults),
+        )  # fmt: skip
         self.show.table("", columns, rows or list(numbers.items()))
-        for name, value in shown.items():
-            if name not in numbers:
-                self.show.note(f"{name}: {value}")
-        line = {"time": timestamp(), "command": self.show.command, **record}
-        try:
-            if is_main():
-                append_line(self.run.checkpoint.run / "results.jsonl", line)
-        except ResourceError as fault:  # such as a checkpoint on a read-only disk
-            self.show.warn(f"{fault.where}: {fault.what}")
+        for name, value in words.items():
+            self.show.note(f"{name}: {value}")
+        self._keep(record)
         self.show.result(**record)
-        enforce(self.require, numbers, why_not)
+        if faults:
+            raise GateError("; ".join(faults), where="--require")
 
     def met(self, metrics: Mapping[str, Any]) -> bool:
         """Say whether every requirement holds."""
         return all(requirement.check(metrics) for requirement in self.require)
 
-    def _record(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def _keep(self, record: Mapping[str, Any]) -> None:
+        """Append a record to the run's results.jsonl."""
+        from sslcli.distributed.collective import is_main
+        from sslcli.engine.run_directory import append_line, timestamp
+
+        try:
+            if is_main():
+                line = {"time": timestamp(), **record}
+                append_line(self.run.checkpoint.run / "results.jsonl", line)
+        except ResourceError as fault:  # such as a checkpoint on a read-only disk
+            self.show.warn(f"{fault.where}: {fault.what}")
+
+    def _about(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what every evaluation says: of what it is, and how it was run."""
         from sslcli.config.presets import config_hash
-        from sslcli.engine.checkpoint import versions
 
         run, splits = self.run, self.run.splits
         return {
@@ -92,9 +121,15 @@ class Publisher:
             "seconds": round(time.perf_counter() - self._started, 2),
             "device": str(run.device),
             "precision": run.precision,
-            "versions": versions(),
             "config_hash": config_hash(run.config),
         }
+
+
+def _failed(faults: Sequence[str]) -> dict[str, Any]:
+    """Return what a record says of requirements that are not met."""
+    if not faults:
+        return {}
+    return {"exit_code": int(ExitCode.GATE_NOT_MET), "unmet": list(faults)}
 
 
 def open_run(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from sslcli.errors import GateError, UsageError
+from sslcli.errors import UsageError
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -60,12 +60,12 @@ class Requirement:
         return value is not None and _OPERATORS[self.operator](value, self.value)
 
 
-def enforce(
+def unmet(
     requirements: Sequence[Requirement],
     metrics: Mapping[str, float],
     why_not: Callable[[str], str] = lambda metric: "",
-) -> None:
-    """Raise GateError, naming every requirement that `metrics` do not meet.
+) -> list[str]:
+    """Return a sentence on every requirement that `metrics` do not meet.
 
     Args:
         requirements: Of metrics that can exist, as `Requirement.parse` has made sure.
@@ -81,8 +81,7 @@ def enforce(
         else:
             why = why_not(each.metric) or "it does not apply to this checkpoint and data"
             faults.append(f"{each.metric} was not measured: {why}")
-    if faults:
-        raise GateError("; ".join(faults), where="--require")
+    return faults
 
 
 def _number(text: str) -> float | None:

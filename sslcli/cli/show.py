@@ -5,20 +5,17 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
 from sslcli.cli.tables import fitted
-from sslcli.environment import world
+from sslcli.environment import versions, world
 from sslcli.errors import SslError, UsageError
 from sslcli.files import to_json
 from sslcli.listener import Bar, Watcher
 
-if TYPE_CHECKING:
-    pass
-
-JSON_SCHEMA = 1
+JSON_SCHEMA = 2
 
 
 class Show:
@@ -80,7 +77,12 @@ class Show:
     def result(self, **fields: Any) -> None:
         """Print the JSON object, when that was asked for."""
         if self.as_json and not self.is_muted:
-            print_json({"schema": JSON_SCHEMA, "command": self.command, **fields})
+            print_json(self.record(**fields))
+
+    def record(self, **fields: Any) -> dict[str, Any]:
+        """Return what the JSON object says: whose it is, what was found, with which versions."""
+        about = {"schema": JSON_SCHEMA, "command": self.command}
+        return {**about, **fields, "versions": versions()}
 
 
 def _rank() -> int:
@@ -122,11 +124,12 @@ def print_json(content: Mapping[str, Any]) -> None:
     _printed_json = True
 
 
-def show_error(error: SslError, *, as_json: bool, by: str = "") -> None:
+def show_error(error: SslError, *, command: str, as_json: bool, by: str = "") -> None:
     """Print every fault as error, where and hint on stderr, and as JSON on stdout if asked.
 
     Args:
         error: What to show.
+        command: The command that failed; "" where none was named.
         as_json: Print JSON too.
         by: Which of several processes met it.
     """
@@ -141,7 +144,8 @@ def show_error(error: SslError, *, as_json: bool, by: str = "") -> None:
                 err.print(str(text), markup=False, highlight=False, soft_wrap=True)
     if as_json:
         faults = [{"error": f.what, "where": str(f.where), "hint": f.hint} for f in error.faults()]
-        print_json({"schema": JSON_SCHEMA, "exit_code": int(error.exit_code), "errors": faults})
+        code = int(error.exit_code)
+        print_json(Show(command).record(exit_code=code, errors=faults))
 
 
 def crash_log(text: str) -> Path:

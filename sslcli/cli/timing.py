@@ -7,7 +7,6 @@ import torch
 from sslcli import assemble
 from sslcli.cli.show import Show
 from sslcli.config.schema import Config
-from sslcli.engine.checkpoint import versions
 from sslcli.engine.device import pick_device, resolve_precision, tune_device
 from sslcli.engine.loop import Training
 from sslcli.environment import core_count
@@ -58,7 +57,6 @@ def time_and_show(config: Config, device: str, steps: int | None, show: Show) ->
         spread=times.spread,
         bottleneck=times.bottleneck,
         remedy=advice,
-        versions=versions(),
     )
 
 

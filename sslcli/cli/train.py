@@ -218,7 +218,7 @@ def _free_folder(config: Config) -> Path:
 
 def _finish(last: dict[str, Any], run: Path, config: Config, show: Show) -> None:
     from sslcli.config.presets import config_hash
-    from sslcli.engine.checkpoint import NAME, versions
+    from sslcli.engine.checkpoint import NAME
 
     show.note(f"done; next: ssl knn-eval {shlex.quote(str(run))}")
     show.data(str(run / NAME))
@@ -226,6 +226,5 @@ def _finish(last: dict[str, Any], run: Path, config: Config, show: Show) -> None
         run=str(run),
         checkpoint=str(run / NAME),
         metrics=last,
-        versions=versions(),
         config_hash=config_hash(config),
     )

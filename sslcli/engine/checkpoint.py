@@ -5,13 +5,11 @@
 """
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,6 +18,7 @@ from torch import Tensor
 import sslcli
 from sslcli.config.older import in_todays_fields
 from sslcli.config.schema import Config
+from sslcli.environment import versions
 from sslcli.errors import CheckpointError
 from sslcli.files import to_json
 
@@ -150,15 +149,6 @@ def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         kept[name] = tensor.clone() if shared else tensor
         seen.add(address)
     return kept
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what decides a number."""
-    return {
-        "sslcli": sslcli.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -27,8 +27,8 @@ class Accuracy:
     protocol: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields that apply, ready for JSON."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Return the fields by name; None for what was not measured."""
+        return asdict(self)
 
 
 def top_hits(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Tensor:

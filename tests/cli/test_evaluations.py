@@ -18,7 +18,7 @@ def test_knn_eval_prints_one_json_object_and_appends_its_result(ssl, trained, tm
     outcome = ssl("knn-eval", file, "--json", "--baseline", "--require", "top1>=0.5")
     assert outcome.code == 0
     assert outcome.json["metrics"]["n"] == 355
-    assert {"top1_untrained", "top1_pixels", "protocol"} <= outcome.json["metrics"].keys()
+    assert {"top1_untrained", "top1_pixels"} <= outcome.json["metrics"].keys()
     (line,) = (tmp_path / "results.jsonl").read_text().splitlines()
     assert json.loads(line)["metrics"] == outcome.json["metrics"]
 
@@ -95,7 +95,7 @@ def test_a_preset_s_k_ends_at_the_training_images_and_a_given_one_is_refused(ssl
     outcome = ssl(*words, "--set", "evaluation.k=200", "--json")
     assert outcome.code == 0
     assert "k is 20, all training images there are; the preset has 200" in outcome.err
-    assert "k=20," in outcome.json["metrics"]["protocol"]
+    assert "k=20," in outcome.json["protocol"]
     assert ssl(*words, "--k", 200).code == 2
 
 

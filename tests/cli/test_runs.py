@@ -136,7 +136,7 @@ def test_finetune_goes_on_by_the_line_it_prints(ssl, trained, tmp_path):
     words = [word for word in hint_of(stopped) if word not in ("--max-time", "0s")]
     done = ssl(*words, "--json")
     assert done.code == 0
-    assert "30.00% of the labels" in done.json["metrics"]["protocol"]
+    assert "30.00% of the labels" in done.json["protocol"]
 
 
 def test_finetune_never_replaces_its_own_checkpoint(ssl, trained):

@@ -132,7 +132,7 @@ class Report:
             show.table("", tuple(rows[0]), [_cells(row) for row in rows])
         self.evaluation.publish(
             self.metrics(), **self.plan.facts(), per_class=rows, judge=self._judge,
-            files=self._files,
+            files=self._files, figures=[path for path in self._files if path.endswith(".png")],
         )  # fmt: skip
 
     def metrics(self) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""The JSON of every command: one schema, the same thing under the same key."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+RUNS = Path(__file__).parent.parent / "data_old"
+NUMBER = int | float | None  # None: not measured
+ABOUT = {"schema": int, "command": str, "versions": dict}
+EVALUATION = ABOUT | {
+    "checkpoint": str, "step": int, "data": dict, "metrics": dict, "protocol": str,
+    "intervals": dict, "figures": list, "calibrator": dict | None, "unreadable": dict,
+    "seconds": float, "device": str, "precision": str, "config_hash": str,
+}  # fmt: skip
+QUICK = {  # a command line of every evaluation: its run, its options
+    "knn-eval": ("simsiam", ()),
+    "linear-eval": ("simsiam", ()),
+    "finetune": ("simsiam", ("--set", 'evaluation.finetune.duration="2 steps"')),
+    "distill": ("teacher", ("--set", 'evaluation.distill.duration="2 steps"')),
+    "calibrate": ("jem", ()),
+    "ood-detect": ("jem", ("--ood", "constant", "--score", "msp")),
+    "robust-eval": ("jem", ("--count", 8, "--steps", 1, "--restarts", 1, "--eps-l2", "none")),
+    "sample-sgld": ("jem", ("--count", 4, "--steps", 2)),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, run_once):
+    """Return a folder of tiny runs, one of them fine-tuned."""
+    folder = tmp_path_factory.mktemp("schema")
+    for name in ("simsiam", "jem"):
+        shutil.copytree(RUNS / name, folder / name)
+    short = ("--set", 'evaluation.finetune.duration="2 steps"')
+    run_once("finetune", folder / "simsiam", "--out", folder / "teacher", "--quiet", *short)
+    return folder
+
+
+def check(found, schema):
+    """Hold an object's keys and types to a schema; further keys are the command's own."""
+    assert schema.keys() <= found.keys()
+    for name, kind in schema.items():
+        assert isinstance(found[name], kind), f"{name} is {found[name]!r}"
+    assert found["schema"] == 2
+    assert found["versions"].keys() == {"sslcli", "python", "torch"}
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_evaluations_share_one_schema(command, ssl, runs):
+    run, words = QUICK[command]
+    found = ssl(command, runs / run, *words, "--json").json
+    check(found, EVALUATION)
+    assert found["command"] == command
+    assert found["protocol"] or command == "sample-sgld"  # whose plan is spread over its record
+    assert found["data"].keys() == {"train", "test", "note"}
+    assert all(isinstance(value, NUMBER) for value in found["metrics"].values())
+    assert all(low <= high for low, high in found["intervals"].values())
+    assert found["intervals"].keys() <= found["metrics"].keys()
+    assert all(Path(figure).suffix == ".png" for figure in found["figures"])
+    lines = (runs / run / "results.jsonl").read_text().splitlines()
+    assert {"time": json.loads(lines[-1])["time"], **found} == json.loads(lines[-1])
+
+
+def test_a_gate_that_is_not_met_is_told_beside_the_numbers(ssl, runs):
+    outcome = ssl("knn-eval", runs / "simsiam", "--require", "top1>=2", "--json")
+    check(outcome.json, EVALUATION | {"exit_code": int, "unmet": list})
+    assert outcome.json["exit_code"] == outcome.code == 5
+    (unmet,) = outcome.json["unmet"]
+    assert unmet in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("presets show", ("no/such",)),
+        ("knn-eval", ("no-such-run",)),
+        ("knn-eval", ("run", "--kk", 3)),
+    ],
+)
+def test_errors_say_whose_they_are(command, words, ssl):
+    found = ssl(*command.split(), *words, "--json")
+    check(found.json, ABOUT | {"exit_code": int, "errors": list})
+    assert found.json["command"] == command
+    assert found.json["exit_code"] == found.code
+    assert found.json["errors"][0].keys() == {"error", "where", "hint"}
+
+
+@pytest.mark.parametrize(
+    "command", ["methods", "presets list", "data list", "presets show simsiam/digits"]
+)
+def test_other_commands_say_schema_command_and_versions(command, ssl):
+    found = ssl(*command.split(), "--json").json
+    check(found, ABOUT)
+    assert found["command"] in command
