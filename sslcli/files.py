@@ -57,7 +57,7 @@ def storage_fault(error: OSError, path: Path) -> SslError:
     if error.errno in _NO_ROOM:
         hint = "free some space or choose another folder; what was saved before is intact"
     else:
-        hint = "choose another place with --out"
+        hint = "choose another place with `out`"
     return ResourceError(f"cannot write: {error.strerror or error}", str(path), hint)
 
 

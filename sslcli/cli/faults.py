@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 import typer
 
+from sslcli.cli.words import as_typed, option
 from sslcli.environment import World, world
 from sslcli.errors import (
     CheckpointError,
@@ -86,27 +87,11 @@ def _world() -> World:
 
 def _name_options(fault: SslError) -> None:
     """Write the arguments that a fault names as options: `k`, or k where it lies, as --k."""
-    options = _options()
     for each in fault.faults():
-        parts = each.where.split(", ")
-        where = [part if part in sys.argv else options.get(part, part) for part in parts]
+        parts = as_typed(each.where).split(", ")
+        where = [part if part in sys.argv else option(part) or part for part in parts]
         each.where = ", ".join(where)
-        each.what, each.hint = (
-            re.sub(r"`(\w+)`", lambda found: options.get(found[1], found[0]), text)
-            for text in (each.what, each.hint)
-        )
-
-
-def _options() -> dict[str, str]:
-    """Return the option that sets each argument, of all commands together."""
-    from sslcli.cli.app import app
-
-    found, groups = {"overrides": "--set"}, [typer.main.get_command(app)]
-    for group in groups:
-        groups += getattr(group, "commands", {}).values()
-        options = (each for each in group.params if each.param_type_name == "option")
-        found |= {str(each.name).removesuffix("_"): each.opts[0] for each in options}
-    return found
+        each.what, each.hint = as_typed(each.what), as_typed(each.hint)
 
 
 def _usage_fault(error: typer.TyperException) -> UsageError:

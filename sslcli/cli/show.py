@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from sslcli.cli.tables import fitted
+from sslcli.cli.words import as_typed
 from sslcli.environment import versions, world
 from sslcli.errors import SslError, UsageError
 from sslcli.files import to_json
@@ -36,13 +37,14 @@ class Show:
     def note(self, text: str) -> None:
         """Say one line on stderr."""
         if not self.quiet:
-            self.err.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.err.print(as_typed(text), markup=False, highlight=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Say one line on stderr even when quiet."""
         if self.is_muted:
             return
-        self.err.print(f"warning: {text}", markup=False, highlight=False, soft_wrap=True)
+        text = f"warning: {as_typed(text)}"
+        self.err.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def bar(self, what: str) -> Bar:
         """Return what shows how far a piece of work is."""

@@ -75,7 +75,7 @@ def _name_of(place: Place) -> Place:
 
 
 def _where(origin: str, field: str) -> str:
-    if origin.startswith("--set") or not field:
+    if origin.startswith("`overrides`") or not field:
         return origin
     return f"{origin}, field {field}" if origin else f"field {field}"
 

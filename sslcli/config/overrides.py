@@ -41,9 +41,9 @@ def parse_set(text: str) -> Assignment:
     key, equals, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
-        hint = "write --set section.field=value, such as --set train.batch_size=256"
-        raise ConfigError("this is no key=value", f"--set {text}", hint)
-    return Assignment(path, _parse_value(value.strip(), text), f"--set {text}")
+        hint = "write `overrides` section.field=value, such as `overrides` train.batch_size=256"
+        raise ConfigError("this is no key=value", f"`overrides` {text}", hint)
+    return Assignment(path, _parse_value(value.strip(), text), f"`overrides` {text}")
 
 
 def _parse_value(value: str, text: str) -> Any:
@@ -55,7 +55,9 @@ def _parse_value(value: str, text: str) -> Any:
         table = tomllib.loads(f"value = {value}")
     except (ValueError, RecursionError) as error:
         if value[0] in "[{\"'":
-            hint = "quote it for the shell, such as --set 'data.mean=[0.5, 0.5, 0.5]'"
-            raise ConfigError(f"the value is no TOML: {error}", f"--set {text}", hint) from error
+            hint = "quote it for the shell, such as `overrides` 'data.mean=[0.5, 0.5, 0.5]'"
+            raise ConfigError(
+                f"the value is no TOML: {error}", f"`overrides` {text}", hint
+            ) from error
         return value
     return table["value"] if len(table) == 1 else value

@@ -74,16 +74,16 @@ def resolve(
         ConfigError: With every fault found.
     """
     if preset is None and config_file is None:
-        hint = "give --preset method/setting or --config FILE; `ssl presets list` shows presets"
-        raise ConfigError("nothing says what to run", "--preset", hint)
+        hint = "give `preset` method/setting or `config` FILE; `ssl presets list` shows presets"
+        raise ConfigError("nothing says what to run", "preset", hint)
     draft = Draft()
     if preset is not None:
-        where = f"--preset {preset}"
+        where = f"`preset` {preset}"
         for layer in load_chain(find(str(preset), where), where):
             draft.merge(layer.table, str(layer.path), is_preset=True)
         draft.assign(Assignment(("preset",), str(preset), where))
     if config_file is not None:
-        *parents, own = load_chain(Path(config_file), f"--config {config_file}")
+        *parents, own = load_chain(Path(config_file), f"`config` {config_file}")
         for layer in parents:
             draft.merge(layer.table, str(layer.path), is_preset=True)
         draft.merge(in_todays_fields(own.table), str(own.path))

@@ -43,8 +43,8 @@ def local_device(device: torch.device, world: World) -> torch.device:
     if world.size == 1 or device.type != "cuda":
         return device
     if device.index is not None:
-        hint = "use --device cuda, and CUDA_VISIBLE_DEVICES to choose among them"
-        raise UsageError(f"{world.size} processes cannot share {device}", "--device", hint)
+        hint = "use `device` cuda, and CUDA_VISIBLE_DEVICES to choose among them"
+        raise UsageError(f"{world.size} processes cannot share {device}", "device", hint)
     return torch.device("cuda", world.local_rank % torch.cuda.device_count())
 
 
@@ -242,7 +242,7 @@ def check_devices(processes: int, device: torch.device) -> None:
     """Raise ResourceError unless this machine has a CUDA device for each of its processes."""
     if device.type == "cuda" and processes > (count := torch.cuda.device_count()):
         what = f"{processes} processes need as many CUDA devices; torch sees {count}"
-        raise ResourceError(what, "--devices", "use fewer, or --device cpu")
+        raise ResourceError(what, "devices", "use fewer, or `device` cpu")
 
 
 def leave(code: int) -> NoReturn:

@@ -115,7 +115,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
 def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
     if "sslcli" not in metadata:
-        hint = "start from bare weights with --set encoder.weights=FILE"
+        hint = "start from bare weights with `overrides` encoder.weights=FILE"
         raise CheckpointError("these tensors come without sslcli's description", str(file), hint)
     try:
         described = json.loads(metadata["sslcli"])

@@ -39,12 +39,12 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"{name!r} is no device", "--device", "auto, cpu, cuda, cuda:1") from error
+        raise UsageError(f"{name!r} is no device", "device", "auto, cpu, cuda, cuda:1") from error
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise ResourceError(f"there is no {name}: torch sees {count} CUDA devices", "--device")
+        raise ResourceError(f"there is no {name}: torch sees {count} CUDA devices", "device")
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"{name!r} is not supported", "--device", "use cpu or cuda")
+        raise UsageError(f"{name!r} is not supported", "device", "use cpu or cuda")
     return device
 
 
@@ -104,7 +104,7 @@ def _known(word: str) -> Precision:
     for known in AUTOMATIC:
         if word == known:
             return known
-    where = f"--precision auto, or {VARIABLE}"
+    where = f"`precision` auto, or {VARIABLE}"
     raise ConfigError(f"{word!r} is no precision", where, "bf16 or fp32 are")
 
 

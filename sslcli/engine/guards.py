@@ -116,7 +116,7 @@ class Guards:
 
     def _calmer(self, row: Mapping[str, Any]) -> str:
         hint = f"lower optimizer.base_lr (the rate was {row['lr']:.3g}) or lengthen schedule.warmup"
-        return hint if self._precision == "fp32" else f"{hint}, or try --precision fp32"
+        return hint if self._precision == "fp32" else f"{hint}, or try `precision` fp32"
 
     def _check_collapse(self, row: Mapping[str, Any]) -> None:
         std, effective = row.get("embedding_std"), row.get("effective_rank")

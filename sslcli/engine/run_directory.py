@@ -33,10 +33,10 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and _is_empty(folder)):
         return
     if not overwrite:
-        hint = "choose another --out, go on with --resume, or replace it with --overwrite"
+        hint = "choose another `out`, go on with `resume`, or replace it with `overwrite`"
         raise UsageError("this folder already holds something", str(folder), hint)
     if not (folder / CONFIG).is_file():
-        hint = "--overwrite replaces runs only; choose another --out"
+        hint = "`overwrite` replaces runs only; choose another `out`"
         raise UsageError("this is not a run directory", str(folder), hint)
 
 
@@ -87,7 +87,7 @@ def lock_run(folder: Path, patience: float = 5.0) -> None:
         _held.append(file)  # closing any handle of the file would drop the lock
         while not _try_lock(file):
             if time.monotonic() > deadline:
-                hint = "wait until it has ended, stop it, or choose another --out"
+                hint = "wait until it has ended, stop it, or choose another `out`"
                 holder = os.pread(file, 200, 0).decode() or "another process"
                 raise UsageError(f"{holder} is training in this folder", str(folder), hint)
             time.sleep(0.1)
@@ -123,7 +123,7 @@ def resumable_run(folder: Path) -> Path:
         CheckpointError: If the folder is no run; never a silent fresh start.
     """
     if not (folder / CONFIG).is_file():
-        hint = "leave out --resume to start it"
+        hint = "leave out `resume` to start it"
         raise CheckpointError("there is no run to resume", str(folder), hint)
     return folder / CONFIG
 

@@ -164,7 +164,7 @@ def newest_state(run: Path) -> tuple[State, list[str]]:
             return State(folder, described["step"], described["scalars"], processes), complaints
         complaints.append(f"{folder.name} is damaged ({fault}); using the one before")
     what = complaints[0] if complaints else "there is no state to resume from"
-    hint = "leave out --resume to start afresh, with --overwrite or another --out"
+    hint = "leave out `resume` to start afresh, with `overwrite` or another `out`"
     raise CheckpointError(what, str(run / "state"), hint)
 
 

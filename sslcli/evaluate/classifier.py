@@ -35,7 +35,7 @@ def need_classifier(checkpoint: Checkpoint) -> nn.Linear:
     if classifier is None:
         what = "this checkpoint has no linear classifier on its encoder, so it gives no probability"
         hint = (
-            "train one with ssl finetune CKPT, or ssl linear-eval CKPT --protocol paper, "
+            "train one with `finetune()` CKPT, or `linear_eval()` CKPT `protocol` paper, "
             "and name its run directory"
         )
         raise UsageError(what, str(checkpoint.path), hint)

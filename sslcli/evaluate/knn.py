@@ -159,4 +159,4 @@ def _check(
     if train.shape[1] != test.shape[1]:
         raise ValueError(f"training features have {train.shape[1]} numbers, test {test.shape[1]}")
     if not temperature > 0:
-        raise UsageError(f"the temperature must be positive, got {temperature}", "--temperature")
+        raise UsageError(f"the temperature must be positive, got {temperature}", "temperature")

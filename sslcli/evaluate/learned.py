@@ -121,8 +121,8 @@ def expect_unseen(checkpoint: Checkpoint, source: Source) -> list[str]:
         is_there = _absolute(whole.name) == learned.source
         known = _recognised(learned, whole, is_there=is_there, is_old=is_old)
         if known is learned and is_old and _is_later_of_series(checkpoint, learned, whole):
-            what = "an older version trained this run for --seeds, and did not say what it held out"
-            raise UsageError(what, whole.name, "train it again, or name other images with --test")
+            what = "an older version trained this run for `seeds`, and did not say what it held out"
+            raise UsageError(what, whole.name, "train it again, or name other images with `test`")
         if known:
             _compare(known, whole, _rows(source))
         elif is_there:
@@ -159,10 +159,10 @@ def _compare(learned: Learned, whole: Source, rows: np.ndarray) -> None:
     what = _seen(seen, len(rows))
     if not seen:
         what = "this run held out other images of this data set when it learned its labels"
-    hint = "name other images with --test"
+    hint = "name other images with `test`"
     if held is not None and len(held):
         hint = f"keep data.holdout at {learned.holdout:g} and data.holdout_seed at "
-        hint += f"{learned.holdout_seed}, as in training, or name other images with --test"
+        hint += f"{learned.holdout_seed}, as in training, or name other images with `test`"
     raise UsageError(what, whole.name, hint)
 
 
@@ -176,7 +176,7 @@ def _changed(learned: Learned, whole: Source, *, is_old: bool) -> str:
     if is_old or learned.has_test or has_test_part(whole):
         return f"{what}: some of the images held out now may have been trained on"
     what += ", so nobody can tell which of its images were held out"
-    raise UsageError(what, whole.name, "put back what it was, or name other images with --test")
+    raise UsageError(what, whole.name, "put back what it was, or name other images with `test`")
 
 
 def _compare_files(learned: Learned, source: Source) -> None:
@@ -192,7 +192,7 @@ def _compare_files(learned: Learned, source: Source) -> None:
     except DataError:
         return  # what lies there now is no longer that data set
     if seen := int(shared_rows(train.origins(), source.origins()).sum()):
-        hint = "name other images with --data or --test"
+        hint = "name other images with `data` or `test`"
         raise UsageError(f"{_seen(seen, len(source))}, as {learned.source}", source.name, hint)
 
 

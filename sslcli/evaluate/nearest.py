@@ -45,7 +45,7 @@ class Index:
         if not 1 <= k <= self.size:
             raise UsageError(
                 f"k is {k}, but there are {self.size} samples to be neighbours",
-                where="--k",
+                where="k",
                 hint=f"choose k from 1 to {self.size}",
             )
         return self.run(functional.normalize(queries, dim=1), k)
@@ -66,8 +66,8 @@ def build_index(vectors: Float[Tensor, "n dim"], kind: Kind = "flat") -> Index:
         if kind != "flat":
             raise UsageError(
                 f"the {kind} index needs faiss, which is not installed",
-                where="--index",
-                hint="pip install faiss-cpu, or use --index flat",
+                where="index",
+                hint="pip install faiss-cpu, or use `index` flat",
             ) from None
         return Index(len(unit), kind, "torch, exact (faiss is not installed)", _torch_search(unit))
     index = _faiss_index(faiss, unit, kind)

@@ -55,8 +55,8 @@ def export_encoder(
     module = _format(format)
     module.check(meta)
     if target.is_dir() or (target.exists() and not overwrite):
-        hint = "name a file" if target.is_dir() else "choose another name, or add --overwrite"
-        raise UsageError(f"{target} exists", "--out", hint)
+        hint = "name a file" if target.is_dir() else "choose another name, or add `overwrite`"
+        raise UsageError(f"{target} exists", "out", hint)
     encoder = copy.deepcopy(encoder).cpu().float().to(memory_format=torch.contiguous_format).eval()
     with _temporary(target, FORMATS[format]) as temporary:
         result = _write_and_compare(module, encoder, meta, temporary)
@@ -85,12 +85,10 @@ def _run(module: Format, meta: ExportMeta) -> tuple[str, ...]:
 
 def _format(name: str) -> Format:
     if name not in FORMATS:
-        raise UsageError(
-            f"no format is called {name!r}", "--format", f"one of {', '.join(FORMATS)}"
-        )
+        raise UsageError(f"no format is called {name!r}", "format", f"one of {', '.join(FORMATS)}")
     if missing := [package for package in _EXTRAS.get(name, ()) if find_spec(package) is None]:
         what = f"the format {name} needs {', '.join(missing)}"
-        raise UsageError(what, "--format", f"pip install 'sslcli[{name}]'")
+        raise UsageError(what, "format", f"pip install 'sslcli[{name}]'")
     return cast(Format, import_module(f"sslcli.formats.{name}"))
 
 
@@ -124,4 +122,4 @@ def _temporary(target: Path, suffix: str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         what = f"the export cannot be written: {error.strerror or error}"
-        raise ResourceError(what, str(target), "choose another place with --out") from error
+        raise ResourceError(what, str(target), "choose another place with `out`") from error

@@ -22,7 +22,7 @@ def check_resnet(encoder: EncoderConfig, library: str) -> None:
         what = f"{library} has no {encoder.name} whose first stage is {encoder.width} wide"
     else:
         return
-    raise UsageError(what, "--format", f"use --format {others}")
+    raise UsageError(what, "format", f"use `format` {others}")
 
 
 def stem_lines(encoder: EncoderConfig) -> list[str]:

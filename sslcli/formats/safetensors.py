@@ -34,4 +34,4 @@ def load(path: Path, meta: ExportMeta) -> Features:
 
 def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
     """Say how another run starts from the file."""
-    return (f"start a run from it: --set 'encoder.weights=\"{path}\"'",)
+    return (f"start a run from it: `overrides` 'encoder.weights=\"{path}\"'",)

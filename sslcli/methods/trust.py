@@ -49,7 +49,7 @@ def read_code(path: Path, reference: str) -> bytes:
     if sha256 in known or (where, sha256) in _now:
         return code
     what = "has changed since you named it" if known else "holds code, which data may not start"
-    hint = f"if you trust that file, add --method {reference}"
+    hint = f"if you trust that file, add `method` {reference}"
     raise ConfigError(f"{path} {what}", "method.name", hint)
 
 
@@ -66,7 +66,7 @@ def _read(path: Path) -> bytes:
             return file.read(_MAX_BYTES)
     except OSError as error:
         what = f"there is no file {path}" if not path.exists() else f"{path} cannot be read"
-        hint = "the path is from the working folder; --method names it where it lies now"
+        hint = "the path is from the working folder; `method` names it where it lies now"
         raise ConfigError(what, "method.name", hint) from error
 
 

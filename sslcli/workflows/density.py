@@ -206,15 +206,15 @@ class EnergyModel:
         """
         rows = (self.replay.age > 0).nonzero().squeeze(1).cpu()
         if not len(rows):
-            raise UsageError("the buffer holds no image yet", "--start", "use --start fresh")
+            raise UsageError("the buffer holds no image yet", "start", "use `start` fresh")
         wanted = sorted(set(labels.tolist()))
         classes = torch.full_like(rows, -1) if wanted == [-1] else self._classes(rows)
         chosen, repeated = torch.empty_like(labels), 0
         for label in wanted:
             own, places = rows[classes == label], labels == label
             if not len(own):
-                hint = "use --start fresh"
-                raise UsageError(f"the buffer holds no image of class {label}", "--start", hint)
+                hint = "use `start` fresh"
+                raise UsageError(f"the buffer holds no image of class {label}", "start", hint)
             count = int(places.sum())
             chosen[places] = _shuffled(own, count)
             repeated += max(0, count - len(own))

@@ -51,7 +51,7 @@ def test_preset_without_setting_lists_settings(folder: Path):
 def test_unknown_preset_names_the_nearest(folder: Path, name: str):
     error = fault(name)
     assert error.what == f"there is no preset {name!r}"
-    assert error.where == f"--preset {name}"
+    assert error.where == f"`preset` {name}"
     assert "sample/tiny" in error.hint
 
 
@@ -115,7 +115,7 @@ def test_files_that_are_no_config_are_refused(folder: Path, content: bytes, what
 def test_unreadable_files_are_refused(folder: Path, name: str):
     error = fault("sample/tiny", folder / name)
     assert error.what.startswith("cannot read")
-    assert error.where == f"--config {folder / name}"
+    assert error.where == f"`config` {folder / name}"
 
 
 def test_byte_order_mark_is_no_fault(folder: Path):

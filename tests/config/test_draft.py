@@ -46,7 +46,7 @@ def test_shared_fields_survive_a_change_of_optimizer(folder: Path):
 
 def test_another_optimizer_says_what_it_lacks(folder: Path):
     found = faults("optimizer.name=lars")
-    expected = ("--set optimizer.name=lars", "give it a number above 0")
+    expected = ("`overrides` optimizer.name=lars", "give it a number above 0")
     assert found == {"optimizer.trust is missing": expected}
 
 
@@ -59,7 +59,7 @@ def test_another_optimizer_says_what_it_lacks(folder: Path):
 )
 def test_wishes_of_the_command_line_are_never_dropped(folder: Path, overrides):
     hint = "it belongs to optimizer.name sgd or lars or rmsprop"
-    where = "--set optimizer.momentum=0.5"
+    where = "`overrides` optimizer.momentum=0.5"
     assert faults(*overrides) == {"there is no field optimizer.momentum": (where, hint)}
 
 

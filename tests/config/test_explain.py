@@ -72,11 +72,11 @@ def test_hint_gives_the_nearest_valid_name(folder: Path, override: str, hint: st
 def test_every_fault_comes_at_once(folder: Path):
     found = faults("seed=x", "nonsense", "train.keep=0", "views.7.size=1", "train.kep=1")
     assert [fault.where for fault in found] == [
-        "--set nonsense",
-        "--set views.7.size=1",
-        "--set seed=x",
-        "--set train.keep=0",
-        "--set train.kep=1",
+        "`overrides` nonsense",
+        "`overrides` views.7.size=1",
+        "`overrides` seed=x",
+        "`overrides` train.keep=0",
+        "`overrides` train.kep=1",
     ]
 
 

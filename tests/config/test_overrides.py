@@ -39,8 +39,8 @@ def test_nothing_removes_the_field():
 def test_what_assigns_nothing_is_refused(text: str):
     with pytest.raises(ConfigError) as caught:
         parse_set(text)
-    assert caught.value.where == f"--set {text}"
-    assert "--set section.field=value" in caught.value.hint
+    assert caught.value.where == f"`overrides` {text}"
+    assert "`overrides` section.field=value" in caught.value.hint
 
 
 @pytest.mark.parametrize("value", ["[0.2", "{a = 1", '"open', "'", "[" * 5000])

@@ -39,9 +39,9 @@ def test_sources_name_file_or_option(folder: Path):
     sources = resolve(TINY, None, {"seed": 3}, ["views.0.size=16"]).sources
     assert sources["encoder.width"] == str(folder / "_base/tiny.toml")
     assert sources["optimizer.momentum"] == str(folder / "sample/tiny.toml")
-    assert sources["views.0.size"] == "--set views.0.size=16"
+    assert sources["views.0.size"] == "`overrides` views.0.size=16"
     assert sources["views.0.count"] == str(folder / "sample/tiny.toml")
-    assert sources["preset"] == f"--preset {TINY}"
+    assert sources["preset"] == f"`preset` {TINY}"
     assert sources["seed"] == "command-line option"
     assert "train.keep" not in sources
 

@@ -102,7 +102,7 @@ def test_no_factor_of_the_logits_hides_the_direction_of_the_gradient(factor):
 
 
 @pytest.mark.parametrize(
-    ("precision", "told"), [("fp16", "--precision bf16"), ("fp32", "diverged")]
+    ("precision", "told"), [("fp16", "`precision` bf16"), ("fp32", "diverged")]
 )
 def test_logits_that_are_not_finite_are_no_error_of_the_network(precision, told):
     net, (images, labels) = network(), batch()

@@ -69,7 +69,7 @@ def test_an_existing_file_is_kept_unless_overwrite(encoder, tmp_path):
     path.write_text("mine")
     with pytest.raises(UsageError) as caught:
         export_encoder("safetensors", encoder, META, path)
-    assert "--overwrite" in caught.value.hint
+    assert "`overwrite`" in caught.value.hint
     assert path.read_text() == "mine"
     report = export_encoder("safetensors", encoder, META, path, overwrite=True)
     assert path.stat().st_size == report.bytes > 1000

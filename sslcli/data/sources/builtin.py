@@ -132,5 +132,5 @@ def _faults(name: str, root: Path) -> Iterator[None]:
             yield
     except (RuntimeError, OSError, EOFError) as error:
         what = f"{name} is not below the data root or is damaged"
-        hint = "add --download to fetch it, or point --data-root to the folder that holds it"
+        hint = "add `download` to fetch it, or point `data_root` to the folder that holds it"
         raise DataError(f"{what}: {str(error).splitlines()[0]}", str(root), hint) from error

@@ -48,7 +48,7 @@ def located(
         elif _is_there(here):
             remarks.append(f"data.{field} is {here}; in training it was {before}, which has gone")
         else:
-            hint = "move it back, or name it with --data and --test"
+            hint = "move it back, or name it with `data` and `test`"
             where = f"{here}; in training it was {before}"
             raise DataError(f"the data of this run is not there: {spec}", where, hint)
     return data.model_copy(update=changed), remarks

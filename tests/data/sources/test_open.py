@@ -321,7 +321,7 @@ def test_unreadable_folder_is_refused(tmp_path, write_files):
 
 @pytest.mark.parametrize("name", builtin.NAMES[1:])
 def test_missing_torchvision_set_asks_for_download(tmp_path, name):
-    assert "--download" in fault(name, root=tmp_path).hint
+    assert "`download`" in fault(name, root=tmp_path).hint
     assert not any(tmp_path.iterdir())
 
 

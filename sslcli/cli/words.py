@@ -1,0 +1,36 @@
+"""Write the arguments and functions that a message names as options and commands."""
+
+import re
+from typing import Any
+
+import typer
+
+
+def as_typed(text: str) -> str:
+    """Return a message as a command line says it: `k` is --k there, `knn_eval()` ssl knn-eval."""
+    return re.sub(r"`(\w+)(\(\))?`", lambda found: _spelling(found) or found[0], text)
+
+
+def option(argument: str) -> str:
+    """Return the option that sets an argument of any command; nothing if none does."""
+    if argument == "overrides":
+        return "--set"
+    for command in _commands().values():
+        for each in command.params:
+            if each.param_type_name == "option" and str(each.name).removesuffix("_") == argument:
+                return str(each.opts[0])
+    return ""
+
+
+def _spelling(found: re.Match[str]) -> str:
+    name, is_function = found.groups()
+    if not is_function:
+        return option(name)
+    command = name.replace("_", "-")
+    return f"ssl {command}" if command in _commands() else ""
+
+
+def _commands() -> dict[str, Any]:
+    from sslcli.cli.app import app
+
+    return dict(getattr(typer.main.get_command(app), "commands", {}))
