@@ -1,57 +1,15 @@
-"""Draw training curves, ROC curves and histograms of scores as PNG files."""
+"""Draw ROC curves and histograms of scores as PNG files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sslcli.figures.canvas import COLOURS, drawn, line_style, panel_grid
+from sslcli.figures.canvas import COLOURS, line_style, panel_grid
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-Rows = Sequence[Mapping[str, Any]]
 Array = NDArray[np.float64]
 Roc = tuple[Array, Array]
-
-_LABELS = {
-    "embedding_std": "embedding std (1 spread, 0 collapsed)",
-    "effective_rank": "effective rank",
-    "lr": "learning rate",
-    "images_per_second": "images / s",
-}
-_REFERENCES = {"embedding_std": (0.0, 1.0)}
-
-
-def curves(
-    runs: Mapping[str, Rows], keys: Sequence[str], path: Path, *, x: str | None = None
-) -> None:
-    """Draw one panel a metric and one line a run, as a PNG.
-
-    Args:
-        runs: Rows of metrics.jsonl under the name that the legend shows.
-        keys: Metrics to draw, from left to right; rows without one are passed over.
-        path: The file to write.
-        x: "epoch" or "step"; epochs when every run has them.
-
-    Raises:
-        ValueError: If there is no run or key, or if a key is in no run.
-    """
-    if not runs or not keys:
-        raise ValueError("curves need at least one run and one metric")
-    for key in keys:
-        if not any(key in row for rows in runs.values() for row in rows):
-            raise ValueError(f"no run has a metric named {key!r}")
-    along = x or _common_axis(runs)
-    with drawn(path, (4.6 * len(keys), 3.4)) as figure:
-        panels = figure.subplots(1, len(keys), squeeze=False)[0]
-        for panel, key in zip(panels, keys, strict=True):
-            _panel(panel, runs, key, along)
-        if len(runs) > 1:
-            lines = panels[0].get_lines()[: len(runs)]
-            figure.legend(lines, list(runs), loc="outside upper center", ncols=min(len(runs), 4))
 
 
 def roc_curves(sets: Mapping[str, Mapping[str, Roc]], path: Path) -> None:
@@ -108,25 +66,3 @@ def score_histograms(
         panels[0].figure.legend(
             *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2
         )
-
-
-def _common_axis(runs: Mapping[str, Rows]) -> str:
-    everywhere = all(any("epoch" in row for row in rows) for rows in runs.values())
-    return "epoch" if everywhere else "step"
-
-
-def _panel(panel: "Axes", runs: Mapping[str, Rows], key: str, along: str) -> None:
-    for i, rows in enumerate(runs.values()):
-        points = [(row[along], row[key]) for row in rows if along in row and key in row]
-        marker = "o" if len(points) == 1 else ""
-        panel.plot(
-            [point[0] for point in points],
-            [point[1] for point in points],
-            **line_style(i),
-            marker=marker,
-        )
-    for value in _REFERENCES.get(key, ()):
-        panel.axhline(value, color="#999999", linewidth=0.8, zorder=1)
-    panel.set_title(_LABELS.get(key, key.replace("_", " ")))
-    panel.set_xlabel(along)
-    panel.margins(x=0.01)

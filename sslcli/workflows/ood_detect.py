@@ -39,8 +39,8 @@ def ood_detect(
     *,
     data: str | None = None,
     test: str | None = None,
-    ood: Sequence[str] = (),
-    score: Sequence[str] = (),
+    ood: str | Sequence[str] = (),
+    score: str | Sequence[str] = (),
     tune: bool = True,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
@@ -62,9 +62,9 @@ def ood_detect(
             `precision` and `listener`.
         data: The data set, when not the checkpoint's.
         test: The inside images to test on.
-        ood: Outside data: built-in far sets (`data.sources.far.KINDS`) by name, or any data; none
-            for all the far sets.
-        score: Names of `evaluate.ood.SCORES`; none for all that apply.
+        ood: Outside data, one set or several: built-in far sets (`data.sources.far.KINDS`) by name,
+            or any data; none for all the far sets.
+        score: Names of `evaluate.ood.SCORES`, one or several; none for all that apply.
         tune: Choose settings on held-out training images and their jigsaws, or keep the published
             ones.
         method: Where the class lies that the checkpoint names; see `load`.
@@ -79,6 +79,7 @@ def ood_detect(
     Raises:
         SslError: If something is missing, does not fit, or was learned with its labels.
     """
+    ood, score = ([each] if isinstance(each, str) else each for each in (ood, score))
     scores = chosen_scores(score)
     opened = load(
         run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,

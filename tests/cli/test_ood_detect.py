@@ -327,7 +327,7 @@ def test_python_warns_by_warnings_of_labels_that_were_seen(ssl, classifier, tmp_
     shutil.copy(classifier / "checkpoint.safetensors", tmp_path)
     assert ssl("calibrate", tmp_path, "--store", "--quiet").code == 0
     with pytest.warns(UserWarning, match="fitted on 179 of the inside images"):
-        found = sslcli.ood_detect(tmp_path, ood=["constant"], score=["msp"], tune=False)
+        found = sslcli.ood_detect(tmp_path, ood="constant", score="msp", tune=False)
     assert found.calibrator.calibrator.method == "temperature"
 
 
