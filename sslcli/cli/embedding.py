@@ -19,7 +19,7 @@ from sslcli.evaluate.calibration.stored import probabilities_of, stored_calibrat
 from sslcli.evaluate.classifier import class_names, linear_classifier
 from sslcli.files import write_atomically
 from sslcli.listener import warn_of
-from sslcli.nn.exemplar_net import read_out
+from sslcli.nn.read_out import read_out
 from sslcli.workflows.unreadable import warn_of_unreadable
 
 WRITERS = (".npz", ".parquet")

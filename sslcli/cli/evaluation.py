@@ -185,7 +185,7 @@ def _open(
     from sslcli.engine.device import pick_device, resolve_precision
     from sslcli.evaluate.learned import expect_unseen
     from sslcli.listener import warn_of
-    from sslcli.nn.exemplar_net import read_out
+    from sslcli.nn.read_out import read_out
 
     where = pick_device(device)
     arithmetic, _ = resolve_precision(config.train.precision, where)
@@ -208,7 +208,7 @@ def _open(
 def untrained(evaluation: Evaluation) -> Evaluation:
     """Return the same evaluation of an encoder with fresh weights of the config's seed."""
     from sslcli import assemble
-    from sslcli.nn.exemplar_net import read_out
+    from sslcli.nn.read_out import read_out
 
     facts = assemble.remembered_facts(evaluation.checkpoint)
     encoder = assemble.build_method(evaluation.config, evaluation.device, facts).encoder.eval()

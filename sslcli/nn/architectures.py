@@ -1,12 +1,15 @@
 """Name the encoders and check their settings; free of torch, so help and config can use it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from sslcli.config.schema import EncoderConfig
+from sslcli.config.section import Column
 from sslcli.errors import ConfigError
+
+Faults = Callable[[EncoderConfig, int], Iterator[ConfigError]]
 
 
 class Architecture(NamedTuple):
@@ -64,10 +67,9 @@ EXEMPLAR = {
     "exemplar-medium": (64, 128, 256, 512),
     "exemplar-large": (92, 256, 512, 1024),
 }
-_STEM = ("stem", "stem_stride", "stem_padding")  # fields that one kind of network alone has
+_STEM = ("stem", "stem_stride", "stem_padding")
 _RESNET = (*_STEM, "width", "zero_init_residual")
-_BLOCK = ("norm", "activation", "dropout", "conv_bias", "form")
-_VIT = ("patch_size", "positions", "init", "drop_path")
+_SHARED = {"name", "normalize_features", "weights"}  # settings that every family has
 _CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110))
 
 
@@ -122,40 +124,29 @@ def map_sizes(config: EncoderConfig, image_size: int) -> list[int]:
     return sizes
 
 
+def family_of(config: EncoderConfig) -> "Family":
+    """Return the family that an encoder's name belongs to.
+
+    Raises:
+        ConfigError: If it belongs to none, with the nearest names.
+    """
+    for family in FAMILIES:
+        if family.matches(config.name):
+            return family
+    raise _unknown(config.name)
+
+
 def check_encoder(config: EncoderConfig, image_size: int) -> None:
     """Raise one ConfigError that carries everything wrong with an encoder's settings.
 
     Names of timm's models are checked when the network is built, since that needs timm.
     """
-    faults = list(_faults(config, image_size))
+    family = family_of(config)
+    unused = [name for name in EncoderConfig.model_fields if name not in {*_SHARED, *family.fields}]
+    faults = [*_unused(config, unused), *family.faults(config, image_size)]
     if faults:
         first, *others = faults
         raise ConfigError(first.what, first.where, first.hint, others)
-
-
-def _faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
-    if config.name.startswith("timm:"):
-        yield from _unused(config, (*_RESNET, *_BLOCK, *_VIT))
-    elif size := vit_size(config.name):
-        yield from _unused(config, (*_RESNET, *_BLOCK))
-        yield from _token_faults(config, size, image_size)
-    elif wide_size(config.name):
-        yield from _unused(config, (*_RESNET, "conv_bias", "form", *_VIT))
-        yield from _least_size(config, image_size, 4)
-    elif config.name in IGEBM:
-        yield from _unused(config, (*_STEM, "zero_init_residual", "norm", *_VIT))
-        yield from _least_size(config, image_size, 8)
-    elif config.name in EXEMPLAR:
-        yield from _unused(config, (*_RESNET, "norm", "activation", "conv_bias", "form", *_VIT))
-        yield from _least_size(config, image_size, 32)
-    elif config.name not in RESNETS and cifar_depth(config.name) is None:
-        yield _unknown(config.name)
-    else:
-        yield from _unused(config, (*_BLOCK, *_VIT))
-        if config.name in RESNETS and config.stem == "imagenet":
-            yield from _unused(config, ("stem_stride", "stem_padding"))
-        yield from _width_faults(config)
-        yield from _size_faults(config, image_size)
 
 
 def _unknown(name: str) -> ConfigError:
@@ -165,7 +156,7 @@ def _unknown(name: str) -> ConfigError:
     return ConfigError(f"no encoder is called {name!r}", "encoder.name", hint)
 
 
-def _unused(config: EncoderConfig, fields: tuple[str, ...]) -> Iterator[ConfigError]:
+def _unused(config: EncoderConfig, fields: Iterable[str]) -> Iterator[ConfigError]:
     for field in fields:
         if getattr(config, field) != EncoderConfig.model_fields[field].default:
             yield _unused_field(config, field)
@@ -179,9 +170,13 @@ def _unused_field(config: EncoderConfig, field: str) -> ConfigError:
     return ConfigError(f"{has} ({config.name}) has no {field}", f"encoder.{field}", hint)
 
 
-def _token_faults(
-    config: EncoderConfig, size: TransformerSize, image_size: int
-) -> Iterator[ConfigError]:
+def _no_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    yield from ()
+
+
+def _token_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    size = vit_size(config.name)
+    assert size is not None
     if size.width % size.heads:
         hint = "write vit-DEPTH-WIDTH-HEADS with a width that the heads divide"
         what = f"{size.heads} heads cannot share {size.width} entries"
@@ -195,10 +190,22 @@ def _token_faults(
         yield ConfigError(what, "encoder.patch_size", hint)
 
 
-def _least_size(config: EncoderConfig, image_size: int, least: int) -> Iterator[ConfigError]:
-    if image_size < least:
-        what = f"{image_size}-pixel images are too small for {config.name}: its maps vanish"
-        yield ConfigError(what, "data.image_size", f"use images of at least {least} pixels")
+def _least(least: int) -> "Faults":
+    """Return a check that images have so many pixels a side."""
+
+    def faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+        if image_size < least:
+            what = f"{image_size}-pixel images are too small for {config.name}: its maps vanish"
+            yield ConfigError(what, "data.image_size", f"use images of at least {least} pixels")
+
+    return faults
+
+
+def _resnet_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    if config.name in RESNETS and config.stem == "imagenet":
+        yield from _unused(config, ("stem_stride", "stem_padding"))
+    yield from _width_faults(config)
+    yield from _size_faults(config, image_size)
 
 
 def _width_faults(config: EncoderConfig) -> Iterator[ConfigError]:
@@ -230,3 +237,49 @@ def _smallest(config: EncoderConfig) -> int:
 def _half(size: int) -> int:
     """Return the size after a convolution or pool of stride 2 padded to keep the centre."""
     return (size - 1) // 2 + 1
+
+
+class Family(NamedTuple):
+    """A kind of network.
+
+    Attributes:
+        matches: Tells whether a name is one of the family's.
+        build: "module:function" that builds it from the config and the side of the images.
+        fields: The settings it has, besides those that every family has.
+        faults: What else is wrong with the settings, given the side of the images.
+        reads: The column of the data that it maps to features.
+    """
+
+    matches: Callable[[str], object]
+    build: str
+    fields: tuple[str, ...] = ()
+    faults: Faults = _no_faults
+    reads: Column = "image"
+
+
+FAMILIES = [
+    Family(lambda name: name.startswith("timm:"), "sslcli.nn.encoders:build_timm"),
+    Family(
+        vit_size,
+        "sslcli.nn.encoders:build_transformer",
+        ("patch_size", "positions", "init", "drop_path"),
+        _token_faults,
+    ),
+    Family(
+        wide_size,
+        "sslcli.nn.encoders:build_wide_resnet",
+        ("norm", "activation", "dropout"),
+        _least(4),
+    ),
+    Family(
+        IGEBM.__contains__,
+        "sslcli.nn.encoders:build_energy_resnet",
+        ("width", "activation", "dropout", "conv_bias", "form"),
+        _least(8),
+    ),
+    Family(
+        EXEMPLAR.__contains__, "sslcli.nn.encoders:build_exemplar_net", ("dropout",), _least(32)
+    ),
+    Family(RESNETS.__contains__, "sslcli.nn.encoders:build_resnet", _RESNET, _resnet_faults),
+    Family(cifar_depth, "sslcli.nn.encoders:build_cifar_resnet", _RESNET, _resnet_faults),
+]

@@ -1,6 +1,8 @@
-"""Build an encoder from its config; each has `feature_dim` and gives one vector an image."""
+"""Build an encoder from its config; each has `feature_dim` and gives one vector a sample."""
 
+from collections.abc import Callable
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from sslcli.nn.architectures import (
     RESNETS,
     check_encoder,
     cifar_depth,
+    family_of,
     patch_side,
     vit_size,
     wide_size,
@@ -26,54 +29,46 @@ from sslcli.nn.unit_length import give_unit_vectors
 from sslcli.nn.vit import VisionTransformer
 from sslcli.nn.wide_resnet import WideResNet
 
+Builder = Callable[[EncoderConfig, int], nn.Module]
 
-def build_encoder(config: EncoderConfig, image_size: int) -> nn.Module:
+
+def build_encoder(config: EncoderConfig, image_size: int = 0) -> nn.Module:
     """Return a freshly drawn encoder; `config.weights` is left to `load_encoder_weights`.
 
     Args:
         config: Name and settings.
-        image_size: Side of the images it will see; too small a size is an error.
+        image_size: Side of the images it will see; too small a size is an error. An encoder of
+            texts needs none.
 
     Returns:
-        A module with int attribute `feature_dim` that maps [B, 3, H, W] to [B, feature_dim].
+        A module with `feature_dim`, an int, and `reads`, a column of the data. It maps images
+        [B, 3, H, W], or the ids and mask of `Tokens`, each [B, L], to [B, feature_dim]. It may have
+        `maps`, which returns the maps of its layers, [B, C, H, W] each.
 
     Raises:
         ConfigError: If the name is unknown, or a setting or the image size does not fit it.
     """
     check_encoder(config, image_size)
-    encoder = _network(config, image_size)
+    family = family_of(config)
+    module, function = family.build.split(":")
+    build: Builder = getattr(import_module(module), function)
+    encoder: Any = build(config, image_size)
+    encoder.reads = family.reads
     return give_unit_vectors(encoder) if config.normalize_features else encoder
 
 
-def _network(config: EncoderConfig, image_size: int) -> nn.Module:
-    if config.name.startswith("timm:"):
-        return _timm(config.name.removeprefix("timm:"), image_size)
-    if config.name in RESNETS:
-        return _resnet(config)
-    if config.name in IGEBM:
-        return EnergyResNet(
-            IGEBM[config.name],
-            width=config.width or 128,
-            activation=config.activation,
-            dropout=config.dropout,
-            conv_bias=config.conv_bias,
-            form=config.form,
-        )
-    if config.name in EXEMPLAR:
-        return ExemplarNet(EXEMPLAR[config.name], dropout=config.dropout)
-    if size := wide_size(config.name):
-        return WideResNet(
-            *size, norm=config.norm, activation=config.activation, dropout=config.dropout
-        )
-    if tokens := vit_size(config.name):
-        return VisionTransformer(
-            tokens,
-            image_size=image_size,
-            patch_size=patch_side(config),
-            positions=config.positions,
-            init=config.init,
-            drop_path=config.drop_path,
-        )
+def build_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build one of torchvision's networks."""
+    width = config.width or 64
+    if config.stem == "cifar":
+        stem = cifar_stem(width, config.stem_stride, config.stem_padding)
+    else:
+        stem = imagenet_stem(width)
+    return ResNet(RESNETS[config.name], stem, zero_init_residual=config.zero_init_residual)
+
+
+def build_cifar_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build a member of the CIFAR family."""
     depth = cifar_depth(config.name)
     assert depth is not None
     return CifarResNet(
@@ -85,13 +80,42 @@ def _network(config: EncoderConfig, image_size: int) -> nn.Module:
     )
 
 
-def _resnet(config: EncoderConfig) -> ResNet:
-    width = config.width or 64
-    if config.stem == "cifar":
-        stem = cifar_stem(width, config.stem_stride, config.stem_padding)
-    else:
-        stem = imagenet_stem(width)
-    return ResNet(RESNETS[config.name], stem, zero_init_residual=config.zero_init_residual)
+def build_wide_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build a wide ResNet."""
+    size = wide_size(config.name)
+    assert size is not None
+    return WideResNet(*size, norm=config.norm, activation=config.activation, dropout=config.dropout)
+
+
+def build_energy_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build one of IGEBM's networks."""
+    return EnergyResNet(
+        IGEBM[config.name],
+        width=config.width or 128,
+        activation=config.activation,
+        dropout=config.dropout,
+        conv_bias=config.conv_bias,
+        form=config.form,
+    )
+
+
+def build_exemplar_net(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build one of Exemplar-CNN's networks."""
+    return ExemplarNet(EXEMPLAR[config.name], dropout=config.dropout)
+
+
+def build_transformer(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build a vision transformer."""
+    size = vit_size(config.name)
+    assert size is not None
+    return VisionTransformer(
+        size,
+        image_size=image_size,
+        patch_size=patch_side(config),
+        positions=config.positions,
+        init=config.init,
+        drop_path=config.drop_path,
+    )
 
 
 def timm_options(name: str, image_size: int) -> dict[str, Any]:
@@ -105,9 +129,11 @@ def timm_options(name: str, image_size: int) -> dict[str, Any]:
     return options
 
 
-def _timm(name: str, image_size: int) -> nn.Module:
+def build_timm(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build a model of timm, without its classifier."""
     import timm  # noqa: PLC0415  as above
 
+    name = config.name.removeprefix("timm:")
     if not timm.is_model(name):
         nearest = get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f"nearest: {', '.join('timm:' + near for near in nearest)}" if nearest else ""

@@ -1,15 +1,12 @@
-"""The three networks of Exemplar-CNN, and the features its evaluation pools from all their layers.
+"""The three networks of Exemplar-CNN.
 
 Dosovitskiy et al. 2014, arXiv:1406.6909, section 3.1: 5x5 convolutions with ReLU, 2x2 max-pooling
 behind the first two, then a fully connected layer with dropout. Convolutions keep the size of their
 maps; the paper does not say.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from sslcli.errors import ConfigError
 
 PATCH = 32  # what the fully connected layer is made for, in pixels
 
@@ -52,36 +49,3 @@ class ExemplarNet(nn.Module):
         """Map [B, 3, H, W] to [B, feature_dim]."""
         features: Tensor = self.dropout(self.maps(images)[-1]).mean(dim=(2, 3))
         return features
-
-
-class QuadrantFeatures(nn.Module):
-    """Pool each layer's maps over the four quadrants of the image, and join them (section 3.2).
-
-    Args:
-        network: Trained; used in evaluation.
-    """
-
-    def __init__(self, network: ExemplarNet) -> None:
-        super().__init__()
-        self.network = network
-        layers = [*network.convolutions, network.connected]
-        self.feature_dim = 4 * sum(layer.out_channels for layer in layers)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map [B, 3, H, W] to [B, feature_dim]."""
-        pooled = [functional.adaptive_max_pool2d(maps, 2) for maps in self.network.maps(images)]
-        return torch.cat([quadrants.flatten(1) for quadrants in pooled], dim=1)
-
-
-def read_out(encoder: nn.Module, features: str) -> nn.Module:
-    """Return what an evaluation runs: the encoder, or its layers pooled over quadrants.
-
-    Raises:
-        ConfigError: If the encoder is not one whose layers can be pooled.
-    """
-    if features == "output":
-        return encoder
-    if not isinstance(encoder, ExemplarNet):
-        what = "only Exemplar-CNN's own networks are pooled over quadrants"
-        raise ConfigError(what, "evaluation.features", 'set it to "output"')
-    return QuadrantFeatures(encoder).train(encoder.training)

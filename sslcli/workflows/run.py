@@ -24,7 +24,7 @@ from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.methods.base import Method
 from sslcli.methods.custom import name_code
-from sslcli.nn.exemplar_net import read_out
+from sslcli.nn.read_out import read_out
 from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
 
 

@@ -5,6 +5,8 @@ import torch
 
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import ConfigError
+from sslcli.nn import architectures
+from sslcli.nn.architectures import Family
 from sslcli.nn.encoders import build_encoder
 
 
@@ -82,3 +84,18 @@ def test_normalized_features_are_unit_vectors_of_the_same_weights(name):
     assert repr(unit) != repr(plain)  # which tells their cached features apart
     with torch.autocast("cpu", torch.bfloat16):
         assert unit(images).dtype == torch.float32
+
+
+def test_a_new_family_is_one_row_of_the_table(monkeypatch):
+    row = Family("bag-of-words".__eq__, f"{__name__}:bag_of_words", reads="text")
+    monkeypatch.setattr(architectures, "FAMILIES", [*architectures.FAMILIES, row])
+    encoder = build_encoder(EncoderConfig(name="bag-of-words"))
+    assert (encoder.feature_dim, encoder.reads) == (3, "text")
+    with pytest.raises(ConfigError, match="has no width"):
+        build_encoder(EncoderConfig(name="bag-of-words", width=8))
+
+
+def bag_of_words(config, image_size):
+    encoder = torch.nn.EmbeddingBag(9, 3)
+    encoder.feature_dim = 3
+    return encoder

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from sslcli.config.schema import EncoderConfig
-from sslcli.errors import ConfigError
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.exemplar_net import ExemplarNet, QuadrantFeatures, read_out
+from sslcli.nn.exemplar_net import ExemplarNet
 
 
 @pytest.mark.parametrize(
@@ -29,20 +28,3 @@ def test_a_patch_gives_one_vector_and_larger_images_an_average():
     assert network.maps(patch)[-1].shape == (2, 6, 1, 1)
     torch.testing.assert_close(network(patch), network.maps(patch)[-1].flatten(1))
     assert network(torch.randn(2, 3, 64, 64)).shape == (2, 6)
-
-
-def test_features_join_every_layers_maximum_over_each_quadrant():
-    network = ExemplarNet((4, 5, 6)).eval()
-    features, images = QuadrantFeatures(network), torch.randn(2, 3, 64, 64)
-    found = features(images)
-    assert found.shape == (2, features.feature_dim) == (2, 4 * 15)
-    first = network.maps(images)[0]
-    expected = torch.stack([first[:, :, :16, :16].amax((2, 3)), first[:, :, :16, 16:].amax((2, 3))])
-    torch.testing.assert_close(found[:, 0:16:4], expected[0])
-    torch.testing.assert_close(found[:, 1:16:4], expected[1])
-
-
-def test_only_these_networks_have_quadrants():
-    assert read_out(torch.nn.Identity(), "output") is not None
-    with pytest.raises(ConfigError, match="quadrants"):
-        read_out(torch.nn.Identity(), "quadrants")
