@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sslcli.errors import SslError as SslError
+    from sslcli.workflows.attention import attention as attention
     from sslcli.workflows.calibrate import calibrate as calibrate
+    from sslcli.workflows.embed import embed as embed
+    from sslcli.workflows.export import export as export
     from sslcli.workflows.knn_eval import knn_eval as knn_eval
     from sslcli.workflows.ood_detect import ood_detect as ood_detect
     from sslcli.workflows.robust_eval import robust_eval as robust_eval
@@ -24,7 +27,10 @@ __version__ = "0.1.0"
 _MODULES = {  # where each public name is defined
     "Run": "workflows.run",
     "SslError": "errors",
+    "attention": "workflows.attention",
     "calibrate": "workflows.calibrate",
+    "embed": "workflows.embed",
+    "export": "workflows.export",
     "knn_eval": "workflows.knn_eval",
     "load": "workflows.run",
     "ood_detect": "workflows.ood_detect",
@@ -34,7 +40,10 @@ __all__ = [
     "Run",
     "SslError",
     "__version__",
+    "attention",
     "calibrate",
+    "embed",
+    "export",
     "knn_eval",
     "load",
     "ood_detect",

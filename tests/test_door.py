@@ -14,8 +14,12 @@ from sslcli.errors import CheckpointError
 
 WITHOUT = {"presets", "methods", "data", "doctor"}  # they list and look; there is no result
 SOON = {  # commands whose work is not yet in workflows/
-    *("pretrain", "finetune", "distill", "linear-eval"),
-    *("sample-sgld", "embed", "attention", "export", "bench"),
+    "pretrain",
+    "finetune",
+    "distill",
+    "linear-eval",
+    "sample-sgld",
+    "bench",
 }
 RENAMED = {
     "ckpt": "run",  # takes what `load` and `pretrain` return, too

@@ -47,16 +47,26 @@ def attention(
 
     ssl attention runs/dino-photos --data photos/ --count 8 --out attention.png
     """
-    from sslcli.cli.attending import draw_attention
-    from sslcli.cli.evaluation import DataChoice, open_evaluation
+    from sslcli.cli.publish import open_run
     from sslcli.cli.show import Show
 
     show = Show("attention", as_json=json, quiet=quiet)
-    choice = DataChoice(data, test, data_root, download)
-    evaluation = open_evaluation(
-        ckpt, choice, show, set_=set_ or [], seed=seed, device=device, labelled=False
-    )
+    publisher = open_run(
+        ckpt, show, labelled=False, data=data, test=test, data_root=data_root, download=download,
+        overrides=set_ or [], seed=seed, device=device,
+    )  # fmt: skip
     if dry_run:
-        evaluation.plan()
+        publisher.plan()
         return
-    draw_attention(evaluation, count, out)
+    from sslcli.workflows import attention as workflow
+
+    found = workflow.attention(publisher.run, count=count, out=out, listener=show)
+    weights = found.patch_weight_by_head
+    show.table("", ("head", "weight of patches"), list(enumerate(weights, 1)))
+    show.result(
+        path=str(found.path),
+        figures=[str(found.path)],
+        images=found.images,
+        patch_weight_by_head=weights,
+        unreadable=found.unreadable,
+    )

@@ -39,13 +39,21 @@ def embed(
 
     ssl embed runs/photos --data photos/ --out photos.npz
     """
-    from sslcli.cli.embedding import write_embeddings
-    from sslcli.cli.evaluation import DataChoice
     from sslcli.cli.show import Show
+    from sslcli.workflows import embed as workflow
+    from sslcli.workflows.run import load
 
     show = Show("embed", as_json=json, quiet=quiet)
-    choice = DataChoice(data, None, data_root, download)
-    write_embeddings(
-        ckpt, choice, out, part, show, set_=set_ or [], device=device, precision=precision,
-        overwrite=overwrite, dry_run=dry_run,
+    path = workflow.writable(out, overwrite=overwrite)
+    run = load(
+        ckpt, data=data, data_root=data_root, download=download, overrides=set_ or [],
+        device=device, precision=precision, listener=show,
     )  # fmt: skip
+    if dry_run:
+        images = len(workflow.images_of(run, part, path))
+        show.result(dry_run=True, images=images, path=str(path))
+        return
+    found = workflow.embed(run, out=out, part=part, overwrite=overwrite, listener=show)
+    shapes = {name: "x".join(map(str, each.shape)) for name, each in found.arrays().items()}
+    show.table("", ("array", "shape"), list(shapes.items()))
+    show.result(path=str(path), data=found.data, arrays=shapes, unreadable=found.unreadable)

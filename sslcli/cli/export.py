@@ -6,8 +6,6 @@ from typer import Option
 
 from sslcli.cli import options
 
-WITH_CLASSIFIER = ("onnx", "pt2")  # whole programs; the others are weights of known encoders
-
 
 def export(
     ckpt: options.Checkpoint,
@@ -48,29 +46,16 @@ def export(
     from dataclasses import asdict
 
     from sslcli.cli.show import Show
-    from sslcli.engine.checkpoint import load_checkpoint
-    from sslcli.errors import UsageError
-    from sslcli.formats import FORMATS
+    from sslcli.workflows import export as workflow
 
     show = Show("export", as_json=json, quiet=quiet)
-    if classifier and format_ not in WITH_CLASSIFIER:
-        hint = f"use --format {' or '.join(WITH_CLASSIFIER)}, or leave it out"
-        raise UsageError(f"the format {format_} holds an encoder alone", "--classifier", hint)
-    checkpoint = load_checkpoint(ckpt)
-    config, what = checkpoint.config, "classifier" if classifier else "encoder"
-    path = out or str(checkpoint.run / f"{what}-{format_}{FORMATS[format_]}")
-    show.note(f"{config.encoder.name} of {checkpoint.path} as {format_} to {path}")
     if dry_run:
-        show.result(dry_run=True, format=format_, path=path)
+        _, path = workflow.planned(ckpt, format_, out, show, classifier=classifier)
+        show.result(dry_run=True, format=format_, path=str(path))
         return
-    from sslcli.cli.exporting import export_meta, network_of
-    from sslcli.formats import export_encoder
-
-    meta = export_meta(checkpoint, classifier=classifier)
-    network = network_of(checkpoint, classifier=classifier)
-    if classifier:
-        show.note(f"logits calibrated by {meta.calibrator or 'nothing: no calibrator is stored'}")
-    report = export_encoder(format_, network, meta, path, overwrite=overwrite)
+    report = workflow.export(
+        ckpt, format=format_, classifier=classifier, out=out, overwrite=overwrite, listener=show
+    )
     rows = [
         ("file", report.path),
         ("bytes", f"{report.bytes:,}"),
@@ -81,5 +66,4 @@ def export(
     show.table("", ("export", format_), rows)
     for note in report.notes:
         show.note(note)
-    facts = {"calibrator": meta.calibrator or None} if classifier else {}
-    show.result(**{**asdict(report), **facts, "path": str(report.path)})
+    show.result(**{**asdict(report), "path": str(report.path)})

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
 from sslcli.data.sources.base import Source
+from sslcli.data.sources.given import GivenImages, Images
 from sslcli.data.sources.places import given_fields, located
 from sslcli.data.sources.splits import Splits, shared_files
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
@@ -26,6 +28,8 @@ from sslcli.methods.base import Method
 from sslcli.methods.custom import name_code
 from sslcli.nn.read_out import read_out
 from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
+
+FEW = 64  # images that are decoded sooner than worker processes start
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,29 @@ class Run:
         self.listener.note(f"data {splits.train.name}: {counts}; {splits.note}")
         warn_of((*splits.oddities, *shared_files(splits.train, splits.test)), self.listener)
         return splits
+
+    def embed(self, images: Images) -> np.ndarray:
+        """Return the features of images, which are decoded and cropped as in every evaluation.
+
+        Args:
+            images: A path, a PIL image or a uint8 array [H, W, 3] with values 0 to 255; or N of
+                them. A file and a PIL image of it give the same features.
+
+        Returns:
+            One row an image, [N, D] float32; of a single image [1, D].
+
+        Raises:
+            SslError: If something is no image, cannot be read, or gives no finite features.
+        """
+        source = GivenImages(images, self.config.data.white_point)
+        once = {"max_packed_images": 0, "max_bad_fraction": 0.0}  # nothing is kept or left out
+        once |= {"workers": 0} if len(source) <= FEW else {}
+        config = self.config.model_copy(update={"data": self.config.data.model_copy(update=once)})
+        bar = self.listener.bar
+        found = assemble.features_of(
+            self.encoder, source, config, self.device, self.precision, bar=bar
+        )
+        return found.features.numpy()
 
     def features(
         self,
@@ -145,26 +172,23 @@ def load(
     """Open a checkpoint.
 
     Args:
-        run: A run directory, a checkpoint.safetensors, or what this function returned, which is
-            opened anew when anything else is given.
+        run: A run directory, a checkpoint.safetensors, or what this function returned; what else
+            is given then changes that, and it is opened anew.
         data: The data set, when not the checkpoint's; a new one brings its own test part.
         test: The data to test on.
         data_root: Folder of torchvision's data sets.
         download: Allow such a set to be fetched.
         overrides: Changes of the config, as a mapping or as `--set` writes them.
         seed: Instead of the checkpoint's.
-        device: "auto", "cpu", "cuda" or "cuda:1".
+        device: "auto", "cpu", "cuda" or "cuda:1"; of an opened run, "auto" is where it is.
         precision: Instead of the checkpoint's: "auto", "bf16", "fp16" or "fp32".
         method: Where the class lies that the checkpoint names, as "FILE.py:Class": that code may
             then run.
-        listener: Who is told what happens.
+        listener: Who is told what happens; an opened run keeps its own unless one is given.
 
     Raises:
         SslError: If there is no checkpoint, or something does not fit it.
     """
-    changed = (data, test, data_root, seed, precision) != (None,) * 5 or download or overrides
-    if isinstance(run, Run) and not (changed or method):
-        return run
     checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
     if method:
         name_code_of(checkpoint, method)
@@ -179,17 +203,33 @@ def load(
     fields = {name: value for name, value in fields.items() if value is not None}
     if data and not test:
         fields["data.test"] = None
-    texts: Sequence[str] = ()
+    texts = () if isinstance(overrides, Mapping) else overrides
     if isinstance(overrides, Mapping):
         fields |= overrides
-    else:
-        texts = overrides
+    if isinstance(run, Run):
+        return _changed(run, fields, texts, device, listener)
     config = revised(checkpoint, fields, texts, listener)
-    where = pick_device(device)
-    arithmetic, _ = resolve_precision(config.train.precision, where)
+    return _opened(checkpoint, config, pick_device(device), listener)
+
+
+def _changed(
+    run: Run, fields: Mapping[str, Any], texts: Sequence[str], device: str, listener: Listener
+) -> Run:
+    """Return an opened run with changes; itself, with what it has loaded, when there are none."""
+    listener = run.listener if listener is QUIET else listener
+    where = run.device if device == "auto" else pick_device(device)
+    if not fields and not texts and (where, listener) == (run.device, run.listener):
+        return run
+    return _opened(run.checkpoint, revise(run.config, fields, texts), where, listener)
+
+
+def _opened(
+    checkpoint: Checkpoint, config: Config, device: torch.device, listener: Listener
+) -> Run:
+    precision, _ = resolve_precision(config.train.precision, device)
     listener.note(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
-    listener.note(f"device {where}, precision {arithmetic}, seed {config.seed}")
-    return Run(checkpoint, config, where, arithmetic, listener)
+    listener.note(f"device {device}, precision {precision}, seed {config.seed}")
+    return Run(checkpoint, config, device, precision, listener)
 
 
 def name_code_of(checkpoint: Checkpoint, method: str) -> None:

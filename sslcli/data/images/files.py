@@ -68,14 +68,31 @@ def decode(data: bytes, where: str = "", white: int = WHITE) -> np.ndarray:
     """
     try:
         with warnings.catch_warnings(action="ignore"), _opened(data) as image:
-            _refuse_bomb(image)
-            if white != WHITE:
-                _refuse_lost_bits(image)
-            image.load()
-            return np.array(_to_rgb(_upright(image), white))
+            return _pixels(image, white)
     # Pillow's decoders raise nearly anything on damaged bytes: OSError, SyntaxError, struct.error
     except Exception as error:
-        raise _unreadable(data, where, error) from error
+        raise _unreadable(where, error, is_empty=not data) from error
+
+
+def pixels_of(image: Image.Image, where: str = "", white: int = WHITE) -> np.ndarray:
+    """Return the pixels of a PIL image as `decode` returns those of its file.
+
+    Args:
+        image: In any mode; it is loaded if it has not been.
+        where: Its name, for the error.
+        white: The value of sixteen bits that is white.
+
+    Returns:
+        uint8 RGB, [H, W, 3].
+
+    Raises:
+        DataError: If it cannot be loaded, or has more than `MAX_PIXELS`.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return _pixels(image, white)
+    except Exception as error:  # as in decode
+        raise _unreadable(where, error) from error
 
 
 def mode(data: bytes) -> str:
@@ -97,6 +114,14 @@ def brightest(data: bytes) -> int:
 
 def _opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=_FORMATS)
+
+
+def _pixels(image: Image.Image, white: int) -> np.ndarray:
+    _refuse_bomb(image)
+    if white != WHITE:
+        _refuse_lost_bits(image)
+    image.load()
+    return np.array(_to_rgb(_upright(image), white))
 
 
 def _refuse_bomb(image: Image.Image) -> None:
@@ -147,9 +172,9 @@ def _over_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(canvas, image).convert("RGB")
 
 
-def _unreadable(data: bytes, where: str, error: Exception) -> DataError:
-    reason = (str(error) or type(error).__name__) if data else "the file is empty"
-    if isinstance(error, Image.UnidentifiedImageError) and data:
+def _unreadable(where: str, error: Exception, *, is_empty: bool = False) -> DataError:
+    reason = "the file is empty" if is_empty else str(error) or type(error).__name__
+    if isinstance(error, Image.UnidentifiedImageError) and not is_empty:
         reason = "the bytes are no known image format"
     hint = "replace the file or remove it; data.max_bad_fraction says how many may be bad"
     return DataError(f"the image is unreadable: {reason}", where, hint)

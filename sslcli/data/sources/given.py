@@ -1,0 +1,79 @@
+"""Images that a program hands over: paths, PIL images or arrays."""
+
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from sslcli.data.images import files
+from sslcli.data.sources.base import Source
+from sslcli.errors import UsageError
+
+GivenImage = str | os.PathLike[str] | Image.Image | np.ndarray
+Images = GivenImage | Sequence[GivenImage]
+_KINDS = "give paths, PIL images or uint8 arrays [height, width, 3] with values 0 to 255"
+
+
+class GivenImages(Source):
+    """Images at hand, of any sizes.
+
+    Args:
+        images: One image, a sequence of them, or an array [N, H, W, 3].
+        white_point: The value of sixteen bits that is white in encoded images.
+
+    Raises:
+        UsageError: If there is none, or one is of another kind or shape.
+    """
+
+    name = fingerprint = "the images given"
+
+    def __init__(self, images: object, white_point: int = files.WHITE) -> None:
+        self.images = [_checked(each, f"images[{row}]") for row, each in enumerate(_listed(images))]
+        self.white_point = white_point
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, row: int) -> bytes:
+        """Return the file's bytes, or the pixels of what is no file."""
+        image = self.images[row]
+        if isinstance(image, str | os.PathLike):
+            return files.read_file(os.fspath(image), "check the file and its rights")
+        return self.load(row).tobytes()
+
+    def load(self, row: int) -> np.ndarray:
+        """Return one image, uint8 [H, W, 3]; a PIL image as its file would be decoded."""
+        image = self.images[row]
+        if isinstance(image, np.ndarray):
+            return np.array(image)  # torch takes neither read-only arrays nor negative strides
+        if isinstance(image, Image.Image):
+            return files.pixels_of(image, self.describe(row), self.white_point)
+        return super().load(row)
+
+    def describe(self, row: int) -> str:
+        """Return the path, or the position of what is no file."""
+        image = self.images[row]
+        return str(image) if isinstance(image, str | os.PathLike) else f"images[{row}]"
+
+
+def _listed(images: object) -> list[object]:
+    is_array = isinstance(images, np.ndarray) and images.ndim != 4
+    if is_array or isinstance(images, str | os.PathLike | Image.Image):
+        return [images]
+    if not isinstance(images, Iterable):
+        raise UsageError(f"{type(images).__name__} is no image", "images", _KINDS)
+    if not (found := list(images)):
+        raise UsageError("there is no image", "images", _KINDS)
+    return found
+
+
+def _checked(image: object, where: str) -> GivenImage:
+    if isinstance(image, str | os.PathLike | Image.Image):
+        return image
+    if not isinstance(image, np.ndarray):
+        raise UsageError(f"{type(image).__name__} is no image", where, _KINDS)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        what = f"this is an array of {image.dtype}, {list(image.shape)}"
+        raise UsageError(what, where, _KINDS)
+    return image

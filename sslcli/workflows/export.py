@@ -1,0 +1,119 @@
+"""Write a run's encoder, or its calibrated classifier, in the format of another tool."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from sslcli.assemble import load_encoder
+from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
+from sslcli.errors import UsageError
+from sslcli.evaluate.calibration.stored import calibrated_classifier, stored_calibrator
+from sslcli.evaluate.classifier import class_names
+from sslcli.formats import FORMATS
+from sslcli.formats.exporter import export_encoder
+from sslcli.formats.report import ExportMeta, ExportReport
+from sslcli.listener import QUIET, Listener
+from sslcli.workflows.run import Run
+
+Format = Literal["safetensors", "torchvision", "timm", "onnx", "pt2"]
+WITH_CLASSIFIER = ("onnx", "pt2")  # whole programs; the others are weights of known encoders
+
+
+@dataclass(frozen=True)
+class Exported(ExportReport):
+    """A file that was written, read back and compared.
+
+    Attributes:
+        calibrator: Name of what the logits are calibrated by; None when by nothing, or when there
+            is no classifier in the file.
+    """
+
+    calibrator: str | None = None
+
+
+def export(
+    run: str | Path | Run,
+    *,
+    format: Format = "safetensors",
+    classifier: bool = False,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    listener: Listener = QUIET,
+) -> Exported:
+    """Write the encoder in another tool's format, read it back and compare.
+
+    Args:
+        run: A run directory, a checkpoint, or what `load` returned.
+        format: What the next tool reads: "safetensors", "torchvision", "timm", "onnx" or "pt2".
+        classifier: Export the classifier too (onnx and pt2), so that logits come out; a temperature
+            or vector scaling that was stored is folded into its last layer.
+        out: Where to write; None for encoder-FORMAT or classifier-FORMAT beside the checkpoint.
+        overwrite: Replace the file that is there.
+        listener: Who is told what happens.
+
+    Raises:
+        SslError: If the format has no place for the network or lacks a package, the file cannot be
+            written, or its features differ from the encoder's; no file is left then.
+    """
+    checkpoint, path = planned(run, format, out, listener, classifier=classifier)
+    meta = export_meta(checkpoint, classifier=classifier)
+    network = network_of(checkpoint, classifier=classifier)
+    if classifier:
+        by = meta.calibrator or "nothing: no calibrator is stored"
+        listener.note(f"logits calibrated by {by}")
+    report = export_encoder(format, network, meta, path, overwrite=overwrite)
+    return Exported(**vars(report), calibrator=meta.calibrator or None)
+
+
+def planned(
+    run: str | Path | Run,
+    format: Format,
+    out: str | Path | None,
+    listener: Listener,
+    *,
+    classifier: bool,
+) -> tuple[Checkpoint, Path]:
+    """Return what will be exported and where to, having said so.
+
+    Raises:
+        SslError: If there is no checkpoint, or the format has no place for a classifier.
+    """
+    if classifier and format not in WITH_CLASSIFIER:
+        hint = f"use the format {' or '.join(WITH_CLASSIFIER)}, or leave it out"
+        raise UsageError(f"the format {format} holds an encoder alone", "classifier", hint)
+    checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
+    what = "classifier" if classifier else "encoder"
+    path = Path(out) if out else checkpoint.run / f"{what}-{format}{FORMATS.get(format, '')}"
+    name = checkpoint.config.encoder.name
+    listener.note(f"{name} of {checkpoint.path} as {format} to {path}")
+    return checkpoint, path
+
+
+def network_of(checkpoint: Checkpoint, *, classifier: bool) -> nn.Module:
+    """Return a checkpoint's encoder on the CPU, followed by its classifier when asked for.
+
+    Raises:
+        UsageError: If there is no classifier, or its stored calibrator is no linear one.
+    """
+    if not classifier:
+        return load_encoder(checkpoint, torch.device("cpu"))
+    last = calibrated_classifier(checkpoint)
+    return nn.Sequential(load_encoder(checkpoint, torch.device("cpu")), last)
+
+
+def export_meta(checkpoint: Checkpoint, *, classifier: bool) -> ExportMeta:
+    """Return what the weights alone do not say."""
+    encoder, data = checkpoint.config.encoder, checkpoint.config.data
+    stored = stored_calibrator(checkpoint) if classifier else None
+    return ExportMeta(
+        encoder,
+        data.image_size,
+        data.mean,
+        data.std,
+        class_names(checkpoint) if classifier else (),
+        stored.calibrator.method if stored else "",
+        data.resize,
+    )
