@@ -1,4 +1,4 @@
-"""Find config files, read them, and follow what they extend."""
+"""Find config files, read them, and follow the files that they extend."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from sslcli.errors import ConfigError
 
 # The longest preset has some hundred lines; a file beyond this was named by mistake.
 _MAX_BYTES = 1 << 16
-# Reading a key of n parts takes n ** 2 steps; the deepest of ours has six.
+# Reading a key of n parts takes n ** 2 steps; the deepest key has six.
 _MAX_DOTS = 200
 
 
@@ -76,12 +76,12 @@ def _expanded(reference: str, where: str) -> Path:
 
 
 def is_shared(name: str) -> bool:
-    """Say whether a file only exists to be extended."""
+    """Say whether a file exists only to be extended."""
     return any(part.startswith("_") for part in name.split("/"))
 
 
 def _unknown(name: str, presets: list[str], where: str) -> ConfigError:
-    """Return the error for a preset's name that is none."""
+    """Return the error for a name that no preset has."""
     method, _, setting = name.partition("/")
     methods = {preset.split("/")[0] for preset in presets}
     meant = [method] if method in methods else nearest(method, methods)
@@ -121,7 +121,7 @@ def load_chain(path: Path, where: str) -> list[Layer]:
 
 
 def _may_never_end(path: Path) -> bool:
-    """Say whether something is there that is no file: reading a pipe could wait for ever."""
+    """Say whether something is there that is no file: reading a pipe could block for ever."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):

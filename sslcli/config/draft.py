@@ -15,10 +15,10 @@ _VALUES = 5_000  # a preset has about a hundred
 class Draft:
     """A config on its way to validation.
 
-    Tables merge; anything else, lists included, is replaced as a whole. When a layer gives
-    a section another `name`, such as another optimiser, fields that the new one does not know go
-    if a preset set them, or if the file that set them also chose the old name. Any other is a wish
-    that no longer fits, and is left for validation to report.
+    Tables merge; anything else, lists included, is replaced as a whole. When a layer gives a
+    section another `name`, such as another optimiser, some old fields are unknown to the new
+    section. Such a field is dropped if a preset set it, or if the file that set it also chose the
+    old name. Any other was set on purpose: it stays, and validation reports it.
 
     Attributes:
         tree: The values so far.
@@ -55,7 +55,7 @@ class Draft:
             self._forget(path)
 
     def origin_of(self, path: FieldPath) -> str:
-        """Return the file or option that set a field, or else the last that touched its section."""
+        """Return the file or option that set a field, or the last one that changed its section."""
         while path and path not in self._origins:
             path = path[:-1]
         return self._origins.get(path, "")
@@ -89,7 +89,7 @@ class Draft:
             node[key] = value
 
     def _shed(self, node: dict, name: Any, kept: set[str], at: FieldPath) -> None:
-        """Drop what the variant called `name` does not know."""
+        """Drop the fields that the variant called `name` does not have."""
         variant = variants(models_at(at)).get(name) if isinstance(name, str) else None
         if (variant is None and not is_custom(name)) or node.get("name") in (None, name):
             return
@@ -106,7 +106,7 @@ class Draft:
             del self._origins[known]
 
     def _descend(self, assignment: Assignment) -> tuple[Any, FieldPath]:
-        """Return the container of an assignment's last key, made if need be, and the path."""
+        """Return the container of an assignment's last key, created if missing, and the path."""
         node: Any = self.tree
         path: FieldPath = ()
         for depth, part in enumerate(assignment.path):
@@ -144,7 +144,7 @@ def _has_table(values: list) -> bool:
 
 
 def _check(value: Any, origin: str, depth: int = 0) -> None:
-    """Refuse what would exhaust those who walk or print it: deep nesting, crowds, giants."""
+    """Refuse values too large to walk or print: deep nesting, many items, huge numbers or texts."""
     level = [value]
     count = 0
     while level:

@@ -22,11 +22,11 @@ from sslcli.errors import ConfigError, SslError
 
 OriginOf = Callable[[FieldPath], str]
 _SHOWN = 60
-_FAULTS = 50  # nobody reads more at once
+_FAULTS = 50  # more than a person reads at once
 
 
 def together(faults: Sequence[SslError]) -> ConfigError:
-    """Return one error that stands for all of `faults`."""
+    """Join `faults` into one error."""
     first, *others = faults
     return ConfigError(first.what, first.where, first.hint, others=others)
 
@@ -55,7 +55,7 @@ def explain(error: ValidationError, tree: dict[str, Any], origin_of: OriginOf) -
             continue
         value = _value(place.path, tree)
         what, hint = _words(item, place, value)
-        # What is missing was left out by whoever chose the variant that wants it.
+        # A missing field is the fault of the file or option that chose its variant.
         culprit = (*place.path[:-1], "name") if value is None else place.path
         where = _where(origin_of(culprit), dotted(place.path))
         faults[place.path] = ConfigError(what, where, hint)

@@ -1,4 +1,4 @@
-"""Read the schema: which sections and fields there are, and what each may hold, in plain words."""
+"""Read the schema: list its sections and fields, and say what each field may hold."""
 
 from collections.abc import Iterable
 from types import NoneType, UnionType
@@ -50,7 +50,7 @@ def models_in(annotation: Any) -> list[Model]:
 
 
 def variants(models: list[Model]) -> dict[str, Model]:
-    """Return sections by the name that chooses them; nothing where there is no choice."""
+    """Return sections by the name that chooses them; empty where there is no choice."""
     if len(models) < 2:
         return {}
     names = ((get_args(model.model_fields["name"].annotation), model) for model in models)
@@ -68,7 +68,7 @@ def models_at(path: FieldPath) -> list[Model]:
 
 
 def locate(location: FieldPath) -> Place:
-    """Translate a pydantic location, which names variants and the branches of unions too."""
+    """Translate a pydantic location, which also names variants and branches of unions."""
     path: list[str | int] = []
     field: FieldInfo | None = None
     owners: list[Model] = []

@@ -1,18 +1,18 @@
-"""Read the configs that older versions wrote: say what they meant and had no field for."""
+"""Read configs of older versions: fill in the fields that they did not have yet."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def in_todays_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a written config, complete or not, with the fields that have come since."""
+    """Return a written config, complete or not, with the fields that were added since."""
     return _with_holdout_seed(_with_num_classes(dict(config)))
 
 
 def _with_holdout_seed(config: dict[str, Any]) -> dict[str, Any]:
     """Hold out what was held out before there was a `data.holdout_seed`: `seed` chose it.
 
-    A config that names no preset is a person's, and means today's defaults.
+    A config that names no preset was written by a person, and gets today's defaults.
     """
     data, names = config.get("data"), {"preset", "seed"}
     if not isinstance(data, dict) or "holdout_seed" in data or not names <= set(config):

@@ -1,4 +1,4 @@
-"""Optimisers and the schedule of their rate, as fields."""
+"""Sections of the optimisers and of the schedule of their learning rate."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from sslcli.config.section import Fraction, NonNegative, Positive, Section
 
 
 class OptimizerConfig(Section):
-    """What every optimiser shares.
+    """Fields of every optimiser.
 
     The rate of a run is `base_lr`, times batch / 256 when `lr_scaling` is "linear", times
     sqrt(batch / 256) when "sqrt"; the batch is the global one, accumulation and processes included.

@@ -7,10 +7,10 @@ from typing import Any
 
 from sslcli.errors import ConfigError
 
-# The value of `--set key=`: the field goes, and its default holds.
+# The value of `--set key=`, which removes the field, so that its default holds.
 REMOVED = object()
 
-# TOML wants a digit on either side of the point; people leave one out.
+# TOML requires a digit on either side of the point; people leave one out.
 _SHORT_FLOAT = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -32,8 +32,8 @@ class Assignment:
 def parse_set(text: str) -> Assignment:
     """Parse `views.0.size=24`.
 
-    The value is TOML; what is no TOML is taken as text, so that `train.precision=bf16` needs no
-    quotes. Nothing after the equals sign removes the field.
+    The value is TOML. Anything else is taken as text, so that `train.precision=bf16` needs no
+    quotes. An empty value removes the field.
 
     Raises:
         ConfigError: If there is no key, no equals sign, or a broken list, table or string.

@@ -1,4 +1,4 @@
-"""Resolve presets, config files and options into one validated config, and write it down."""
+"""Resolve presets, config files and options into one validated config, and write it as TOML."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ from sslcli.config.overrides import REMOVED, Assignment, parse_set
 from sslcli.config.schema import Config
 from sslcli.errors import ConfigError, SslError
 
-OPTION = "command-line option"  # the origin of what named options say
-# What changes neither a weight nor a metric: where files lie, how they are read, what is kept.
+OPTION = "command-line option"  # the origin of values from named options
+# Fields that change no weight and no metric: where files lie, how they are read, what is kept.
 _LOGISTICS: dict[str, Any] = {
     "preset": True,
     "about": True,
@@ -68,7 +68,7 @@ def resolve(
         preset: A preset's name, or a path ending in .toml.
         config_file: A TOML file with any part of a config; it may extend a preset.
         options: Values by dotted field; None unsets what files say.
-        overrides: What each `--set` says, such as "train.batch_size=256".
+        overrides: Assignments as `--set` takes them, such as "train.batch_size=256".
 
     Raises:
         ConfigError: With every fault found.
@@ -128,7 +128,7 @@ def _finish(draft: Draft, options: Mapping[str, Any], overrides: Sequence[str]) 
 
 
 def _frozen(node: Any) -> Any:
-    """Return lists as tuples, which strict validation wants."""
+    """Return lists as tuples, which strict validation requires."""
     if isinstance(node, dict):
         return {key: _frozen(value) for key, value in node.items()}
     return tuple(map(_frozen, node)) if isinstance(node, list) else node
@@ -150,7 +150,7 @@ def _on_one_line(array: re.Match[str]) -> str:
 
 
 def decisive(config: Config) -> dict[str, Any]:
-    """Return everything that decides weights and metrics, and nothing else."""
+    """Return the fields that decide weights and metrics."""
     return config.model_dump(mode="json", exclude=_LOGISTICS)
 
 

@@ -17,7 +17,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class AboutConfig(Section):
-    """Where a preset comes from and what is known of it."""
+    """The source of a preset, and the figures that are known of it."""
 
     summary: str = ""
     paper: str = ""
@@ -105,7 +105,7 @@ class SeedsConfig(Section):
 
 
 class DataConfig(Section):
-    """What is trained on, and how an image becomes a tensor when it is evaluated."""
+    """The training data, and the steps that turn an image into a tensor for evaluation."""
 
     source: str = "digits"
     test: str | None = Field(default=None, description="Held-out data, when `source` has none.")
@@ -152,7 +152,7 @@ class DataConfig(Section):
 
 
 class TrainConfig(Section):
-    """How long, in what batches, with what arithmetic; what is logged and saved when."""
+    """Duration, batches, precision, logging and saving of a training."""
 
     duration: Duration
     batch_size: Count = Field(description="Global batch: all processes and accumulated parts.")
@@ -198,7 +198,7 @@ class TrainConfig(Section):
 
 
 class RecipeConfig(Section):
-    """How a classifier is trained."""
+    """Optimiser, schedule and duration of a classifier's training."""
 
     duration: Duration
     batch_size: Count
@@ -226,7 +226,7 @@ class DistillationConfig(RecipeConfig):
 
 
 class EvaluationConfig(Section):
-    """How checkpoints of this preset are evaluated unless an option says otherwise."""
+    """Settings with which checkpoints are evaluated unless an option says otherwise."""
 
     k: Count
     temperature: Positive

@@ -1,4 +1,4 @@
-"""Sections of views: how a random picture of an image is made."""
+"""Sections of views: the random changes that turn an image into a view."""
 
 from typing import Annotated, Literal
 
@@ -54,7 +54,7 @@ class SolarizeConfig(Section):
     threshold: Fraction
 
 
-# Above 0: what a logarithm is drawn between.
+# Above 0, since a logarithm is drawn between these bounds.
 Ratio = Annotated[float, Field(gt=0, le=100)]
 
 

@@ -2,8 +2,8 @@
 
 Raw embeddings go in; they are normalised here, in float32 at least. For many processes gather each
 view with its gradient first (`distributed.collective.gather_with_gradient`): every process then
-computes the loss of the whole batch, and averaged gradients are those of one process that has all
-of it.
+computes the loss of the whole batch, and the averaged gradients equal those of one process that has
+all of it.
 """
 
 from typing import Literal
@@ -203,7 +203,7 @@ def batch_info_nce(
 def own_key_top1(
     query: Float[Tensor, "batch dim"], keys: Float[Tensor, "all dim"], first: int = 0
 ) -> Float[Tensor, ""]:
-    """Return how often the nearest key is a query's own; arguments as of `batch_info_nce`."""
+    """Return the share of queries whose nearest key is their own; arguments as `batch_info_nce`."""
     own = torch.arange(first, first + len(query), device=query.device)
     found = _cosines(query, keys).argmax(dim=1) == own
     return found.to(torch.get_default_dtype()).mean()

@@ -1,4 +1,4 @@
-"""The loss of DINO, and what its teacher says (Caron et al. 2021, arXiv:2104.14294)."""
+"""The loss of DINO and the probabilities of its teacher (Caron et al. 2021, arXiv:2104.14294)."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,18 @@ def dino(
     student_temperature: float,
     teacher_temperature: float,
 ) -> Float[Tensor, ""]:
-    """Let the student say of each view what the teacher says of another (section 3.1, eq. 3).
+    """Match the student on each view with the teacher on other views (section 3.1, eq. 3).
 
-    The cross-entropy is averaged over all pairs of a teacher's and a student's view; equal places
-    in the two lists are the same view and make no pair.
+    The cross-entropy is averaged over all pairs of a teacher's and a student's view; the same place
+    in both lists is the same view, and is no pair.
 
     Args:
         student: Logits of all views, each [B, K].
         teacher: Logits of the first views; no gradient flows back to them.
-        center: Subtracted from the teacher's logits, [K]. The paper's text adds it, with the sign
-            turned.
+        center: Subtracted from the teacher's logits, [K]. The paper's text adds it, with the
+            opposite sign.
         student_temperature: What the student's logits are divided by, above 0.
-        teacher_temperature: The same of the teacher's; a lower one sharpens.
+        teacher_temperature: The teacher's; a lower one sharpens.
 
     Returns:
         Scalar in nats, float32 at least; ln K when the student is uniform.

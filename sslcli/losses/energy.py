@@ -36,7 +36,7 @@ def joint_log_density(
         labels: Class of each, shape [B].
 
     Returns:
-        In nats; minus the cross-entropy it is `log_density`.
+        In nats; `log_density` minus the cross-entropy.
     """
     return at_least_float32(logits).gather(1, labels[:, None]).squeeze(1)
 
@@ -44,14 +44,14 @@ def joint_log_density(
 def contrastive_divergence(
     data: Float[Tensor, " batch"], samples: Float[Tensor, " chains"]
 ) -> Float[Tensor, ""]:
-    """Return what has the gradient of minus the data's log-likelihood (JEM, eq. 2).
+    """Return a loss with the gradient of the data's negative log-likelihood (JEM, eq. 2).
 
     Args:
         data: log p of data, up to a constant.
         samples: log p of samples from the model, which are detached images.
 
     Returns:
-        Mean of the samples less mean of the data, in nats; 0 when the model tells no difference.
+        Mean over samples minus mean over data, in nats; 0 when both have the same mean.
     """
     return at_least_float32(samples).mean() - at_least_float32(data).mean()
 
@@ -61,14 +61,14 @@ def energy_penalty(
 ) -> Float[Tensor, ""]:
     """Return the mean square on data plus that on samples (Du & Mordatch 2019, section 3.3).
 
-    Squares of each sample, not of the batch's mean.
+    Each sample is squared, not the batch's mean.
 
     Args:
         data: log p of data, up to a constant.
         samples: log p of samples.
 
     Returns:
-        Scalar from 0.
+        Scalar, at least 0.
     """
     return at_least_float32(data).square().mean() + at_least_float32(samples).square().mean()
 

@@ -1,4 +1,4 @@
-"""Noise-contrastive estimation: tell data from draws of a noise, one candidate at a time.
+"""Noise-contrastive estimation: tell data from draws of noise, one candidate at a time.
 
 Everything is computed in logarithms and float32, as the exponential of a cosine over a temperature
 of 0.07 reaches 1.6e6. The official code of InstDisc exponentiates and adds 1e-7 to denominators;
@@ -31,7 +31,7 @@ def instance_nce(
         positive: Cosine to the sample's own instance over the temperature, shape [B].
         negatives: Cosines to the drawn instances over the temperature, shape [B, m]; a draw may
             repeat the own instance.
-        num_instances: n, how many the noise draws from.
+        num_instances: n, the number of instances that noise draws from.
         normalizer: Z, no gradient; see `estimated_normalizer`.
 
     Returns:

@@ -1,11 +1,11 @@
-"""Losses are computed in float32 at least, whatever autocast made of their inputs."""
+"""Casts that keep losses in float32 at least, whatever autocast made of their inputs."""
 
 import torch
 from torch import Tensor
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Leave half precision behind; float32 and float64 stay what they are."""
+    """Cast half precision to float32; float32 and float64 stay as they are."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -17,7 +17,7 @@ def inner_products(a: Tensor, b: Tensor) -> Tensor:
         b: Vectors, [M, D].
 
     Returns:
-        [N, M]; unit vectors give cosines.
+        [N, M]; cosines if the vectors have unit length.
     """
     with torch.autocast(a.device.type, enabled=False):
         return at_least_float32(a) @ at_least_float32(b).T

@@ -16,10 +16,10 @@ from sslcli.losses.precision import at_least_float32
 def sinkhorn(
     scores: Float[Tensor, "samples prototypes"], epsilon: float, iterations: int
 ) -> Float[Tensor, "samples prototypes"]:
-    """Assign samples to prototypes so that all prototypes get alike many (section 3.1, eq. 3).
+    """Assign samples to prototypes so that all prototypes get equally many (section 3.1, eq. 3).
 
     Sinkhorn-Knopp iterations on exp(scores / epsilon): divide by each prototype's sum, then by each
-    sample's. Samples add up to 1 exactly, prototypes to N / K in the limit. Give the samples of all
+    sample's. Samples add up to 1 exactly, prototypes to N / K in the limit. Pass the samples of all
     processes (`distributed.collective.gather`).
 
     Args:

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 class Bank(nn.Module):
-    """A vector a sample, found by the sample's row in the data set.
+    """A vector for each sample, found by the sample's row in the data set.
 
     Rows start uniform in [-s, s] with s = sqrt(3 / dim), of about unit length but not exactly, as
     in the official code of InstDisc (Wu et al. 2018, arXiv:1805.01978); they are unit vectors from
@@ -34,7 +34,7 @@ class Bank(nn.Module):
     ) -> None:
         """Move rows to momentum * row + (1 - momentum) * vector, and back to unit length.
 
-        Of a row that is named twice, one of its vectors counts.
+        When a row is given twice, only one of its vectors is used.
         """
         moved = self.rows[index].lerp(vectors.to(self.rows), 1 - momentum)
         self.rows[index] = functional.normalize(moved, dim=1)

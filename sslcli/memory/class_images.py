@@ -8,7 +8,7 @@ RIDGE = 1e-4  # variance added in every direction (JEM++, Yang & Ji 2021, arXiv:
 
 
 class ClassImages(nn.Module):
-    """A ring of images a class, on the training device.
+    """A ring of images for each class, on the training device.
 
     A draw of class y is mean + sum_i e_i (x_i - mean) / sqrt(n - 1) + sqrt(ridge) e with normal
     e_i and e. Its covariance is that of the n images plus the ridge, so no D x D matrix is ever
@@ -28,11 +28,11 @@ class ClassImages(nn.Module):
         self.size = size
         # Ring after ring, since only tensors of rank 4 can be channels_last.
         self.register_buffer("images", torch.zeros(num_classes * size, *shape))
-        self.register_buffer("counts", torch.zeros(num_classes, dtype=torch.int64))  # ever pushed
+        self.register_buffer("counts", torch.zeros(num_classes, dtype=torch.int64))  # pushed so far
 
     @torch.no_grad()
     def push(self, images: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"]) -> None:
-        """Write each image over the oldest of its class; of more than a ring holds any may stay."""
+        """Write each image over the oldest of its class; of more than fit, any may stay."""
         classes = torch.arange(len(self.counts), device=labels.device)
         is_of = (labels[:, None] == classes).long()  # [B, C]
         before = (is_of.cumsum(dim=0) - is_of).gather(1, labels[:, None]).squeeze(1)  # [B]
@@ -55,9 +55,9 @@ class ClassImages(nn.Module):
         return torch.where(has_enough, drawn.view_as(otherwise), otherwise)
 
     def _weights(self, labels: Tensor, held: Tensor) -> Tensor:
-        """Draw a normal factor for each image held of a label's class, over sqrt(n - 1).
+        """Draw a normal factor over sqrt(n - 1) for each image that a label's class holds.
 
-        Other classes' are zero: multiplying by them costs less than gathering [B, M, D].
+        Factors of other classes are zero: multiplying by them costs less than gathering [B, M, D].
         """
         slots = torch.arange(self.size, device=labels.device)
         is_held = slots < held[:, None]  # [C, M]

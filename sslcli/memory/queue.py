@@ -26,7 +26,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def fill(self) -> "Queue":
-        """Fill with random unit vectors, as MoCo's begins, and return itself."""
+        """Fill with random unit vectors, as MoCo starts, and return the queue."""
         self.push(functional.normalize(torch.randn_like(self.rows), dim=1))
         return self
 
@@ -35,7 +35,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, vectors: Float[Tensor, "batch dim"]) -> None:
-        """Write over the oldest rows, and begin again at row 0 behind the last.
+        """Write over the oldest rows; after the last row comes row 0.
 
         Raises:
             ValueError: If there are more vectors than rows.

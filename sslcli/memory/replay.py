@@ -1,4 +1,4 @@
-"""Samples of earlier steps, from which SGLD goes on (Du & Mordatch 2019; JEM)."""
+"""The replay buffer: samples of earlier steps, from which SGLD continues (Du & Mordatch 2019)."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,7 +54,7 @@ class ReplayBuffer(nn.Module):
         return labels * self.block + within * parts + part
 
     def past_rows(self, count: int) -> Int[Tensor, " count"]:
-        """Draw rows among those written, with replacement; row 0 when none is."""
+        """Draw written rows with replacement; row 0 when none is written."""
         written = (self.age > 0).sum()
         share = torch.rand(count, device=self.images.device)
         return (share * written).long().clamp(max=len(self) - 1)
@@ -71,7 +71,7 @@ class ReplayBuffer(nn.Module):
         labels: Int[Tensor, " batch"],
         is_fresh: Bool[Tensor, " batch"],
     ) -> None:
-        """Write the ends of chains back to their rows, those that started afresh too.
+        """Write the ends of chains to their rows, also of chains that started afresh.
 
         A chain that ended in a value that is not finite leaves its row empty.
         """

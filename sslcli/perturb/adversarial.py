@@ -1,7 +1,7 @@
 """Projected gradient descent: move an image, within a ball around it, until a classifier errs.
 
 Madry et al. 2018, arXiv:1706.06083. Images and distances are in units of [0, 1], as images are
-before they are normalised; what follows is part of the victim.
+before they are normalised; normalisation is part of the victim.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ _TINY = 1e-30  # keeps a gradient of zero from being divided by its length
 
 @dataclass(frozen=True)
 class Judged:
-    """What a victim says of a batch of images.
+    """A victim's answer to a batch of images.
 
     Attributes:
-        loss: What to raise, [B]; detached.
-        is_broken: Whether it errs, [B].
+        loss: The loss that an attack raises, [B]; detached.
+        is_broken: Whether its answer is wrong, [B].
         gradient: Of the loss of each image, [B, ...]; detached.
     """
 
@@ -36,10 +36,11 @@ class Victim(Protocol):
     """A classifier under attack; images [B, ...] in [0, 1], labels [B]."""
 
     def judge(self, images: Tensor, labels: Tensor) -> Judged:
-        """Return loss, gradient and, of a random classifier, a first impression of its answer."""
+        """Return loss, gradient and correctness; a random classifier may answer otherwise next
+        time."""
 
     def errs(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return whether it errs, [B] bool, for the record."""
+        """Return whether the classifier is wrong, [B] bool; this answer is the one recorded."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Ball:
     def project(
         self, x: Float[Tensor, "batch ..."], centre: Float[Tensor, "batch ..."]
     ) -> Float[Tensor, "batch ..."]:
-        """Return the nearest change that the norm allows, cut to [0, 1], which only shortens it."""
+        """Return the nearest change within the norm, cut to [0, 1], which only shortens it."""
         change = x - centre
         if self.norm == "linf":
             change = change.clamp(-self.radius, self.radius)
@@ -90,13 +91,13 @@ class Ball:
 
 @dataclass(frozen=True)
 class Attack:
-    """How hard is tried.
+    """The strength of an attack.
 
     Attributes:
         ball: Where the image may go.
-        steps: Of each restart.
+        steps: Steps of each restart.
         step_size: In units of [0, 1].
-        restarts: Random starts, of which an image that is not broken yet takes each.
+        restarts: Random starts; an image takes the next one as long as it is not broken.
     """
 
     ball: Ball
@@ -131,7 +132,7 @@ class Adversarial:
         loss: Float[Tensor, " some"],
         is_broken: Bool[Tensor, " some"],
     ) -> None:
-        """Take the images that are better than those known for their rows."""
+        """Keep the images that are better than the best so far of their rows."""
         known, loss = self.is_broken[rows], loss.double()
         better = is_broken & ~known | (is_broken == known) & (loss > self.loss[rows])
         rows = rows[better]
@@ -153,7 +154,7 @@ def search(
 
     Args:
         victim: The classifier.
-        images: In [0, 1], [B, ...]; those that it gets wrong anyhow are better left out.
+        images: In [0, 1], [B, ...]; leave out those that it classifies wrongly without an attack.
         labels: The right classes, [B].
         numbers: Returns the uniform numbers of a restart, [B, values of an image].
         attack: Ball, steps and restarts.
@@ -178,7 +179,7 @@ def pgd(
     start: Float[Tensor, "batch ..."],
     attack: Attack,
 ) -> Adversarial:
-    """Climb the loss from `start`, each image until it is broken: one restart of `search`.
+    """Raise the loss from `start`, for each image until it is broken: one restart of `search`.
 
     x <- clip(project(x + step_size * steepest(gradient))). The best iterate is kept, not the last.
     """

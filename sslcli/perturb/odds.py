@@ -1,4 +1,4 @@
-"""The loss whose slope moves an image, exact however confident the classifier is."""
+"""The loss that attacks raise: its gradient is exact however confident the classifier is."""
 
 import torch
 from jaxtyping import Float, Int
@@ -11,9 +11,9 @@ def odds_against(
 ) -> Float[Tensor, " batch"]:
     """Return ln((1 - p) / p), p the softmax of the label, in nats and float64.
 
-    It rises with the cross-entropy, and its gradient is that one's divided by 1 - p: the softmax
-    over the other classes minus the one-hot. So signs and directions are the same, but where p
-    rounds to 1 the gradient of the cross-entropy is 0 and this one is still exact.
+    It rises with the cross-entropy. Its gradient is that of the cross-entropy divided by 1 - p: the
+    softmax over the other classes minus the one-hot. Signs and directions are therefore the same.
+    Where p rounds to 1, the gradient of the cross-entropy is 0, and this one is still exact.
 
     Args:
         logits: Of at least two classes.

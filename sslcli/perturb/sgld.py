@@ -35,13 +35,13 @@ class Langevin:
 
     @property
     def temperature(self) -> float:
-        """Of the density that small steps would sample from, clips aside."""
+        """Temperature of the density that small steps without clips would sample from."""
         return self.noise**2 / (2 * self.step_size)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Where chains ended and how they went.
+    """The ends and the course of chains.
 
     Attributes:
         samples: [B, ...] float32; detached unless the chain was to be differentiated.
@@ -62,7 +62,7 @@ def sgld(
     differentiable: bool = False,
     after_step: Callable[[int], object] | None = None,
 ) -> Chain:
-    """Run one chain from each start; images are independent if the network treats them so.
+    """Run one chain from each start; chains are independent if the network treats images so.
 
     Only the gradient of the images is computed, never that of weights. Updates are in float32 (in
     float64 for a float64 start) whatever autocast makes of the network.
@@ -72,7 +72,8 @@ def sgld(
         start: Where chains begin, [B, ...].
         settings: The sampler.
         differentiable: Keep the graph of the whole chain, for IGEBM's KL term.
-        after_step: Called with the number of steps done, for a progress bar; nothing is waited for.
+        after_step: Called with the number of steps done, for a progress bar; the device is not
+            waited for.
 
     Returns:
         The chains' ends; the graph is kept only if `differentiable`.

@@ -75,7 +75,7 @@ class InvaSpreadConfig(MethodSection):
 
 
 class MomentumContrastConfig(MethodSection):
-    """What MoCo v1 and v2 share: a queue of keys from a slowly moving encoder."""
+    """The fields of MoCo v1 and v2: a queue of keys from a slowly moving encoder."""
 
     min_views: ClassVar[int] = 2
 

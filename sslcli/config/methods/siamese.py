@@ -56,7 +56,7 @@ class BYOLConfig(MethodSection):
 
 
 class LinearPredictorConfig(MethodSection):
-    """What DirectPred and DirectCopy share: a linear predictor that is set, not trained."""
+    """The fields of DirectPred and DirectCopy: a linear predictor that is set, not trained."""
 
     min_views: ClassVar[int] = 2
 
