@@ -1,8 +1,8 @@
-"""The one place that talks to the other processes; with one process everything is a no-op.
+"""All messages to the other processes; with one process each call does nothing.
 
 DistributedDataParallel averages gradients over processes. With `gather_with_gradient`, whose
-backward adds up what every process hands back, parameters then get exactly the gradient of one
-process that has all samples; a gather without gradient would lose what flows to the other
+backward sums the gradients of all processes, parameters then get exactly the gradient of one
+process that has all samples. A gather without gradient would lose the gradient of the other
 processes' embeddings.
 
 Gather each view by itself, so that the order is view-major: view 1 of all processes, then view 2.
@@ -21,8 +21,8 @@ from sslcli.distributed.exchange import CAPACITY, Exchange, suits
 from sslcli.errors import PeerError
 
 T = TypeVar("T")
-_host: list[ProcessGroup] = []  # the group for what lies in host memory, once there is one
-_exchange: list[Exchange] = []  # and a shorter way for small sums, where there is one
+_host: list[ProcessGroup] = []  # the group for values in host memory, once it is open
+_exchange: list[Exchange] = []  # shared memory for small sums, where processes have it
 
 
 def rank() -> int:
@@ -62,7 +62,7 @@ def gather(local: Tensor) -> Tensor:
 
 
 def gather_with_gradient(local: Tensor) -> Tensor:
-    """Return what `gather` does, with a gradient: the sum of what every process hands back.
+    """Gather as `gather` does, with a gradient: the sum of those of all processes.
 
     Args:
         local: [B, ...], of the same shape on every process.
@@ -105,7 +105,7 @@ def mean(local: Tensor) -> Tensor:
 
 
 def mean_row(local: Tensor) -> Tensor:
-    """Return the mean over the rows of all processes, who need not have equally many; no gradient.
+    """Return the mean over the rows of all processes, which may differ in number; no gradient.
 
     Args:
         local: [B, ...].
@@ -145,7 +145,7 @@ def deal(local: Tensor, order: Tensor) -> Tensor:
 
 
 def open_host_group(device: torch.device, local_size: int) -> None:
-    """Open the ways for messages in host memory, which wait for no device.
+    """Open the channels for messages in host memory, which wait for no device.
 
     Args:
         device: Where this process trains.
@@ -185,7 +185,7 @@ def wait() -> None:
 
 
 def together(work: Callable[[], object]) -> None:
-    """Do one part of a common work, and fail on all processes when it fails on one.
+    """Do this process's part of a common task, and fail on all processes when it fails on one.
 
     Raises:
         Exception: What `work` raised here.
@@ -205,7 +205,7 @@ def together(work: Callable[[], object]) -> None:
 
 @contextmanager
 def main_first(is_first: bool) -> Iterator[None]:
-    """Let the processes with `is_first` do something before the others do: fill a cache."""
+    """Let the processes with `is_first` go before the others, such as to fill a cache."""
     if not is_first:
         wait()
     try:
@@ -216,7 +216,7 @@ def main_first(is_first: bool) -> Iterator[None]:
 
 
 class Ballot:
-    """Agree on a number without waiting: each call brings the greatest one of the call before.
+    """Agree on a number without waiting: each call returns the greatest vote of the call before.
 
     The votes of a step travel while the next one is computed. With one process a vote counts at
     once.

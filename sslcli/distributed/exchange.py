@@ -1,7 +1,7 @@
 """Sum small vectors over the processes of one machine through memory that they share.
 
-Synchronised BatchNorm sends dozens of tiny messages a step. A socket puts both sides to sleep for
-each, and waking up costs more than the message; here they look at each other's counters instead.
+Synchronised BatchNorm sends dozens of tiny messages a step. With a socket both sides sleep for each
+message, and waking up costs more than the message. Here they poll each other's counters instead.
 Only x86 keeps the order of two stores that this relies on, so other machines use the sockets.
 """
 
@@ -27,8 +27,9 @@ _EAGER_SECONDS, _NAP_SECONDS = 0.02, 0.0005
 class Exchange:
     """Shared memory of all processes of a training on one machine.
 
-    Every process calls `total` equally often. A message has two places that take turns: one may be
-    written again only when everybody has counted the next message, and so has read this one.
+    Every process calls `total` equally often. Messages alternate between two places. A place is
+    written again only when all processes have counted the next message, and have thus read this
+    one.
 
     Args:
         rank: Number of this process.
@@ -68,7 +69,7 @@ class Exchange:
         return torch.from_numpy(places.sum(axis=0))
 
     def _wait(self) -> None:
-        """Wait until all have written; with patience, not to keep a core from who needs it."""
+        """Wait until all have written; after a while yield the core to processes that need it."""
         started = time.monotonic()
         while self._counts.min() < self._count:
             if time.monotonic() - started < _EAGER_SECONDS:

@@ -54,13 +54,13 @@ def joined(
 ) -> Iterator[None]:
     """Train together with the other processes of `world` within this context.
 
-    The backend is nccl on CUDA and gloo on the CPU. A fault leaves the group as it is: the others
-    may be gone, and leaving in good order would wait for them.
+    The backend is nccl on CUDA and gloo on the CPU. After a fault the group is not closed: closing
+    waits for the others, which may be gone.
 
     Args:
         world: This process among the others.
         device: Where it trains.
-        say: Told who is awaited, when the others are long in coming.
+        say: Called with the processes that are awaited, when they take long.
     """
     if world.size == 1:
         yield
@@ -98,14 +98,14 @@ def _die_with_parent() -> None:
 def claim_fault(code: int, patience: float = 0.0) -> tuple[bool, int]:
     """Return whether this is the first fault of the training, and the first one's exit code.
 
-    The process with the first fault tells it and calls `fault_told`; until then the others wait
-    here, for the launcher ends all processes as soon as one has left. Before processes have joined
-    they cannot ask each other, and the first process speaks for all.
+    The process with the first fault prints it and calls `fault_told`. The others wait here until
+    then, because the launcher ends all processes as soon as one has left. Before processes have
+    joined they cannot agree on the first fault; the process of rank 0 then prints its own.
 
     Args:
         code: Exit code of this process's fault.
-        patience: Seconds to leave to others: to a fault that this one only follows from, or to the
-            first process when all meet the same.
+        patience: Seconds to wait for the others: for the fault that caused this one, or for rank 0
+            when all processes meet the same fault.
     """
     if not _store:
         time.sleep(patience)  # or the launcher would end the first process before it has spoken
@@ -125,14 +125,14 @@ def claim_fault(code: int, patience: float = 0.0) -> tuple[bool, int]:
 
 
 def fault_told() -> None:
-    """Let the processes go that wait in `claim_fault`."""
+    """Release the processes that wait in `claim_fault`."""
     with suppress(DistError):
         if _store:
             _store[0].set("told", "yes")
 
 
 def report_exit(code: int) -> None:
-    """Tell the launcher how this training ended; the first word counts."""
+    """Tell the launcher the exit code of this training; the first one told counts."""
     file = os.environ.get(EXIT_FILE)
     if file and not Path(file).stat().st_size:
         Path(file).write_text(str(int(code)), encoding="utf-8")
@@ -141,8 +141,8 @@ def report_exit(code: int) -> None:
 class Launcher:
     """Run a command in several processes on this machine under torch's elastic launcher.
 
-    When a process is killed or crashes, all start again and go on from the last state. Faults that
-    would come again (wrong use, data, memory, an unhealthy loss) end the training.
+    When a process is killed or crashes, all start again and resume from the last state. Faults that
+    would recur (wrong use, data, memory, an unhealthy loss) end the training.
 
     Args:
         processes: How many.
@@ -161,12 +161,12 @@ class Launcher:
         """Run until done, and return the exit code.
 
         Args:
-            first: Words after `python -m sslcli`.
-            again: Makes the words that go on with what `first` began.
+            first: Arguments of `python -m sslcli`.
+            again: Returns the arguments that resume what `first` began.
         """
         words, restarts = first, 0
         previous = signal.signal(signal.SIGINT, self._interrupt)
-        _silence("torch.distributed")  # workers tell it better
+        _silence("torch.distributed")  # the workers print their own fault
         try:
             while True:
                 code, death = self._once(words)
@@ -179,7 +179,7 @@ class Launcher:
             signal.signal(signal.SIGINT, previous)
 
     def _once(self, words: Sequence[str]) -> tuple[int, str]:
-        """Return the exit code, and what happened if it is worth another try."""
+        """Return the exit code, and the cause of death if another try may help."""
         with tempfile.NamedTemporaryFile(prefix="sslcli-exit-") as file:
             os.environ[EXIT_FILE] = file.name
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
@@ -202,7 +202,7 @@ class Launcher:
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
-            max_restarts=0,  # `run` restarts, for it knows which faults would come again
+            max_restarts=0,  # `run` restarts, since it knows which faults would recur
             signals_to_handle="SIGTERM,SIGHUP,SIGQUIT,SIGUSR1",
             shutdown_timeout=_GRACE_SECONDS,
         )
@@ -223,13 +223,13 @@ def _silence(package: str) -> None:
 
 
 def _told(file: str, otherwise: int) -> int:
-    """Return the exit code that a process left, if any did."""
+    """Return the exit code that a process has reported, if any has."""
     told = Path(file).read_text("utf-8")
     return int(told) if told else otherwise
 
 
 def _death(error: ChildFailedError, file: str) -> str:
-    """Describe a death that another try may not meet again; nothing for a fault that it would."""
+    """Describe a death that may not recur; empty for a fault that would."""
     for rank, failure in sorted(error.failures.items()):
         if failure.exitcode < 0 and -failure.exitcode not in _ASKED_FOR:
             return f"process {rank} was killed by {signal.Signals(-failure.exitcode).name}"

@@ -19,18 +19,19 @@ _POLL_SECONDS = 0.05
 
 
 def meet(world: World, patience: timedelta, say: Say) -> Store:
-    """Return the store of all processes, once every one of them has come to it.
+    """Return the store of all processes once every process has joined it.
 
     Args:
         world: This process among the others; the address is in MASTER_ADDR and MASTER_PORT.
-        patience: How long to wait.
-        say: Told who is awaited, after some seconds and then ever more rarely.
+        patience: Longest wait, in seconds.
+        say: Called with the processes that are awaited, after some seconds and then ever more
+            rarely.
 
     Raises:
-        ResourceError: If somebody does not come.
+        ResourceError: If a process does not join.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        # torchrun has started all of them, and tells itself who is missing
+        # torchrun started all processes, and itself says which one is missing
         agents: Store = next(rendezvous("env://", world.rank, world.size, timeout=patience))[0]
         return agents
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -63,7 +64,7 @@ def _await_all(size: int, arrivals: Store, place: str, patience: timedelta, say:
 
 @contextmanager
 def _saying(world: World, text: str, say: Say) -> Iterator[None]:
-    """Say a text if the context lasts long; one process a machine, and the second of all, do."""
+    """Say a text if the context lasts long: on one process a machine, and on the second of all."""
     if world.rank == 0 or not (world.local_rank == 0 or world.rank == 1):
         yield
         return

@@ -1,4 +1,4 @@
-"""BatchNorm over the samples of all processes, on the CPU too, where torch has none."""
+"""BatchNorm over the samples of all processes, also on the CPU, where torch has none."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ class SyncBatchNorm(_BatchNorm):
 
 
 class _Normalize(torch.autograd.Function):
-    """Vectors of one number a channel are NumPy's, which takes them in a fraction of the time."""
+    """Compute vectors with one number a channel in NumPy, which is much faster on them."""
 
     @staticmethod
     def forward(
@@ -102,7 +102,7 @@ class _Normalize(torch.autograd.Function):
         dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(
             dy, x, weight, mean, var, None, None, False, ctx.eps, [True, True, True]
         )
-        # dx so far treats the statistics as constants; what flows through them is linear in x.
+        # dx so far treats the statistics as constants; their own gradient is linear in x.
         local = np.concatenate([dweight.numpy(), dbias.numpy()], dtype=np.float64)
         sums = total(torch.from_numpy(local)).numpy() / ctx.count
         along_x, along_1 = sums.reshape(2, -1)

@@ -11,11 +11,11 @@ from sslcli.methods.base import BatchContrast, Method, Output
 
 
 def joined(outputs: Sequence[Output], weights: Sequence[float]) -> Output:
-    """Return the outputs of a step's parts as one, without a graph.
+    """Join the outputs of a step's parts into one, without a graph.
 
     Args:
-        outputs: Of each part.
-        weights: See `Batch.weight`; losses and metrics are weighed by them.
+        outputs: The output of each part.
+        weights: Weights of losses and metrics; see `Batch.weight`.
     """
     first = outputs[0]
     embeddings = [output.embeddings for output in outputs if output.embeddings is not None]
@@ -40,7 +40,7 @@ def _cat(parts: Sequence[Tensor]) -> Tensor:
 
 
 def accumulation_note(method: Method, train: TrainConfig) -> str:
-    """Say what a step in parts does otherwise than a step at once; empty if that is nothing."""
+    """Say how a step in parts differs from a step at once; empty if it does not."""
     named = list(method.over_batch)
     if any(isinstance(module, _BatchNorm) and module.training for module in method.modules()):
         named.append("BatchNorm's statistics")

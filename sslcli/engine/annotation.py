@@ -1,4 +1,4 @@
-"""Say more about a checkpoint that is already written."""
+"""Add facts to the description of a checkpoint that is already written."""
 
 import json
 import shutil
@@ -12,13 +12,13 @@ from sslcli.files import to_json, write_atomically
 def annotate_checkpoint(path: Path, facts: Mapping[str, Any]) -> None:
     """Add facts to a checkpoint's description; its tensors stay byte for byte what they are.
 
-    A new file takes the old one's name. The state that shared the old file keeps it, checksum and
-    all, and a run that goes on from that state writes checkpoints without these facts: what was
-    found out about some weights does not hold for others.
+    A new file takes the old one's name. The state that shared the old file keeps it, with its
+    checksum. A run that resumes from that state writes checkpoints without these facts, since facts
+    about some weights do not hold for others.
 
     Args:
         path: A file that `load_checkpoint` accepts.
-        facts: What JSON can hold; a fact of the same name is replaced.
+        facts: JSON values; a fact of the same name is replaced.
 
     Raises:
         ResourceError: If the new file cannot be written; the old one is then intact.

@@ -1,4 +1,4 @@
-"""Checkpoints without pickles: weights in safetensors, what describes them in its metadata.
+"""Checkpoints without pickles: weights in safetensors, their description in its metadata.
 
 `checkpoint.safetensors` holds a method's whole state dict, so the encoder's tensors begin with
 "encoder."; the metadata rebuilds the model and names the preset, the data and the software.
@@ -32,7 +32,7 @@ class Checkpoint:
 
     Attributes:
         path: The file.
-        config: What it was trained with.
+        config: The config of its training.
         facts: Step, epoch, data fingerprint, class names, software versions, last metrics.
     """
 
@@ -47,13 +47,13 @@ class Checkpoint:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it says of the data it was trained on."""
+        """Facts about the data that it was trained on."""
         found = self.facts.get("data")
         return found if isinstance(found, dict) else {}
 
     @property
     def paths(self) -> dict[str, Any]:
-        """Where that data lay, by field; empty when an older version wrote it."""
+        """Paths of that data, by field; empty in checkpoints of older versions."""
         found = self.data.get("paths")
         return found if isinstance(found, dict) else {}
 
@@ -61,8 +61,8 @@ class Checkpoint:
         """Return the tensors whose names begin with `prefix`, which is removed.
 
         Raises:
-            CheckpointError: If the file is damaged, or a value is not finite: whatever is computed
-                with it would be a number all the same, such as the accuracy of class 0.
+            CheckpointError: If the file is damaged, or a value is not finite: an evaluation with it
+                would still give a number, such as the accuracy of class 0.
         """
         try:
             with safe_open(self.path, framework="pt") as file:
@@ -139,7 +139,7 @@ def _reason(error: Exception) -> str:
 
 
 def storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return contiguous tensors that share no memory, as safetensors wants them."""
+    """Return contiguous tensors that share no memory, as safetensors requires."""
     kept: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

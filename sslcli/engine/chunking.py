@@ -1,10 +1,10 @@
-"""Train on a large batch in the memory of a small one, with the exact gradient of the whole.
+"""Train on a large batch in the memory of a small one, with the gradient of the whole batch.
 
 A loss with in-batch negatives needs all embeddings at once, but no activations. Gradient caching
-(Gao et al. 2021, arXiv:2101.06983) embeds the batch in chunks and keeps nothing but the embeddings,
-takes the loss's gradient at these, and embeds every chunk a second time to send its share on to the
-weights. torch's checkpointing does just this when a chunk is what it recomputes, and goes together
-with gathers, gradient averaging, autocast and a loss scaler as any other forward does.
+(Gao et al. 2021, arXiv:2101.06983) embeds the batch in chunks and keeps only the embeddings. It
+takes the gradient of the loss with respect to these, then embeds every chunk a second time to pass
+that gradient on to the weights. torch's checkpointing does exactly this when it recomputes one
+chunk at a time, and it works with gathers, gradient averaging, autocast and a loss scaler.
 
 BatchNorm is the exception to exactness: it normalises each chunk by the chunk's own statistics.
 """
@@ -26,7 +26,7 @@ class Chunked(nn.Module):
     """A method's forward that embeds its batch in chunks.
 
     Args:
-        method: Whose `embed` sees the chunks, and whose `compare` sees the batch.
+        method: Its `embed` is called with each chunk, its `compare` with all embeddings.
         size: Samples of a chunk, at most; the chunks of a batch are of nearly equal size.
     """
 
@@ -56,7 +56,7 @@ class Chunked(nn.Module):
 
 @contextmanager
 def statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Let BatchNorm write into copies of its running statistics: these samples have counted."""
+    """Let BatchNorm update copies of its running statistics: these samples have been counted."""
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     kept = [norm._buffers for norm in norms]
     for norm in norms:

@@ -13,7 +13,7 @@ from sslcli.engine.pace import machine_pace
 from sslcli.errors import ConfigError, ResourceError, UsageError
 
 Precision = Literal["bf16", "fp16", "fp32"]
-WORTH_IT = 1.1  # how many times as fast bf16 must be
+WORTH_IT = 1.1  # bf16 is taken if it is this many times as fast
 AUTOMATIC: tuple[Literal["bf16", "fp32"], ...] = ("bf16", "fp32")
 VARIABLE = "SSL_AUTO_PRECISION"
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
@@ -53,16 +53,16 @@ def resolve_precision(
     device: torch.device,
     begun: str | None = None,
 ) -> Choice:
-    """Return the precision to train with; with several processes all call it, and get the same.
+    """Return the precision to train with; all processes call it and get the same one.
 
     "auto" is bf16 where the hardware has it natively, and a CPU is a tenth faster by it; else fp32.
-    The variable SSL_AUTO_PRECISION, bf16 or fp32, takes the place of the timing. A request is kept,
-    with a word of warning when the hardware would have to emulate it.
+    The variable SSL_AUTO_PRECISION, bf16 or fp32, takes the place of the timing. A requested
+    precision is kept, with a warning when the hardware has to emulate it.
 
     Args:
         requested: What the config says.
         device: Where to train.
-        begun: What a run to go on with has begun with; "auto" stays that.
+        begun: The precision that a resumed run began with, which "auto" keeps.
 
     Raises:
         ConfigError: If fp16 is asked of a CPU that has no fp16 arithmetic, or the variable is set
@@ -100,7 +100,7 @@ def _automatic(device: torch.device) -> Choice:
 
 
 def _known(word: str) -> Precision:
-    """Return a precision that "auto" may be, as an older run or the environment names it."""
+    """Return `word` as a precision that "auto" may choose; a run or a variable named it."""
     for known in AUTOMATIC:
         if word == known:
             return known
@@ -140,9 +140,9 @@ def grad_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
 def tune_device(device: torch.device) -> None:
     """Let CUDA use TF32 for what stays float32, and pick convolutions by timing them once.
 
-    On the CPU have glibc keep the memory that each step frees, rather than return it to the system
-    and fault it in again: steps take a quarter less time. Both thresholds count: when one is set,
-    the other stays where it is, and blocks of 128 KiB are mapped anew each time.
+    On the CPU let glibc keep the memory that each step frees, instead of returning it to the system
+    and faulting it in again: steps take a quarter less time. Both thresholds must be set. Setting
+    one alone freezes the other at 128 KiB, so that every larger block is mapped anew each time.
     """
     if device.type == "cpu" and sys.platform == "linux":
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc alone has it

@@ -1,4 +1,4 @@
-"""Judge a run by each row of its log: what is wrong, at which step, why it may be, what to do."""
+"""Judge a run by each row of its log, and name the trouble, its step, its cause and the remedy."""
 
 import math
 from bisect import insort
@@ -69,7 +69,7 @@ class Guards:
         self._check_stall(row)
 
     def _take(self, row: Mapping[str, Any]) -> bool:
-        """Remember a row, and tell whether its loss lies where the run's losses do."""
+        """Remember a row, and tell whether its loss is in the range of the run's losses."""
         self._losses.append(row["loss"])
         self._waits.append(row["data_wait"])
         return self._level.take(row["step"], row["loss"])
@@ -153,10 +153,10 @@ class Guards:
 
 
 class Level:
-    """Where the losses of a run lie, and how far above that one may be.
+    """The usual height of a run's losses, and how far above it a loss may lie.
 
-    A high start is no explosion: in the first steps the loss may rise at will, and from there it
-    may come down by half every `START_STEPS`.
+    A high start is no explosion. In the first steps the loss may rise without limit; after them the
+    limit falls by half every `START_STEPS`.
 
     Args:
         explosion: See `TrainConfig`.
@@ -173,7 +173,7 @@ class Level:
         return max(self._first, self._sound[len(self._sound) // 2])
 
     def take(self, step: int, loss: float) -> bool:
-        """Take in the loss of the steps up to this one; tell whether it is sound."""
+        """Add the loss of the steps up to this one, and tell whether it is sound."""
         if not self._sound:
             self._first = loss
         if not self._sound or loss <= self._bound():

@@ -30,8 +30,8 @@ class LARS(torch.optim.Optimizer):
         weight_decay: lam above.
         trust: Share of its own norm that a tensor moves at rate 1, often 1e-3.
         form: The quotient's form.
-        lr_in_momentum: Put the rate inside the buffer (SimCLR's TensorFlow code): after a change
-            of rate, the past still counts at the old one.
+        lr_in_momentum: Put the rate inside the buffer (SimCLR's TensorFlow code): after a change of
+            rate, earlier gradients keep the rate of their own step.
         clip_rate: Let q * lr not exceed lr, that is q <- min(q / lr, 1), as LARC's clip does: the
             adapted rate is then min(q, lr).
     """

@@ -23,9 +23,9 @@ Probe = Callable[[Method], dict[str, float]]
 
 @dataclass
 class _Row:
-    """A row on its way from the device."""
+    """A row whose numbers are still being copied from the device."""
 
-    plain: dict[str, Any]  # what the host knows
+    plain: dict[str, Any]  # values that the host knows
     names: list[str]
     values: Tensor  # [len(names)] float64, in host memory once `arrived`
     arrived: torch.cuda.Event | None
@@ -35,18 +35,18 @@ class _Row:
 class Log:
     """Average the loss between rows, and write each row when it has come from the device.
 
-    Each image since the last row counts alike in the loss, also those of a smaller step. A row is a
-    mean over all processes, and the first one writes it. Its numbers are copied while the next step
-    runs, so no step waits for them; on the CPU they are there at once.
+    Every image since the last row has the same weight in the loss, also in a smaller step. A row is
+    a mean over all processes, and the first one writes it. Its numbers are copied while the next
+    step runs, so no step waits for them; on the CPU they are there at once.
 
     Args:
         file: metrics.jsonl, to which rows are appended.
-        watcher: Who is told.
+        watcher: Is told of every row.
         board: A TensorBoard writer, or None.
 
     Attributes:
         last: The newest value of every metric.
-        extra: Goes into every row from now on.
+        extra: Values that go into every row from now on.
     """
 
     def __init__(self, file: Path, watcher: Watcher, board: Any = None) -> None:
@@ -63,7 +63,7 @@ class Log:
         self.extra: dict[str, Any] = {}
 
     def start_again(self, step: int, note: str) -> None:
-        """Forget what came after a step that the run has gone back to, and say why."""
+        """Forget the rows after the step that the run has gone back to, and say why."""
         self._sum, self._images, self._row, self._guards = None, 0, None, None
         self.last = {}
         if is_main():
@@ -94,8 +94,7 @@ class Log:
             training: What is trained.
             result: The last step's.
             probe: Measures the encoder for this row on the first process, such as by online kNN.
-            saving: Whether a state is to be saved, all of which is then judged, not the weights
-                alone.
+            saving: Whether a state is to be saved; all of it is then judged, not only the weights.
         """
         assert self._sum is not None, "a row tells of at least one step"
         batches = self._images / training.config.train.batch_size
@@ -148,15 +147,15 @@ class Log:
             try:
                 for name, value in values.items():
                     self._board.add_scalar(name, value, values["step"])
-            except Exception as error:  # whatever a disk or TensorBoard comes up with
+            except Exception as error:  # any error of the disk or of TensorBoard
                 self._board = None
                 self._note_once(f"TensorBoard gets no more rows: {_in_a_line(error)}")
 
     def _measure(self, probe: Probe, method: Method) -> dict[str, float]:
-        """Return what a probe measures; one that fails costs its own numbers, never the run."""
+        """Return what a probe measures; if it fails, the run goes on without its numbers."""
         try:
             return probe(method)
-        except Exception as error:  # it runs a whole evaluation, on data with faults of its own
+        except Exception as error:  # it runs a whole evaluation, on data that may have faults
             self._note_once(f"the encoder could not be measured: {_in_a_line(error)}")
             return {}
 
@@ -166,7 +165,7 @@ class Log:
             self._watcher.warn(f"{text}; training goes on")
 
     def pause(self) -> None:
-        """Leave out of the rate the time spent since the last step, such as on a save."""
+        """Leave the time since the last step out of the rate, such as that of a save."""
         self._paused = time.perf_counter()
 
     def go_on(self) -> None:
@@ -174,7 +173,7 @@ class Log:
         self._mark += time.perf_counter() - self._paused
 
     def _guard(self, training: Training) -> Guards:
-        """Return guards that know what the run has logged before, also when it is gone on with."""
+        """Return guards that know the rows which the run has logged, also before it was resumed."""
         loader = training.loader
         history = read_metrics(self._file, training.step - 1) if is_main() else []
         return Guards(
@@ -196,7 +195,7 @@ class Log:
         }
 
     def _exchange(self, training: Training, waited: float) -> float:
-        """Name each image once that a process has found unreadable; return the longest wait."""
+        """Name each unreadable image of any process once; return the longest wait."""
         found = {row: why for row, why in training.loader.bad.items() if row not in self._named}
         told = from_all((found, waited))
         for met, _ in told:
@@ -226,7 +225,7 @@ def _on_its_way(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
 
 
 def _finite(tensors: Iterable[Tensor]) -> Tensor:
-    """Return 1 if every number is finite, else 0; a step may spoil some after a finite loss."""
+    """Return 1 if every number is finite, else 0: weights may be not finite after a finite loss."""
     found = [each.detach() for each in tensors if each.is_floating_point() and each.numel()]
     largest = torch._foreach_norm(found, ord=math.inf)
     return (

@@ -27,11 +27,11 @@ class Loader(Protocol):
 
     @property
     def bad(self) -> Mapping[int, str]:
-        """Why a row is unreadable, by row, as far as is known."""
+        """Rows known to be unreadable, each with the reason."""
 
     @property
     def mode(self) -> str:
-        """How images get to the device, in words."""
+        """The way of the images to the device, in words."""
 
     @property
     def waited(self) -> float:
@@ -39,7 +39,7 @@ class Loader(Protocol):
 
     @property
     def remedy(self) -> str:
-        """What to do when that is too long."""
+        """Advice for when that is too long."""
 
     @property
     def images(self) -> int:
@@ -54,15 +54,15 @@ class Loader(Protocol):
 
 @dataclass
 class Training:
-    """What a step works on.
+    """Everything that a step works on.
 
     Attributes:
         method: The method itself, whose hooks the loop calls.
-        model: What `forward` goes through: the method, compiled and wrapped for many processes.
+        model: The method, compiled and wrapped for many processes; `forward` is called through it.
         optimizer: Made by `engine.optim.build_optimizer` from the method's groups.
         scaler: Scales the loss under fp16 and does nothing otherwise.
-        loader: Batches of this process; `train.accumulate` of them make one step, and those that
-            are left at the end of an epoch the last one.
+        loader: Batches of this process; `train.accumulate` of them make one step, and the rest at
+            the end of an epoch makes the last one.
         config: The run's config.
         device: Where the tensors live.
         precision: "bf16", "fp16" or "fp32", resolved.
@@ -119,11 +119,12 @@ class Training:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step leaves for the log; every tensor stays on the device.
+    """The results of a step for the log; every tensor stays on the device.
 
     Attributes:
-        loss: Mean loss over the step's samples, scalar; averaged over processes, of all of them.
-        output: What the step's parts put out, joined.
+        loss: Mean loss over the step's samples on this process, scalar; its average over processes
+            is that of the whole batch.
+        output: The outputs of the step's parts, joined.
         grad_norm: Norm before clipping, scalar; None without clipping.
     """
 
@@ -164,7 +165,7 @@ def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
 
 
 def _reducing(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
-    """Average gradients over processes in this backward, or leave that to a later one."""
+    """Average gradients over processes in this backward pass, or leave it to a later one."""
     return (
         nullcontext() if now or not isinstance(model, DistributedDataParallel) else model.no_sync()
     )

@@ -90,9 +90,9 @@ def excluded(named: Iterable[Named], rule: str) -> set[str]:
 
     Args:
         named: Full names and parameters.
-        rule: "none"; "bias-and-norm", every tensor of at most one dimension, which is how MoCo v3
-            and DINO say it and comes to SimCLR's and BYOL's lists of names; or "norm", weight and
-            bias of the modules whose weight has one dimension, which normalisations alone have.
+        rule: "none"; "bias-and-norm", every tensor of at most one dimension, as MoCo v3 and DINO
+            have it, which equals the lists of names of SimCLR and BYOL; or "norm", weight and bias
+            of the modules whose weight has one dimension, which normalisations alone have.
     """
     pairs = list(named)
     flat = {name for name, parameter in pairs if parameter.ndim <= 1}

@@ -1,7 +1,7 @@
-"""Time what networks are made of in fp32 and in bf16, once a machine.
+"""Time convolutions and products in fp32 and in bf16, once on each machine.
 
-That a CPU has bf16 says little of its speed: its units differ by an order of magnitude, and the
-same CPU may be faster at products by it and slower at convolutions.
+That a CPU has bf16 says little about its speed. The units of CPUs differ by an order of magnitude,
+and the same CPU may be faster in bf16 at products and slower at convolutions.
 """
 
 import json
@@ -39,7 +39,7 @@ class Pace:
 
     @property
     def gain(self) -> float:
-        """How many times as fast bf16 is, of the kind of work that it helps less."""
+        """Speed of bf16 over fp32, for the kind of work that gains less."""
         return min(before / after for before, after in (self.convolution, self.product))
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ def _convolved(images: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _times(work: Callable[[Tensor, Tensor], Tensor], *inputs: Tensor) -> Times:
-    """Return the fewest milliseconds of some rounds, of which the first ones warm up."""
+    """Return the fewest milliseconds of some rounds, after rounds that warm up."""
     leaves = [each.requires_grad_() for each in inputs]
 
     def milliseconds(is_bf16: bool) -> float:
@@ -93,7 +93,7 @@ def _times(work: Callable[[Tensor, Tensor], Tensor], *inputs: Tensor) -> Times:
 
 
 def _cpu_model() -> str:
-    """Return what the CPU calls itself."""
+    """Return the name of the CPU's model."""
     try:
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -13,10 +13,10 @@ from sslcli.methods.base import BatchContrast, Method
 
 
 def model_of(method: Method, device: torch.device, train: TrainConfig) -> nn.Module:
-    """Return what forward goes through: chunked or compiled, gradients averaged over processes.
+    """Return the method, chunked or compiled, with gradients averaged over processes.
 
-    Buffers are not broadcast each step: synchronised statistics are equal anyway, and of local ones
-    the first process's are saved, as the papers' code does.
+    Buffers are not broadcast each step. Synchronised statistics are equal anyway; of local ones the
+    first process's are saved, as in the papers' code.
     """
     model: nn.Module = method
     if train.chunk_size:

@@ -26,8 +26,8 @@ def train_with_rollbacks(
 ) -> dict[str, Any]:
     """Train as `trainer.train` does, but return to a saved state up to `train.rollbacks` times.
 
-    The samples stay in their order; what a method draws itself (noise, chains) is drawn anew. A run
-    that fails again before it has saved goes back by one more state, as long as there is one.
+    The order of samples stays the same; noise and chains, which the method draws, are drawn anew. A
+    run that fails again before it has saved goes back by one more state, as long as there is one.
 
     Raises:
         StoppedError: If it was told to stop; the state is saved.

@@ -1,4 +1,4 @@
-"""The run directory: what a training run or an evaluation leaves behind.
+"""The run directory: the files that trainings and evaluations write.
 
 config.toml             the resolved config; feed it back with --config
 checkpoint.safetensors  the newest weights, self-describing
@@ -41,7 +41,7 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Tell whether nothing is here but what a run that was killed at once may leave."""
+    """Tell whether the folder holds nothing but what a run leaves that was killed as it began."""
     left = (path.name for path in folder.iterdir())
     return all(name == _LOCK or (name[0] == "." and name.endswith(".tmp")) for name in left)
 
@@ -117,7 +117,7 @@ def _try_lock(file: int) -> bool:
 
 
 def resumable_run(folder: Path) -> Path:
-    """Return the config file of a run to go on with; it may have saved no state yet.
+    """Return the config file of a run to resume; it may have saved no state yet.
 
     Raises:
         CheckpointError: If the folder is no run; never a silent fresh start.
@@ -138,7 +138,7 @@ def append_line(file: Path, row: Mapping[str, Any]) -> None:
 
 
 def truncate_metrics(file: Path, step: int) -> None:
-    """Drop the lines of a log that lie after `step`, which a resumed run writes again."""
+    """Drop the lines of a log after `step`, which a resumed run writes again."""
     if file.is_file():
         kept = "".join(f"{line}\n" for line, _ in _rows(file, step))
         write_atomically(file, lambda path: path.write_text(kept, encoding="utf-8"))

@@ -12,12 +12,12 @@ from sslcli.methods.base import cosine
 def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epoch: int) -> float:
     """Return the factor on the base rate of the optimiser step that follows `step` others.
 
-    Warm-up rises linearly from `warmup_start` at step 0 and would reach 1 at step W, its length,
-    where the schedule proper begins. The cosine runs over what is left, (step - W) /
-    (total_steps - W), as SimCLR, DINO, MoCo v3 and BYOL have it: it reaches `final` at step
-    `total_steps`, one after the last that is taken. Milestones count from the start of the run,
-    the drops of the exponential from step W, as TensorFlow's staircase does in SupCon's code.
-    With granularity "epoch" every step of an epoch gets the factor of its first (SimSiam, MoCo v2).
+    Warm-up rises linearly from `warmup_start` at step 0. It would reach 1 at step W, its length,
+    where the schedule itself begins. The cosine runs over what is left, (step - W) / (total_steps -
+    W), as SimCLR, DINO, MoCo v3 and BYOL have it: it reaches `final` at step `total_steps`, one
+    after the last step. Milestones count from the start of the run, the drops of the exponential
+    from step W, as TensorFlow's staircase does in SupCon's code. With granularity "epoch" every
+    step of an epoch gets the factor of its first (SimSiam, MoCo v2).
     """
     if config.granularity == "epoch":
         step -= step % steps_per_epoch

@@ -1,4 +1,4 @@
-"""Everything a run needs to go on as if it had never stopped.
+"""States: everything that a run needs to go on as if it had never stopped.
 
 A state is one folder, `state/step-00000500/`, filled under a temporary name and renamed when all of
 it is on the disk, so a run killed at any instant finds its last complete state untouched:
@@ -9,7 +9,7 @@ it is on the disk, so a run killed at any instant finds its last complete state 
                           one file a process, each written by its own
     state.json            step, scalars and the checksum of each file above; written last
 
-Only the holder of the run's lock saves, so a temporary folder of an earlier time is a dead one's.
+Only the holder of the run's lock saves, so an older temporary folder is that of a dead process.
 """
 
 import json
@@ -73,7 +73,7 @@ def save_state(
         write_model: Called on the first process with the path to write the checkpoint to.
         shared: Tensors that are the same on all processes, by file name without the ending.
         local: This process's own tensors.
-        scalars: What JSON can hold: optimiser groups, scaler, metrics.
+        scalars: JSON values: optimiser groups, scaler, metrics.
         keep: Number of states to keep, this one included.
 
     Raises:
@@ -179,7 +179,7 @@ def saved_states(run: Path) -> list[Path]:
 
 
 def _fault(folder: Path) -> str:
-    """Return what is wrong with a state, or nothing."""
+    """Return the fault of a state; empty if it is whole."""
     try:
         described = json.loads((folder / _DESCRIPTION).read_text("utf-8"))
         for name, expected in described["sha256"].items():
@@ -198,7 +198,7 @@ def _fault(folder: Path) -> str:
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Split an optimiser's state dict into tensors and what JSON can hold."""
+    """Split an optimiser's state dict into tensors and JSON values."""
     described = optimizer.state_dict()
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}

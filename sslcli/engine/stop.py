@@ -1,4 +1,4 @@
-"""Stop at the end of a step: on a signal, or when the time is up."""
+"""Stop a training at the end of a step, on a signal or when its time is up."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from types import FrameType, TracebackType
 from sslcli.environment import has_ended
 from sslcli.errors import InterruptedRunError, StoppedError, UsageError
 
-# What processes vote on, by number; when they differ, the greatest counts.
+# Processes vote on the number of a reason; when votes differ, the greatest counts.
 REASONS = ("", "the time limit", "SIGUSR1", "SIGTERM", "Ctrl-C")
 
 _TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -40,7 +40,7 @@ class Stop:
 
     Args:
         max_seconds: Time limit counted from now, in seconds; None for none.
-        again: Returns how to go on with the run in a folder.
+        again: Returns the command that resumes the run in a folder.
     """
 
     def __init__(

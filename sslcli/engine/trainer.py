@@ -37,10 +37,10 @@ def train(
     Args:
         training: What to train, at the step to go on from.
         run: The run directory.
-        facts: What the checkpoint says of the data.
-        log: Where metrics go.
+        facts: Facts about the data for the checkpoint.
+        log: Receives the metrics.
         stop: Asked after every step.
-        probe: Called now and then to measure the encoder, such as online kNN.
+        probe: Called from time to time to measure the encoder, such as by online kNN.
 
     Raises:
         StoppedError: If it was told to stop; the state is saved.
@@ -62,7 +62,7 @@ def train(
         if step % log_every == 0 or saving or probing:
             log.row(training, result, probe if probing else None, saving=saving)
         if saving:
-            log.settle()  # so that no state is saved of a run that is no longer healthy
+            log.settle()  # before a save, so that no unhealthy state is saved
             log.pause()
             save(training, run, {**facts, "metrics": log.last})
             log.go_on()

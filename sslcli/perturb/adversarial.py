@@ -36,8 +36,7 @@ class Victim(Protocol):
     """A classifier under attack; images [B, ...] in [0, 1], labels [B]."""
 
     def judge(self, images: Tensor, labels: Tensor) -> Judged:
-        """Return loss, gradient and correctness; a random classifier may answer otherwise next
-        time."""
+        """Return loss, gradient and errors; a random classifier may err elsewhere next time."""
 
     def errs(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return whether the classifier is wrong, [B] bool; this answer is the one recorded."""

@@ -32,12 +32,12 @@ class Memory:
         weights: Parameters of the method, target networks included.
         gradients: One for each trainable parameter. DistributedDataParallel's buckets are the
             gradients themselves (`gradient_as_bucket_view`), so they add nothing.
-        moments: What the optimiser keeps: two numbers a trainable parameter with Adam, one with
+        moments: State of the optimiser: two numbers a trainable parameter with Adam, one with
             momentum, none with plain SGD.
         buffers: Running statistics, queues, banks, centres.
         views: The float32 images and the tokens of one micro-batch.
-        activations: What autograd keeps of one micro-batch between forward and backward; not what
-            is gathered from other processes.
+        activations: Tensors of one micro-batch that autograd keeps between forward and backward,
+            without those gathered from other processes.
         data: The data set, when it lies decoded in the device's memory.
     """
 
@@ -51,7 +51,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Sum of all parts."""
         return sum(astuple(self))
 
 
@@ -61,7 +61,7 @@ class Cost:
 
     Attributes:
         steps: Optimiser steps.
-        images: Images seen, one counted again each time it is.
+        images: Images seen, counting each one every time.
         processes: Processes that share each batch.
         micro_batch: Images that a process takes through the network at a time.
         parameters: Trainable numbers of the method.
@@ -89,7 +89,7 @@ class Cost:
         """Return the hours that all devices together are busy.
 
         Args:
-            peak_tflops: What one device can do, in 1e12 operations a second.
+            peak_tflops: Peak of one device, in 1e12 operations a second.
             utilisation: Share of the peak that is reached, above 0 and up to 1.
 
         Raises:
@@ -101,10 +101,10 @@ class Cost:
 
 
 def estimate(training: Training, processes: int = 1) -> Cost:
-    """Count a step on tensors without content; takes a second and no memory.
+    """Count the operations and the memory of a step on tensors without content, in about a second.
 
     Args:
-        training: What would be trained, built for one process.
+        training: The training, built for one process.
         processes: Processes that would share each batch.
 
     Raises:
@@ -160,10 +160,10 @@ def _moments(config: OptimizerConfig) -> int:
 
 
 def _second_pass(training: Training, images: int) -> float:
-    """Return the FLOPs that an image costs by being embedded again in the backward pass.
+    """Return the FLOPs of embedding an image again in the backward pass.
 
-    The comparison of the batch is not repeated, nor the last layer, whose result no gradient needs;
-    two chunks of two images are enough to tell, since each image is embedded alike.
+    The comparison of the batch is not repeated, nor the last layer, whose result no gradient needs.
+    Two chunks of two images are enough to count, since every image costs the same.
     """
     size, method = training.config.train.chunk_size, training.method
     if size is None or images <= size:

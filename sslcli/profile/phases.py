@@ -1,4 +1,4 @@
-"""Time the phases of a training step one by one, and the loop that hides some behind others."""
+"""Time the phases of a training step one by one, and the training loop that overlaps them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from sslcli.profile.preparing import StepRows, own_loader, prepare, worker_proce
 FORWARD_BACKWARD, OPTIMISER = "forward+backward", "optimiser"
 NETWORK = (FORWARD_BACKWARD, OPTIMISER)
 LEAST_STEPS = 3
-_MOST_STEPS, _SECONDS = 30, 8.0  # steps timed of each phase, when nobody says how many
+_MOST_STEPS, _SECONDS = 30, 8.0  # bounds of a phase when no number of steps is given
 _ROUNDS, _WARM_UP = 3, 2
 _AHEAD = 2  # batches that torch's DataLoader lets each worker be ahead
 Report = Callable[[int, int], None] | None
@@ -28,7 +28,7 @@ Seconds = dict[str, float]
 
 @dataclass(frozen=True)
 class Round:
-    """One turn of everything that is timed, in seconds a step.
+    """The times of one round, in seconds a step.
 
     Attributes:
         parts: Median time of each phase by itself, in their order. Decoding and crops of streamed
@@ -49,7 +49,7 @@ class Round:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Where the time of an optimiser step goes: medians over rounds, in seconds a step.
+    """The times of an optimiser step's phases: medians over rounds, in seconds a step.
 
     Attributes:
         images: Images of a step.
@@ -85,13 +85,13 @@ class StepTimes:
     def hidden(self) -> float:
         """Share of the sum of the parts that the loop hides; negative when it adds to it.
 
-        It is compared within each round, for other work on a machine comes and goes.
+        It is compared within each round, since the load of a machine changes.
         """
         return 1 - median(each.loop / each.total for each in self.rounds)
 
     @property
     def spread(self) -> float:
-        """Slowest over fastest round of the loop: 1 on a machine that does nothing else."""
+        """Slowest over fastest round of the loop; 1 on an idle machine."""
         loops = [each.loop for each in self.rounds]
         return max(loops) / min(loops)
 
@@ -102,7 +102,7 @@ class StepTimes:
 
     @property
     def bottleneck(self) -> str:
-        """The longest part of whichever is slower by itself: the loader, or the network."""
+        """The longest part of the slower side, which is the loader or the network."""
         is_network = self.network >= self.loader
         names = [name for name in self.parts if (name in NETWORK) == is_network]
         return max(names, key=self.parts.__getitem__)
@@ -113,7 +113,7 @@ def time_phases(
 ) -> StepTimes:
     """Time each phase of a step, then the loader alone, then the loop, in a few rounds.
 
-    The training is used up: its weights have moved and its step has advanced.
+    The training cannot be used afterwards: its weights and its step have changed.
 
     Args:
         training: Made by `assemble.build_training`, of one process.
@@ -173,7 +173,7 @@ class _Laps:
         self._since = self._now()
 
     def __call__(self, name: str, times: float = 1.0) -> None:
-        """End a lap and add it, so many times, to the others of its name."""
+        """End a lap and add its time, multiplied by `times`, to the laps of its name."""
         now = self._now()
         self.seconds[name] = self.seconds.get(name, 0.0) + times * (now - self._since)
         self._since = now
@@ -192,9 +192,9 @@ def _prepare(training: Training, rows: np.ndarray) -> Seconds:
 
 
 def _step(training: Training, batches: Sequence[Batch]) -> Seconds:
-    """Make a training step and return how long it took before and after its gradients were there.
+    """Make a training step and return the time before and after its gradients exist.
 
-    The method's `before_step` is what the loop calls between the two.
+    The loop calls the method's `before_step` between the two.
     """
     method, laps = training.method, _Laps(training.device)
     before_step = method.before_step
@@ -207,16 +207,16 @@ def _step(training: Training, batches: Sequence[Batch]) -> Seconds:
     try:
         train_step(training, batches)
     finally:
-        del method.before_step  # the class's own shows again
+        del method.before_step  # the method of the class is found again
     laps(OPTIMISER)
     return laps.seconds
 
 
 def _stretch(training: Training, wanted: int) -> tuple[int, int]:
-    """Return how many steps in a row a round takes of the loop, and how many rounds to make.
+    """Return the steps in a row that a round takes in the loop, and the number of rounds.
 
-    On the CPU the views of several batches are made at a time, and a stretch that ended between
-    would pay for some that it does not use: it takes whole groups, or else whole epochs.
+    On the CPU the views of several batches are made at a time. A stretch takes whole groups of
+    batches, or whole epochs, so that it pays for no views that it does not use.
     """
     together, epoch = _made_together(training), training.steps_per_epoch
     length = together * ceil(wanted / _ROUNDS / together)
@@ -233,7 +233,7 @@ def _loop_seconds(
 ) -> float:
     """Return the time of a step in the loop, from the beginning of an epoch on.
 
-    Workers get a start of two steps. Batches that are made in groups need none.
+    Workers get a head start of two steps. Batches that are made in groups need none.
     """
     training.step = training.steps_per_epoch * ceil(training.step / training.steps_per_epoch)
     stream, images = steps(training), 0
@@ -254,7 +254,7 @@ def _pass_by(training: Training, batches: Sequence[Batch]) -> None:
 
 
 def _settle(training: Training, rounds: Sequence[Round]) -> None:
-    """Wait for workers to have made what they still make ahead of a loop that was left."""
+    """Wait until the workers have finished the batches of a loop that has ended."""
     if rounds:
         ahead = _AHEAD * worker_processes(training)
         time.sleep(ahead * rounds[-1].loader / training.config.train.accumulate)

@@ -12,7 +12,7 @@ from sslcli.engine.loop import Training
 
 
 class StepRows:
-    """The rows of each micro-batch of a step, in the order of the first epoch, round and round."""
+    """The rows of each micro-batch of a step, in the order of the first epoch, over and over."""
 
     def __init__(self, training: Training) -> None:
         train, source = training.config.train, own_loader(training).source
@@ -40,7 +40,7 @@ def prepare(training: Training, rows: np.ndarray, lap: Lap) -> list[Batch]:
 
 
 def own_loader(training: Training) -> TrainLoader:
-    """Return the loader of a training, which must be ours to be taken apart."""
+    """Return the loader of a training; only this project's own can be timed by phases."""
     assert isinstance(training.loader, TrainLoader), "only our own loader can be taken apart"
     return training.loader
 
