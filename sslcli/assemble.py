@@ -1,6 +1,6 @@
 """Build what a command needs from a config: the one place that knows data, networks and methods."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,13 +11,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslcli.config.schema import Config
 from sslcli.config.section import DataFacts, MethodSection
+from sslcli.data.evaluation import Inputs, eval_batches, eval_texts
 from sslcli.data.images.views import Views
-from sslcli.data.loader import TrainLoader, eval_batches
+from sslcli.data.loader import TrainLoader
 from sslcli.data.sources.base import need, need_labels
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.places import absolute_paths
 from sslcli.data.sources.seed_patches import SeedPatches
 from sslcli.data.sources.splits import Splits, open_splits
+from sslcli.data.text.feed import TextViews
+from sslcli.data.text.tokenizer import ByteTokenizer, Tokenizer
 from sslcli.distributed.collective import rank, world_size
 from sslcli.distributed.sync_norm import synchronize
 from sslcli.engine.checkpoint import Checkpoint
@@ -122,11 +125,12 @@ def build_training(
         raise ConfigError(what, "train.drop_last", "set it to true")
     section = section_of(config).complete(facts_of(source))
     need(source, *sorted(section.reads))
-    views = Views(config.views, config.data.mean, config.data.std, config.seed)
+    shown = config.views if "image" in section.reads else ()
+    texts = TextViews(tokenizer_of(config), config.texts) if "text" in section.reads else None
     loader = TrainLoader(
         source,
         config.data,
-        views,
+        Views(shown, config.data.mean, config.data.std, config.seed),
         batch_size=train.batch_size // train.accumulate,
         seed=config.seed,
         device=device,
@@ -137,6 +141,7 @@ def build_training(
         machine_share=min(world().local_size, world_size()),
         least=2 if any(isinstance(m, _BatchNorm) for m in method.modules()) else 1,
         labelled=section.learns_labels,
+        texts=texts,
         progress=progress,
     )
     if train.sync_batch_norm:
@@ -227,17 +232,33 @@ def features_of(
     cache: Path | None = None,
     bar: BarFor | None = None,
 ) -> Features:
-    """Run the encoder over every image of a source, resized and centre-cropped."""
+    """Run an encoder over every row of a source: images resized and centre-cropped, or texts.
+
+    What it takes its `reads` says; a network without one takes images.
+    """
+    batches: Iterable[tuple[Inputs, Tensor]]
+    if getattr(encoder, "reads", "image") == "text":
+        words = TextViews(tokenizer_of(config), config.texts)
+        batches = eval_texts(source, words, EVALUATION_BATCH, device)
+        shown = {"tokenizer": words.tokenizer.digest, "max_length": words.longest}
+    else:
+        batches = eval_batches(source, config.data, EVALUATION_BATCH, device)
+        shown = config.data.model_dump(include={"image_size", "resize", "mean", "std"})
     return extract(
         encoder,
-        eval_batches(source, config.data, EVALUATION_BATCH, device),
+        batches,
         device=device,
         precision=precision,
         cache=cache,
-        key=cache_key(encoder, source.stamp(), config.data) if cache else "",
+        key=cache_key(encoder, source.stamp(), shown) if cache else "",
         progress=bar(f"features of {source.name}") if bar else None,
         total=len(source),
     )
+
+
+def tokenizer_of(config: Config) -> Tokenizer:
+    """Return what makes numbers of a config's texts."""
+    return ByteTokenizer()
 
 
 def labels_of(source: Source, features: Features) -> Tensor:

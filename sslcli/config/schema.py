@@ -8,8 +8,8 @@ from sslcli.config.duration import Duration
 from sslcli.config.methods.labelled import Smoothing
 from sslcli.config.methods.registry import MethodConfig
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
-from sslcli.config.section import Count, Fraction, NonNegative, Positive, Section
-from sslcli.config.views import Side, Triple, ViewConfig
+from sslcli.config.section import Column, Count, Fraction, NonNegative, Positive, Section
+from sslcli.config.views import Side, TextViewConfig, Triple, ViewConfig
 
 # SimCLR's widest encoder has 256; the bounds keep the product of two sizes within 64 bits.
 Width = Annotated[int, Field(ge=1, le=4_096)]
@@ -253,7 +253,8 @@ class Config(Section):
     method: MethodConfig
     encoder: EncoderConfig
     data: DataConfig
-    views: Annotated[tuple[ViewConfig, ...], Field(min_length=1)]
+    views: tuple[ViewConfig, ...] = ()
+    texts: tuple[TextViewConfig, ...] = ()
     optimizer: Optimizer
     schedule: ScheduleConfig
     train: TrainConfig
@@ -264,13 +265,26 @@ class Config(Section):
         self.check_method()
         return self
 
+    def _check_groups(
+        self,
+        name: str,
+        groups: tuple[ViewConfig, ...] | tuple[TextViewConfig, ...],
+        least: int,
+        column: Column,
+    ) -> None:
+        count = sum(group.count for group in groups)
+        if count < least:
+            raise ValueError(f"{self.method.name} needs at least {least} {name}, got {count}")
+        if count and column not in self.method.reads:
+            raise ValueError(f"{self.method.name} reads no {column}: set {name} to []")
+
     def check_method(self) -> None:
-        """Raise ValueError if the views or the batch do not suit the method."""
-        views = sum(view.count for view in self.views)
-        if views < self.method.min_views:
-            raise ValueError(
-                f"{self.method.name} needs at least {self.method.min_views} views, got {views}"
-            )
+        """Raise ValueError if the views, the texts or the batch do not suit the method."""
+        if not self.views and not self.texts:
+            raise ValueError("there must be views of images, or texts")
+        method = self.method
+        self._check_groups("views", self.views, method.min_views, "image")
+        self._check_groups("texts", self.texts, method.min_texts, "text")
         self.method.check_training(self.train.batch_size, self.train.sync_batch_norm)
         if self.train.chunk_size and not self.method.contrasts_batch:
             raise ValueError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 
@@ -20,6 +21,10 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def to(self, device: torch.device) -> "Tokens":
+        """Return the same tokens on a device."""
+        return Tokens(self.ids.to(device), self.mask.to(device))
 
     def split(self, count: int) -> list["Tokens"]:
         """Return `count` parts of nearly equal size."""

@@ -1,4 +1,4 @@
-"""Batches for evaluation: every image once, in row order, without randomness."""
+"""Batches for evaluation: every row once, in order, without randomness."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,16 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from sslcli.config.schema import DataConfig
+from sslcli.data.batch import Tokens
 from sslcli.data.images.store import Store, pack
-from sslcli.data.sources.base import Source
+from sslcli.data.sources.base import Source, need
 from sslcli.data.staging import staged
 from sslcli.data.streaming import Stream, worker_count
+from sslcli.data.text.feed import TextViews
 from sslcli.data.unreadable import Bad, reason, refuse_too_many
 from sslcli.errors import DataError
 
+Inputs = Tensor | Tokens
 _WIDEST = 16  # ratio of sides beyond which the ends of an image, never seen, are not resized
 
 
@@ -46,6 +49,30 @@ def eval_batches(
     for used, images in staged(_squares(source, data, batches, device), device):
         pixels = images.to(torch.float32, memory_format=torch.channels_last)
         yield pixels.div_(255).sub_(mean).div_(std), used
+
+
+def eval_texts(
+    source: Source, views: TextViews, batch_size: int, device: torch.device | str
+) -> Iterator[tuple[Tokens, Tensor]]:
+    """Yield the tokens of texts, cut where the longest view cuts them, and their rows.
+
+    Args:
+        source: What to evaluate on.
+        views: The tokenizer, and the views of training.
+        batch_size: Texts of a batch; there may be fewer in the last.
+        device: Where batches are needed.
+
+    Yields:
+        Tokens, [B, L], and their rows, [B] int64.
+
+    Raises:
+        DataError: If the data has no texts.
+    """
+    need(source, "text")
+    for rows in torch.arange(len(source)).split(batch_size):
+        texts = [source.text(row) for row in rows.tolist()]
+        tokens = views.tokenizer.encode(texts, views.longest)
+        yield tokens.to(torch.device(device)), rows
 
 
 def resize_and_crop(images: Tensor, size: int, resize: int | None) -> Tensor:

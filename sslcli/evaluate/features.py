@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sslcli.config.schema import DataConfig
+from sslcli.data.evaluation import Inputs
 from sslcli.errors import DataError
 from sslcli.evaluate.finite import need_finite
 
@@ -53,18 +53,20 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def cache_key(encoder: nn.Module, stamp: str, data: DataConfig) -> str:
+def cache_key(encoder: nn.Module, stamp: str, view: Mapping[str, Any]) -> str:
     """Return what decides the features: weights, files, and how an image becomes a tensor.
 
-    The stamp is of the files as they are here and now: a fingerprint may overlook an edit.
+    Args:
+        encoder: Whose weights count.
+        stamp: Of the files as they are here and now: a fingerprint may overlook an edit.
+        view: How an image becomes a tensor, or a text becomes tokens.
     """
-    view = data.model_dump(include={"image_size", "resize", "mean", "std"})
     return json.dumps([_FORMAT, weights_hash(encoder), stamp, view], sort_keys=True)
 
 
 def extract(
     encoder: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Inputs, Tensor]],
     *,
     device: torch.device | str,
     precision: Literal["fp32", "bf16", "fp16"] = "fp32",
@@ -79,8 +81,9 @@ def extract(
     damaged or cannot be written costs time and never the result; `Features.note` tells.
 
     Args:
-        encoder: Maps images [B, 3, S, S] to features [B, D].
-        batches: Normalised float32 images and their row indices; not touched on a cache hit.
+        encoder: Maps images [B, 3, S, S], or tokens, to features [B, D].
+        batches: Normalised float32 images, or tokens, and their row indices; not touched on a cache
+            hit.
         device: Where the encoder runs.
         precision: Arithmetic of the encoder; features are float32 in any case.
         cache: Folder of cached features; None keeps nothing.
@@ -107,7 +110,7 @@ def extract(
 
 def _run(
     encoder: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Inputs, Tensor]],
     device: torch.device,
     precision: str,
     count: Callable[[int], None],
@@ -115,11 +118,10 @@ def _run(
     features, rows, dtype = [], [], _AUTOCAST[precision]
     with _evaluating(encoder.to(device)):
         for images, indices in batches:  # made outside autocast, which would round the views
-            # The weights keep their layout: training may be waiting, bit for bit, for this encoder.
-            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+            inputs = _moved(images, device)
             autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
             with torch.inference_mode(), autocast:
-                features.append(encoder(images).float().cpu())  # [B, D]
+                features.append(encoder(inputs).float().cpu())  # [B, D]
             rows.append(indices.cpu())
             count(len(indices))
     if not features:
@@ -127,6 +129,17 @@ def _run(
     made = Features(torch.cat(features), torch.cat(rows))
     need_finite(made.features, "the encoder's features", precision)
     return made
+
+
+def _moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """Return inputs on the device, images in the layout that convolutions run fastest in.
+
+    The weights keep theirs: training may be waiting, bit for bit, for this encoder.
+    """
+    if not isinstance(inputs, Tensor):
+        return inputs.to(device)
+    layout = torch.channels_last if inputs.ndim == 4 else torch.preserve_format
+    return inputs.to(device, memory_format=layout, non_blocking=True)
 
 
 @contextmanager

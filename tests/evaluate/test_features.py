@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sslcli.config.schema import DataConfig
+from sslcli.data.batch import Tokens
 from sslcli.errors import CheckpointError, DataError
 from sslcli.evaluate.features import cache_key, extract, weights_hash
 
@@ -35,6 +35,17 @@ def test_features_equal_the_encoder_in_evaluation_mode():
     torch.testing.assert_close(found.features, expected.detach(), atol=1e-6, rtol=1e-5)
     assert found.rows.tolist() == list(range(10))
     assert not found.features.is_inference()
+
+
+def test_tokens_and_vectors_are_embedded_as_they_are():
+    ids = torch.tensor([[1, 2, 0], [3, 0, 0]])
+    tokens = Tokens(ids, ids > 0)
+    count = nn.Module()
+    count.forward = lambda given: given.mask.sum(dim=1, keepdim=True)
+    found = extract(count, [(tokens, torch.arange(2))], device="cpu")
+    assert found.features.tolist() == [[2.0], [1.0]]
+    found = extract(nn.Identity(), [(ids.float(), torch.arange(2))], device="cpu")
+    assert torch.equal(found.features, ids.float())
 
 
 def test_modes_layout_and_buffers_are_left_alone():
@@ -111,7 +122,7 @@ def test_hash_tells_weights_buffers_and_strides_apart():
 
 
 def test_key_tells_views_apart():
-    small, large = (DataConfig(image_size=size, mean=(0, 0, 0), std=(1, 1, 1)) for size in (32, 64))
+    small, large = ({"image_size": size} for size in (32, 64))
     assert cache_key(encoder(), "digits", small) != cache_key(encoder(), "digits", large)
     assert cache_key(encoder(), "digits", small) != cache_key(encoder(), "mnist", small)
 

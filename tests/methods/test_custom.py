@@ -1,6 +1,7 @@
 """A method in a file of the user's own: the example, and what can be wrong with one."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,37 @@ def test_too_few_views_are_an_error():
     one = one.model_copy(update={"views": (one.views[0].model_copy(update={"count": 1}),)})
     with pytest.raises(ConfigError, match="at least 2 views"):
         completed(one)
+
+
+TEXTS = """
+from sslcli.config.section import MethodSection
+from sslcli.methods.base import Method
+class Mine(Method):
+    class Section(MethodSection):
+        reads, min_views, min_texts = frozenset({"text"}), 0, 2
+    def forward(self, batch, progress): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"views": []}, "there must be views of images, or texts"),
+        ({"views": [], "texts": [{"max_length": 8}]}, "at least 2 texts, got 1"),
+        ({"texts": [{"count": 2, "max_length": 8}]}, "reads no image: set views to"),
+        ({"views": [], "texts": [{"count": 2, "max_length": 8}]}, ""),
+    ],
+)
+def test_a_method_of_texts_needs_texts_and_no_views(tmp_path, fields, message):
+    (tmp_path / "mine.py").write_text(TEXTS)
+    name_code(f"{tmp_path}/mine.py:Mine")
+    with pytest.raises(ConfigError, match=message) if message else nullcontext():
+        completed(config(method={"name": f"{tmp_path}/mine.py:Mine"}, **fields))
+
+
+def test_a_method_of_images_is_given_no_texts():
+    with pytest.raises(ConfigError, match="simsiam reads no text: set texts to"):
+        resolve("simsiam/digits", None, {"texts": [{"max_length": 8}]})
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ in presets. A method of the user's own is a file anywhere; see `CustomConfig`.
 
 import re
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
 
 from pydantic import ConfigDict, Discriminator, Tag
 
-from sslcli.config.section import MethodSection
+from sslcli.config.section import Column, MethodSection
 
 # method.name: (section in sslcli.config.methods, class in sslcli.methods)
 METHODS = {
@@ -51,11 +51,13 @@ SECTIONS = {name: _section(section) for name, (section, _) in METHODS.items()}
 class CustomConfig(MethodSection):
     """A class outside the package, named as "path/to/file.py:Class".
 
-    Its fields are those of the class's own `Section`, which `methods.custom` checks them against;
-    what evaluates a checkpoint need not have the file.
+    Its fields and needs are those of the class's own `Section`, which `methods.custom` checks them
+    against; what evaluates a checkpoint need not have the file.
     """
 
     model_config = ConfigDict(extra="allow")
+    reads: ClassVar[frozenset[Column]] = frozenset({"image", "text"})
+    min_views: ClassVar[int] = 0
 
     @property
     def learns_labels(self) -> bool:

@@ -23,6 +23,11 @@ class TextViews(NamedTuple):
     tokenizer: Tokenizer
     configs: Sequence[TextViewConfig]
 
+    @property
+    def longest(self) -> int:
+        """Tokens that evaluation keeps of a text: as many as the longest view does."""
+        return max(config.max_length for config in self.configs)
+
 
 class Tokenised:
     """Tokenise texts in this process, as they are needed.
