@@ -36,14 +36,27 @@ class Publisher:
         self.show, self.run, self.require = show, run, require
         self._started = time.perf_counter() if started is None else started
 
-    def plan(self) -> None:
-        """Say what would be run; for `--dry-run`."""
+    def plan(
+        self,
+        counts: Mapping[str, int] | None = None,
+        *,
+        columns: Sequence[str] = ("part", "images to encode"),
+        **own: Any,
+    ) -> None:
+        """Say what would be run; for `--dry-run`.
+
+        Args:
+            counts: Images by what is done with them; None for the training and the test images.
+            columns: Heads of the table.
+            own: Further fields of the command's own record, or another `images`.
+        """
         from sslcli.config.presets import config_hash
 
         splits = self.run.splits
-        images = {"train": len(splits.train), "test": len(splits.test)}
-        self.show.table("", ("part", "images to encode"), list(images.items()))
-        self.show.result(dry_run=True, images=images, config_hash=config_hash(self.run.config))
+        counts = counts or {"train": len(splits.train), "test": len(splits.test)}
+        self.show.table("", columns, list(counts.items()))
+        fields = {"dry_run": True, "images": dict(counts), **own}
+        self.show.result(**fields, config_hash=config_hash(self.run.config))
 
     def publish(
         self,

@@ -1,14 +1,10 @@
 """`ssl robust-eval`: how accurate a classifier stays under attack and on spoilt images."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from typer import Option
 
 from sslcli.cli import options
-
-if TYPE_CHECKING:
-    from sslcli.cli.show import Show
-    from sslcli.workflows.robust_eval import Robustness
 
 CORRUPTIONS = (  # a test holds them to those of `evaluate`, which imports torch
     *("gaussian-noise", "shot-noise", "impulse-noise", "defocus-blur", "glass-blur", "motion-blur"),
@@ -183,19 +179,9 @@ def robust_eval(
     )  # fmt: skip
     robustness = Robustness(publisher.run, trial, seed)
     if dry_run:
-        _plan(show, robustness)
+        names = [name for condition in robustness.conditions() for name in condition.names]
+        images = len(robustness.rows)
+        counts = dict.fromkeys(names, images)
+        publisher.plan(counts, columns=("condition", "images"), images=images, conditions=names)
         return
     publish(publisher, robustness.measure())
-
-
-def _plan(show: "Show", robustness: "Robustness") -> None:
-    """Say what would be tried; for `--dry-run`."""
-    from sslcli.config.presets import config_hash
-
-    names = [name for condition in robustness.conditions() for name in condition.names]
-    images = len(robustness.rows)
-    show.table("", ("condition", "images"), [(name, images) for name in names])
-    show.result(
-        dry_run=True, images=images, conditions=names,
-        config_hash=config_hash(robustness.run.config),
-    )  # fmt: skip

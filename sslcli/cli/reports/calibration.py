@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 from sslcli.cli.publish import Publisher
-from sslcli.config.presets import config_hash
 from sslcli.errors import ResourceError
 from sslcli.figures.reliability import reliability_diagram
 from sslcli.files import write_atomically
@@ -15,12 +14,11 @@ from sslcli.workflows.run import need_held_out
 
 def plan(publisher: Publisher, fitting: Fitting, seed: int | None) -> None:
     """Say how many images would be fitted and reported on; for `--dry-run`."""
-    run, show = publisher.run, publisher.show
+    run = publisher.run
     need_held_out(run)
     fit, report = parts(run, fitting, run.config.seed if seed is None else seed)
     images = {"fit": len(fit) if fit else 0, "report": len(report)}
-    show.table("", ("part", "images"), list(images.items()))
-    show.result(dry_run=True, images=images, config_hash=config_hash(run.config))
+    publisher.plan(images, columns=("part", "images"))
 
 
 def stored(publisher: Publisher, result: CalibrationResult) -> CalibrationResult:

@@ -9,7 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from sslcli.cli.publish import Publisher
-from sslcli.config.presets import config_hash
 from sslcli.evaluate.ood.bootstrap import LEVEL
 from sslcli.evaluate.ood.metrics import METRICS, Ranking
 from sslcli.figures.detection import Array, Roc, roc_curves, score_histograms
@@ -23,13 +22,11 @@ _COLUMNS = ("outside", "n", "score", "AUROC", f"{LEVEL:.0%} interval", "AUPR-in"
 
 def plan(publisher: Publisher, ood: Sequence[str], scores: Sequence[str]) -> None:
     """Say how many images would be encoded, for which scores; for `--dry-run`."""
-    run, show = publisher.run, publisher.show
+    run = publisher.run
     need_held_out(run)
     images = {"train": len(run.splits.train), "test": len(run.splits.test)}
     images |= {name: len(source) for name, source in open_outside(run, ood).items()}
-    show.table("", ("part", "images to encode"), list(images.items()))
-    hashed = config_hash(run.config)
-    show.result(dry_run=True, images=images, scores=scores, config_hash=hashed)
+    publisher.plan(images, scores=scores)
 
 
 def publish(publisher: Publisher, result: OODResult) -> None:
