@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from sslcli.errors import SslError as SslError
     from sslcli.workflows.attention import attention as attention
     from sslcli.workflows.calibrate import calibrate as calibrate
+    from sslcli.workflows.distill import distill as distill
     from sslcli.workflows.embed import embed as embed
     from sslcli.workflows.export import export as export
+    from sslcli.workflows.finetune import finetune as finetune
     from sslcli.workflows.knn_eval import knn_eval as knn_eval
+    from sslcli.workflows.linear_eval import linear_eval as linear_eval
     from sslcli.workflows.ood_detect import ood_detect as ood_detect
+    from sslcli.workflows.pretrain import pretrain as pretrain
     from sslcli.workflows.robust_eval import robust_eval as robust_eval
     from sslcli.workflows.run import Run as Run
     from sslcli.workflows.run import load as load
@@ -29,11 +33,15 @@ _MODULES = {  # where each public name is defined
     "SslError": "errors",
     "attention": "workflows.attention",
     "calibrate": "workflows.calibrate",
+    "distill": "workflows.distill",
     "embed": "workflows.embed",
     "export": "workflows.export",
+    "finetune": "workflows.finetune",
     "knn_eval": "workflows.knn_eval",
+    "linear_eval": "workflows.linear_eval",
     "load": "workflows.run",
     "ood_detect": "workflows.ood_detect",
+    "pretrain": "workflows.pretrain",
     "robust_eval": "workflows.robust_eval",
 }
 __all__ = [
@@ -42,11 +50,15 @@ __all__ = [
     "__version__",
     "attention",
     "calibrate",
+    "distill",
     "embed",
     "export",
+    "finetune",
     "knn_eval",
+    "linear_eval",
     "load",
     "ood_detect",
+    "pretrain",
     "robust_eval",
 ]
 

@@ -14,10 +14,6 @@ from sslcli.errors import CheckpointError
 
 WITHOUT = {"presets", "methods", "data", "doctor"}  # they list and look; there is no result
 SOON = {  # commands whose work is not yet in workflows/
-    "pretrain",
-    "finetune",
-    "distill",
-    "linear-eval",
     "sample-sgld",
     "bench",
 }
@@ -30,7 +26,8 @@ TERMINAL = {  # what only the command line has
     "quiet": "the listener decides what is heard",
     "dry_run": "prints a plan",
     "require": "sets the exit code; in Python, compare",
-    "devices": "starts processes of the command",
+    "peak_tflops": "is for the plan",
+    "utilisation": "is for the plan",
     "max_restarts": "starts processes of the command",
 }
 PYTHON = {"listener"}  # what only the function has: who is told what happens

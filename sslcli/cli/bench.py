@@ -40,27 +40,14 @@ def bench(
 
     ssl bench --method simsiam --data photos/
     """
-    from sslcli.cli.choose import choose_preset
     from sslcli.cli.show import Show
     from sslcli.cli.timing import time_and_show
-    from sslcli.config.methods.registry import is_custom
-    from sslcli.config.presets import resolve
+    from sslcli.workflows.choose import fields_of, resolved
 
     show = Show("bench", as_json=json, quiet=quiet)
-    options_given = {
-        "data.source": data,
-        "data.root": data_root,
-        "data.download": download or None,
-        "train.precision": precision,
-    }
-    if method and is_custom(method):
-        from sslcli.methods.custom import name_code
-
-        name_code(method)
-        options_given["method.name"] = method
-    named = {key: value for key, value in options_given.items() if value is not None}
-    name = choose_preset(method, preset, config, data, device, show.note)
-    time_and_show(_endless(resolve(name, config, named, set_ or []).config), device, steps, show)
+    fields = fields_of(data=data, data_root=data_root, download=download, precision=precision)
+    found = resolved(method, preset, config, fields, set_ or [], device, show)
+    time_and_show(_endless(found.config), device, steps, show)
 
 
 def _endless(config: "Config") -> "Config":

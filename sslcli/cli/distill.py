@@ -50,34 +50,30 @@ def distill(
 
     ssl distill runs/simclr-v2-digits/finetune --data photos/ --out runs/student
     """
-    from sslcli.cli.choose import name_code_of
-    from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, run_over, seeded
     from sslcli.cli.launching import beside, launch, must_launch, resume_line, taking_part
+    from sslcli.cli.publish import METRICS, open_run, seeded
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, restarted
+    from sslcli.cli.syntax import parse_seeds
     from sslcli.engine.stop import Stop, seconds
+    from sslcli.workflows.place import Place, restarted
 
-    show = Show("distill", as_json=json, quiet=quiet)
-    name_code_of(teacher, method)
+    show, chosen = Show("distill", as_json=json, quiet=quiet), parse_seeds(seeds)
     place = restarted(Place(out or str(beside(teacher, "distill")), resume, overwrite))
     stop = Stop(seconds(max_time), resume_line(place.out))
     if must_launch(devices) and not dry_run:
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
-    choice = DataChoice(data, test, data_root, download)
-    metrics = (*METRICS, "agreement", "top1_teacher")
+    metrics = seeded((*METRICS, "agreement", "top1_teacher"), chosen)
     with taking_part(device) as where:
-        evaluation = open_evaluation(
-            teacher, choice, show, set_=set_ or [], seed=seed, device=str(where),
-            precision=precision, require=require or [], metrics=seeded(metrics, seeds),
-            labelled=False,
-        )  # fmt: skip
-        from sslcli.cli.distilling import Distillation
         from sslcli.cli.reports.cost import show_estimate
+        from sslcli.workflows.distill import Distillation
 
-        run = Distillation(evaluation, place, stop, series=bool(seeds))
+        publisher = open_run(
+            teacher, show, require=require or [], metrics=metrics, labelled=False, data=data,
+            test=test, data_root=data_root, download=download, seed=seed, device=str(where),
+            precision=precision, method=method, overrides=set_ or [],
+        )  # fmt: skip
+        work = Distillation(publisher.run, place, stop, chosen)
         if dry_run:
-            recipe = run.recipe(evaluation.config.seed)
-            show_estimate(run.training(*recipe), show, processes=devices)
+            show_estimate(work.planned(), show, processes=devices)
             return
-        found, more = run_over(seeds, evaluation.config.seed, run)
-        evaluation.publish(found, **more)
+        publisher.publish_repeated(work.result())

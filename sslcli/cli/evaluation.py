@@ -1,7 +1,7 @@
 """An evaluation of a checkpoint: its data and encoder, its run, and its published numbers."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -203,42 +203,3 @@ def _open(
     return Evaluation(
         checkpoint, config, splits, encoder, where, arithmetic, show, (), time.perf_counter()
     )
-
-
-def untrained(evaluation: Evaluation) -> Evaluation:
-    """Return the same evaluation of an encoder with fresh weights of the config's seed."""
-    from sslcli import assemble
-    from sslcli.nn.read_out import read_out
-
-    facts = assemble.remembered_facts(evaluation.checkpoint)
-    encoder = assemble.build_method(evaluation.config, evaluation.device, facts).encoder.eval()
-    features = evaluation.config.evaluation.features
-    return replace(evaluation, encoder=read_out(encoder, features))
-
-
-def seeded(metrics: Sequence[str], seeds: str | None) -> tuple[str, ...]:
-    """Return the metrics there will be when an evaluation is repeated over seeds.
-
-    Raises:
-        UsageError: If `seeds` is no list of seeds.
-    """
-    from sslcli.cli.syntax import parse_seeds
-
-    if not parse_seeds(seeds):
-        return tuple(metrics)
-    return (*metrics, "top1_deviation", "top5_deviation", "seeds")
-
-
-def run_over(
-    seeds: str | None, default: int, run: Callable[[int], Mapping[str, Any]]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run once, or once a seed; return the metrics (means over seeds) and what --seeds adds."""
-    from dataclasses import asdict
-
-    from sslcli.cli.syntax import parse_seeds
-    from sslcli.evaluate.seeds import deviations, over_seeds
-
-    if not seeds:
-        return dict(run(default)), {}
-    means, found = over_seeds([run(seed) for seed in parse_seeds(seeds)], ("top1", "top5"))
-    return means | deviations(found), {"over_seeds": {k: asdict(v) for k, v in found.items()}}

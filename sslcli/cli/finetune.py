@@ -68,35 +68,29 @@ def finetune(
 
     ssl finetune runs/simsiam-digits --label-fraction 0.1
     """
-    from sslcli.cli.choose import name_code_of
-    from sslcli.cli.evaluation import METRICS, DataChoice, open_evaluation, run_over, seeded
     from sslcli.cli.launching import beside, launch, must_launch, resume_line, taking_part
+    from sslcli.cli.publish import METRICS, open_run, seeded
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, restarted
+    from sslcli.cli.syntax import parse_seeds
     from sslcli.engine.stop import Stop, seconds
+    from sslcli.workflows.place import Place, restarted
 
-    show = Show("finetune", as_json=json, quiet=quiet)
-    name_code_of(ckpt, method)
+    show, chosen = Show("finetune", as_json=json, quiet=quiet), parse_seeds(seeds)
     place = restarted(Place(out or str(beside(ckpt, "finetune")), resume, overwrite))
     stop = Stop(seconds(max_time), resume_line(place.out))
     if must_launch(devices) and not dry_run:
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
-    choice = DataChoice(data, test, data_root, download)
-    named = {"evaluation.finetune.label_fraction": label_fraction}
     with taking_part(device) as where:
-        evaluation = open_evaluation(
-            ckpt, choice, show, set_=set_ or [], seed=seed, device=str(where), precision=precision,
-            require=require or [], metrics=seeded(METRICS, seeds), named=named,
-        )  # fmt: skip
         from sslcli.cli.reports.cost import show_estimate
-        from sslcli.cli.supervised import Supervised
+        from sslcli.workflows.finetune import Finetuning, with_share
 
-        run = Supervised(
-            evaluation, "finetune", place, stop, series=bool(seeds), head_layers=from_head_layer
-        )
+        publisher = open_run(
+            ckpt, show, require=require or [], metrics=seeded(METRICS, chosen), data=data,
+            test=test, data_root=data_root, download=download, seed=seed, device=str(where),
+            precision=precision, method=method, overrides=with_share(set_ or [], label_fraction),
+        )  # fmt: skip
+        work = Finetuning(publisher.run, place, stop, chosen, head_layers=from_head_layer)
         if dry_run:
-            recipe = run.recipe(evaluation.config.seed)
-            show_estimate(run.training(*recipe), show, processes=devices)
+            show_estimate(work.planned(), show, processes=devices)
             return
-        metrics, more = run_over(seeds, evaluation.config.seed, run)
-        evaluation.publish(metrics, **more)
+        publisher.publish_repeated(work.result())

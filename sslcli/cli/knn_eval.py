@@ -77,16 +77,14 @@ def knn_eval(
 
     ssl knn-eval runs/simsiam-digits --require 'top1>=0.9'
     """
-    from sslcli.cli.choose import name_code_of
     from sslcli.cli.publish import METRICS, open_run
     from sslcli.cli.show import Show
 
     show = Show("knn-eval", as_json=json, quiet=quiet)
-    name_code_of(ckpt, method)
     extra = (*(BASELINES if baseline else ()), *(GEOMETRY if geometry else ()))
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
-        overrides=set_ or [], seed=seed, device=device, precision=precision,
+        overrides=set_ or [], seed=seed, device=device, precision=precision, method=method,
         require=require or [], metrics=(*METRICS, *extra),
     )  # fmt: skip
     if dry_run:

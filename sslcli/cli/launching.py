@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from sslcli.cli.show import Show
-from sslcli.cli.train import Place
-from sslcli.config.schema import TrainConfig
 from sslcli.environment import world
 from sslcli.errors import StoppedError, UsageError
 
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+
+    from sslcli.workflows.place import Place
 
 
 def must_launch(devices: int) -> bool:
@@ -31,22 +31,8 @@ def must_launch(devices: int) -> bool:
     return devices > 1 and here.launcher == "none"
 
 
-def check_batch(train: TrainConfig, devices: int) -> None:
-    """Raise UsageError unless a batch divides among the processes and their parts.
-
-    Args:
-        train: The batch.
-        devices: Processes to start, unless another launcher has started some.
-    """
-    processes = max(devices, world().size)
-    if train.batch_size % (train.accumulate * processes):
-        parts = f", {train.accumulate} parts each" if train.accumulate > 1 else ""
-        what = f"a batch of {train.batch_size} does not divide among {processes} processes{parts}"
-        raise UsageError(what, "train.batch_size", "choose a multiple")
-
-
 def launch(
-    run: "Path", place: Place, devices: int, device: str, restarts: int, show: Show
+    run: "Path", place: "Place", devices: int, device: str, restarts: int, show: Show
 ) -> NoReturn:
     """Run this command line again in several processes, and exit as they do.
 
@@ -96,15 +82,11 @@ def taking_part(device: str) -> "Iterator[torch.device]":
 
     A training that Ctrl-C has ended, with its state saved, is told as any fault that ends one.
     """
-    from sslcli.distributed.launch import check_devices, joined, local_device
-    from sslcli.engine.device import pick_device
+    from sslcli.workflows import training
 
-    here, where = world(), pick_device(device)
-    check_devices(here.local_size, where)
-    where = local_device(where, here)
-    with joined(here, where, lambda text: print(text, file=sys.stderr, flush=True)):
+    with training.taking_part(device, lambda text: print(text, file=sys.stderr, flush=True)) as it:
         try:
-            yield where
+            yield it
         except KeyboardInterrupt as interrupt:
             if isinstance(interrupt.__cause__, StoppedError):
                 raise interrupt.__cause__ from None

@@ -7,6 +7,7 @@ from typer import Option
 
 from sslcli.cli import options
 
+BASELINE = ("top1_untrained",)
 EXTRA = {"features": ("l2", "fit_seconds"), "paper": ()}
 
 
@@ -58,46 +59,37 @@ def linear_eval(
 
     ssl linear-eval runs/simsiam-digits --seeds 0-2
     """
-    from sslcli.cli import evaluation as evaluating
-    from sslcli.cli.choose import name_code_of
     from sslcli.cli.launching import beside, launch, must_launch, resume_line, taking_part
+    from sslcli.cli.publish import METRICS, open_run, seeded
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, restarted
+    from sslcli.cli.syntax import parse_seeds
     from sslcli.engine.stop import Stop, seconds
-    from sslcli.errors import UsageError
+    from sslcli.workflows.linear_eval import FeatureProbe, PaperProbe, check_protocol, measure
+    from sslcli.workflows.place import Place, restarted
 
-    show = Show("linear-eval", as_json=json, quiet=quiet)
-    name_code_of(ckpt, method)
-    training_only = {"--resume": resume, "--max-time": max_time, "--devices": devices > 1}
-    if protocol == "features" and (given := [name for name, on in training_only.items() if on]):
-        hint = "add it, or leave this out"
-        raise UsageError("this is for --protocol paper", ", ".join(given), hint)
+    show, chosen = Show("linear-eval", as_json=json, quiet=quiet), parse_seeds(seeds)
+    limit = seconds(max_time)
+    check_protocol(protocol, resume=resume, max_time=limit is not None, devices=devices > 1)
     place = restarted(Place(str(beside(ckpt, "linear-probe")), resume, overwrite=not resume))
-    stop = Stop(seconds(max_time), resume_line(place.out))
+    stop = Stop(limit, resume_line(place.out))
     if must_launch(devices) and not dry_run:
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
-    choice = evaluating.DataChoice(data, test, data_root, download)
-    known = evaluating.seeded((*evaluating.METRICS, *EXTRA[protocol]), seeds)
+    known = (*seeded((*METRICS, *EXTRA[protocol]), chosen), *(BASELINE if baseline else ()))
     with taking_part(device) as where:
-        evaluation = evaluating.open_evaluation(
-            ckpt, choice, show, set_=set_ or [], seed=seed, device=str(where), precision=precision,
-            require=require or [], metrics=(*known, *(("top1_untrained",) if baseline else ())),
-        )  # fmt: skip
-        from sslcli.cli.measure import FeatureProbe
         from sslcli.cli.reports.cost import show_estimate
-        from sslcli.cli.supervised import Supervised
 
-        paper = Supervised(evaluation, "linear-probe", place, stop, series=bool(seeds))
+        publisher = open_run(
+            ckpt, show, require=require or [], metrics=known, data=data, test=test,
+            data_root=data_root, download=download, seed=seed, device=str(where),
+            precision=precision, method=method, overrides=set_ or [],
+        )  # fmt: skip
+        run = publisher.run
+        paper = PaperProbe(run, place, stop, chosen)
         if dry_run and protocol == "paper":
-            recipe = paper.recipe(evaluation.config.seed)
-            show_estimate(paper.training(*recipe), show, processes=devices)
+            show_estimate(paper.planned(), show, processes=devices)
             return
         if dry_run:
-            evaluation.plan()
+            publisher.plan()
             return
-        run = paper if protocol == "paper" else FeatureProbe(evaluation, solver)
-        metrics, more = evaluating.run_over(seeds, evaluation.config.seed, run)
-        if baseline:
-            fresh = FeatureProbe(evaluating.untrained(evaluation), solver)(evaluation.config.seed)
-            metrics["top1_untrained"] = fresh["top1"]
-        evaluation.publish(metrics, **more)
+        probe = paper if protocol == "paper" else FeatureProbe(run, solver)
+        publisher.publish_repeated(measure(run, probe, solver, chosen, baseline=baseline))

@@ -63,12 +63,10 @@ def ood_detect(
 
     ssl ood-detect runs/simsiam-digits/finetune --ood photos/ --require 'auroc/knn/photos>=0.9'
     """
-    from sslcli.cli.choose import name_code_of
     from sslcli.cli.publish import open_run
     from sslcli.cli.show import Show
 
     show = Show("ood-detect", as_json=json, quiet=quiet)
-    name_code_of(ckpt, method)
     from sslcli.cli.reports import detection as report
     from sslcli.workflows import ood_detect as workflow
     from sslcli.workflows.ood_result import metric_names
@@ -77,7 +75,7 @@ def ood_detect(
     sets, names = ood or [], [each.name for each in workflow.chosen_scores(score or [])]
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
-        overrides=set_ or [], seed=seed, device=device, precision=precision,
+        overrides=set_ or [], seed=seed, device=device, precision=precision, method=method,
         require=require or [], metrics=(*metric_names(names, outside_names(sets)), "top1"),
         labelled=False,
     )  # fmt: skip

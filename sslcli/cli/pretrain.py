@@ -1,10 +1,16 @@
 """`ssl pretrain`: train a method from a preset."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
 from sslcli.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sslcli.cli.show import Show
+    from sslcli.config.schema import Config
 
 
 def pretrain(
@@ -101,70 +107,43 @@ def pretrain(
 
     ssl pretrain --method simsiam --data photos/ --out runs/photos
     """
-    from functools import partial
-    from pathlib import Path
-
-    from sslcli.cli.choose import choose_preset
-    from sslcli.cli.launching import check_batch, launch, must_launch, resume_line, taking_part
-    from sslcli.cli.resuming import aged, stored
+    from sslcli.cli.launching import launch, must_launch, resume_line, taking_part
     from sslcli.cli.show import Show
-    from sslcli.cli.train import Place, pretrain_run, restarted
-    from sslcli.config.methods.registry import is_custom
-    from sslcli.config.presets import resolve
     from sslcli.engine.stop import Stop, seconds
-    from sslcli.errors import UsageError
+    from sslcli.workflows.choose import planned
+    from sslcli.workflows.place import Place, restarted
 
     is_launcher = must_launch(devices) and not dry_run
     show = Show("pretrain", as_json=json, quiet=quiet or is_launcher)
     stop = Stop(seconds(max_time), resume_line(out))
     place = restarted(Place(out, resume, overwrite))
-    options_given = {
-        "data.source": data,
-        "data.test": test,
-        "data.root": data_root,
-        "data.download": download or None,
-        "seed": seed,
-        "train.precision": precision,
-        "train.compile": compile_ or None,
-        "train.chunk_size": chunk_size,
-        "train.on_collapse": on_collapse,
-        "train.keep": keep,
-    }
-    if method and is_custom(method):
-        from sslcli.methods.custom import name_code
-
-        name_code(method)
-        options_given["method.name"] = method
-    named = {key: value for key, value in options_given.items() if value is not None}
-    if place.resume:  # an older run has chosen by its seed what is held out
-        named["data.holdout_seed"] = place.stored().data.holdout_seed
-    if place.resume and not (preset or config) and (not method or is_custom(method)):
-        chosen = stored(place.stored(), Path(str(place.out)), named, set_ or [])
-    else:
-        name = choose_preset(method, preset, config, data, device, show.note)
-        chosen, kept = aged(resolve(name, config, named, set_ or []), place.saved())
-        if kept:
-            show.note(f"the run began before these fields, and keeps to that: {', '.join(kept)}")
-    if chosen.method.from_checkpoint:
-        hint = "use `ssl finetune`, `linear-eval --protocol paper` or `distill`, with --resume"
-        raise UsageError(f"a {chosen.method.name} run needs its checkpoint", "method.name", hint)
-    if is_custom(chosen.method.name):
-        from sslcli.methods.custom import completed
-
-        chosen = completed(chosen)
-    check_batch(chosen.train, devices)
+    chosen = planned(
+        method, preset, config, set_ or [], place, device, devices, show, data=data, test=test,
+        data_root=data_root, download=download, seed=seed, precision=precision, compile=compile_,
+        chunk_size=chunk_size, on_collapse=on_collapse, keep=keep,
+    )  # fmt: skip
     if is_launcher:
         launch(place.check(chosen), place, devices, device, max_restarts, show)
     with taking_part(device) as where:
-        estimate = None
-        if dry_run:
-            from sslcli.cli.reports.cost import show_estimate
+        from sslcli.cli.reports.cost import show_estimate
+        from sslcli.workflows.pretrain import prepared, train_from
 
-            estimate = partial(
-                show_estimate,
-                show=show,
-                processes=devices,
-                peak_tflops=peak_tflops,
-                utilisation=utilisation,
-            )
-        pretrain_run(chosen, place, stop, where, show, estimate)
+        start = prepared(chosen, place, where, show)
+        if dry_run:
+            show_estimate(start.training, show, devices, peak_tflops, utilisation)
+            return
+        run, metrics = train_from(start, place, stop, show)
+    _finish(run, metrics, chosen, show)
+
+
+def _finish(run: "Path", metrics: dict[str, Any], config: "Config", show: "Show") -> None:
+    """Say where the checkpoint lies and what may come next."""
+    import shlex
+
+    from sslcli.config.presets import config_hash
+    from sslcli.engine.checkpoint import NAME
+
+    path = str(run / NAME)
+    show.note(f"done; next: ssl knn-eval {shlex.quote(str(run))}")
+    show.data(path)
+    show.result(run=str(run), checkpoint=path, metrics=metrics, config_hash=config_hash(config))

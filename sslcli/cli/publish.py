@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from sslcli.errors import ExitCode, GateError, ResourceError
 
 if TYPE_CHECKING:
     from sslcli.workflows.run import Run
+    from sslcli.workflows.transfer import Repeated
 
 METRICS = ("top1", "top5", "n")
 TOP = 5  # classes up to which there is no top5
@@ -103,6 +105,12 @@ class Publisher:
         self.show.result(**record)
         if faults:
             raise GateError("; ".join(faults), where="--require")
+
+    def publish_repeated(self, result: "Repeated") -> None:
+        """Publish what was measured once, or the means over seeds with how they vary."""
+        over = {name: asdict(summary) for name, summary in result.over_seeds.items()}
+        more: dict[str, Any] = {"over_seeds": over} if over else {}
+        self.publish(result.as_dict(), **more)
 
     def met(self, metrics: Mapping[str, Any]) -> bool:
         """Say whether every requirement holds."""

@@ -155,7 +155,6 @@ def robust_eval(
 
     ssl robust-eval runs/jem-digits --eps 2,4,8 --refine 0,1,10 --require 'top1/fog>=0.8'
     """
-    from sslcli.cli.choose import name_code_of
     from sslcli.cli.publish import open_run
     from sslcli.cli.reports.robustness import publish
     from sslcli.cli.show import Show
@@ -164,7 +163,6 @@ def robust_eval(
     from sslcli.workflows.trial import make_trial
 
     show = Show("robust-eval", as_json=json, quiet=quiet)
-    name_code_of(ckpt, method)
     trial = make_trial(
         count=count, eps=parse_radii(eps, "--eps", levels=255),
         eps_l2=parse_radii(eps_l2, "--eps-l2", levels=1), steps=steps, step_size=step_size,
@@ -174,7 +172,7 @@ def robust_eval(
     # --seed goes to the trial alone: which images are held out is the checkpoint's affair.
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
-        overrides=set_ or [], device=device, precision=precision or "fp32",
+        overrides=set_ or [], device=device, precision=precision or "fp32", method=method,
         require=require or [], metrics=trial.metrics(),
     )  # fmt: skip
     robustness = Robustness(publisher.run, trial, seed)

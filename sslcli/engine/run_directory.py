@@ -25,7 +25,7 @@ from sslcli.files import is_alive, storage_fault, to_json, write_atomically
 
 CONFIG = "config.toml"
 _LOCK = ".lock"
-_held: list[int] = []  # until this process ends
+_held: list[tuple[str, int]] = []  # the folders that are locked, and the handles that lock them
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
@@ -68,10 +68,10 @@ def create_run(folder: Path, *, overwrite: bool) -> None:
 
 
 def lock_run(folder: Path, patience: float = 5.0) -> None:
-    """Keep other processes from training in this folder until this one ends, however it ends.
+    """Keep other processes from training in this folder until `unlock_run`.
 
-    The system drops the lock with the process, so nothing is ever left to clean up; worker
-    processes do not inherit it.
+    The system drops the lock with the process, however that ends, so nothing is ever left to clean
+    up; worker processes do not inherit it.
 
     Args:
         folder: The run directory.
@@ -84,7 +84,7 @@ def lock_run(folder: Path, patience: float = 5.0) -> None:
     deadline = time.monotonic() + patience
     try:
         file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        _held.append(file)  # closing any handle of the file would drop the lock
+        _held.append((os.path.realpath(folder), file))  # closing any of its handles drops the lock
         while not _try_lock(file):
             if time.monotonic() > deadline:
                 hint = "wait until it has ended, stop it, or choose another `out`"
@@ -96,6 +96,14 @@ def lock_run(folder: Path, patience: float = 5.0) -> None:
         _clear_left_over(folder)
     except OSError as error:
         raise storage_fault(error, folder / _LOCK) from error
+
+
+def unlock_run(folder: Path) -> None:
+    """Let other processes train in this folder again; without a lock there is nothing to do."""
+    where = os.path.realpath(folder)
+    for each in [each for each in _held if each[0] == where]:
+        _held.remove(each)
+        os.close(each[1])
 
 
 def _clear_left_over(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Summarise what was measured over several seeds: mean, deviation and their number."""
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,18 @@ def over_seeds(
     ]
     summaries = summarise(measured)
     return {**results[0], **{name: each.mean for name, each in summaries.items()}}, summaries
+
+
+def repeat(
+    measure: Callable[[int], Mapping[str, Any]],
+    seeds: Sequence[int],
+    default: int,
+    names: Collection[str],
+) -> tuple[dict[str, Any], dict[str, Summary]]:
+    """Measure with each seed as `over_seeds` has it; without any, once with the default seed."""
+    if not seeds:
+        return dict(measure(default)), {}
+    return over_seeds([measure(seed) for seed in seeds], names)
 
 
 def deviations(summaries: Mapping[str, Summary]) -> dict[str, float | None]:

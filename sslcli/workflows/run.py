@@ -52,6 +52,11 @@ class Run:
     listener: Listener = QUIET
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The last numbers that training logged, by name; empty for weights from elsewhere."""
+        return dict(self.checkpoint.facts.get("metrics", {}))
+
     @cached_property
     def encoder(self) -> nn.Module:
         """The kept network in evaluation mode: normalised images [B, 3, S, S] to [B, D]."""

@@ -36,14 +36,14 @@ def test_a_run_without_out_takes_the_next_free_folder(ssl, tmp_path, monkeypatch
 
 
 def test_two_processes_never_share_a_folder(tmp_path, monkeypatch):
-    from sslcli.cli import train
     from sslcli.config.presets import resolve
     from sslcli.engine.run_directory import create_run
+    from sslcli.workflows import place
 
     monkeypatch.chdir(tmp_path)
     config = resolve("simsiam/digits").config
-    found = train._free_folder
-    rivals = [train._free_folder(config)]
+    found = place._free_folder
+    rivals = [place._free_folder(config)]
 
     def slow(config):
         folder = found(config)
@@ -53,8 +53,8 @@ def test_two_processes_never_share_a_folder(tmp_path, monkeypatch):
             (rival / "config.toml").touch()
         return folder
 
-    monkeypatch.setattr(train, "_free_folder", slow)
-    assert train.Place(None).make(config).name == "simsiam-digits-2"
+    monkeypatch.setattr(place, "_free_folder", slow)
+    assert place.Place(None).make(config).name == "simsiam-digits-2"
 
 
 def test_a_stopped_run_goes_on_by_the_line_it_prints(ssl, tmp_path, monkeypatch):

@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from pydantic import BaseModel
 
-from sslcli.cli.show import Show
 from sslcli.config.methods.registry import is_custom
-from sslcli.config.presets import OPTION, Resolved, decisive
+from sslcli.config.presets import OPTION, Resolved, decisive, revise
 from sslcli.config.schema import Config
+from sslcli.data.sources.files import OF_CONTENT, same_data
+from sslcli.data.sources.places import given_fields, located
+from sslcli.data.sources.splits import Splits
+from sslcli.distributed.collective import from_main, is_main
+from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
+from sslcli.engine.device import has_native_bf16
+from sslcli.engine.loop import Training
+from sslcli.engine.schedule import lr_factor, weight_decay
+from sslcli.engine.state import saved_states
 from sslcli.errors import CheckpointError, ConfigError
-
-if TYPE_CHECKING:
-    import torch
-
-    from sslcli.data.sources.splits import Splits
-    from sslcli.engine.checkpoint import Checkpoint
-    from sslcli.engine.loop import Training
+from sslcli.listener import Listener
+from sslcli.methods.custom import code_facts
 
 LACKED = "lacked"  # fact: fields that the version which began the run did not know
 _BY_CONTENT = {"data.source", "data.test"}
@@ -26,11 +30,8 @@ _LENGTHS = {"train.duration"} | {
 }
 
 
-def saved(run: Path) -> "Checkpoint | None":
+def saved(run: Path) -> Checkpoint | None:
     """Return the checkpoint that a run goes on from; None when it has saved nothing whole."""
-    from sslcli.engine.checkpoint import load_checkpoint
-    from sslcli.engine.state import saved_states
-
     for folder in reversed(saved_states(run)):
         try:
             return load_checkpoint(folder / "model.safetensors")
@@ -39,14 +40,12 @@ def saved(run: Path) -> "Checkpoint | None":
     return None
 
 
-def refused(old: Config, new: Config, past: "Checkpoint | None") -> list[str]:
+def refused(old: Config, new: Config, past: Checkpoint | None) -> list[str]:
     """Return the fields in which a config differs from that of the run it should go on with.
 
     Once the run has saved something, lengths and data are compared by what they amount to, in
     `check_length` and `check_data`.
     """
-    from sslcli.data.sources.files import OF_CONTENT
-
     free = set(_LENGTHS) if past else set()
     if past and str(past.data.get("fingerprint")).startswith(OF_CONTENT):
         free |= _BY_CONTENT
@@ -76,7 +75,7 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def aged(resolved: Resolved, past: "Checkpoint | None") -> tuple[Config, list[str]]:
+def aged(resolved: Resolved, past: Checkpoint | None) -> tuple[Config, list[str]]:
     """Return a config in which fields that the run's version did not know keep their old meaning.
 
     A preset may set a field that is newer than the run, whose default is what older versions did.
@@ -104,7 +103,7 @@ def aged(resolved: Resolved, past: "Checkpoint | None") -> tuple[Config, list[st
     return Config.model_validate(tree) if kept else resolved.config, kept
 
 
-def lacked(past: "Checkpoint | None") -> dict[str, list[str]]:
+def lacked(past: Checkpoint | None) -> dict[str, list[str]]:
     """Return the fact that keeps in mind what the version which began the run did not know."""
     if past is None:
         return {}
@@ -126,7 +125,7 @@ def _unset(node: Any, path: str = "") -> set[str]:
 
 
 def _is_asked_for(field: str, sources: Mapping[str, str]) -> bool:
-    asked = (name for name, origin in sources.items() if origin.startswith((OPTION, "--set")))
+    asked = (name for name, origin in sources.items() if origin.startswith((OPTION, "`overrides`")))
     return any(_is_within(name, field) for name in asked)
 
 
@@ -142,34 +141,28 @@ def _table(tree: Any, field: str) -> dict[str, Any]:
     return found
 
 
-def stored(config: Config, run: Path, fields: Mapping[str, Any], set_: Sequence[str]) -> Config:
+def stored(config: Config, run: Path, fields: Mapping[str, Any], texts: Sequence[str]) -> Config:
     """Return a run's config with options laid over it, its data and its code where they lie now."""
-    from sslcli.config.presets import revise
-    from sslcli.data.sources.places import given_fields, located
-
     past = saved(run)
-    data, _ = located(config.data, past.paths if past else {}, given_fields(fields, set_))
+    data, _ = located(config.data, past.paths if past else {}, given_fields(fields, texts))
     method = config.method
     if _is_same_class(method.name, str(named := fields.get("method.name"))):
         method = method.model_copy(update={"name": named})
-    return revise(config.model_copy(update={"data": data, "method": method}), fields, set_)
+    return revise(config.model_copy(update={"data": data, "method": method}), fields, texts)
 
 
-def check_data(past: "Checkpoint", splits: "Splits", show: Show) -> None:
+def check_data(past: Checkpoint, splits: Splits, listener: Listener) -> None:
     """Compare the content of the data with that which the run began with.
 
     Raises:
         ConfigError: If it is other data.
     """
-    from sslcli.data.sources.files import same_data
-    from sslcli.distributed.collective import from_main, is_main
-
     then, now = past.data, splits.train
     same = from_main(
         same_data(str(then.get("fingerprint")), now.fingerprint) if is_main() else None
     )
     if same is None:
-        show.warn(f"this run does not say what was in {now.name}: it must be the same data now")
+        listener.warn(f"this run does not say what was in {now.name}: it must be the same data now")
     elif not same:
         before = past.paths.get("source", then.get("name"))
         hint = "go on with the images that it began with, or start another run"
@@ -177,26 +170,24 @@ def check_data(past: "Checkpoint", splits: "Splits", show: Show) -> None:
         raise ConfigError("a resumed run keeps its data, and this is other data", where, hint)
 
 
-def check_code(past: "Checkpoint", config: Config, show: Show) -> None:
+def check_code(past: Checkpoint, config: Config, listener: Listener) -> None:
     """Warn when the file of the user's own method is another than the run began with."""
-    from sslcli.methods.custom import code_facts
-
     then, now = past.facts.get("code"), code_facts(config).get("code")
     if isinstance(then, dict) and now and then.get("sha256") != now["sha256"]:
-        show.warn(f"{now['file']} is other code than this run began with, in {then.get('file')}")
+        listener.warn(
+            f"{now['file']} is other code than this run began with, in {then.get('file')}"
+        )
 
 
-def begun_with(past: "Checkpoint | None", device: "torch.device") -> str | None:
+def begun_with(past: Checkpoint | None, device: torch.device) -> str | None:
     """Return the precision that a run began with; older ones took bf16 wherever a device had it."""
-    from sslcli.engine.device import has_native_bf16
-
     if past is None:
         return None
     before = "bf16" if has_native_bf16(device) else "fp32"
     return str(past.facts.get("precision", before))
 
 
-def check_length(past: "Checkpoint", training: "Training", show: Show) -> None:
+def check_length(past: Checkpoint, training: Training, listener: Listener) -> None:
     """Let a run become longer, or shorter than planned, and say what its schedule makes of that.
 
     Raises:
@@ -211,15 +202,13 @@ def check_length(past: "Checkpoint", training: "Training", show: Show) -> None:
         what = f"{duration} are {now} steps, and this run has done {done} already"
         raise ConfigError(what, "train.duration", "give a longer one, or start another run")
     changed = "lengthened" if now > before else "shortened"
-    show.note(f"the run is {changed} from {before} to {now} steps, of which {done} are done")
+    listener.note(f"the run is {changed} from {before} to {now} steps, of which {done} are done")
     if now > done:
-        show.note(_rates(training, done, before, now))
+        listener.note(_rates(training, done, before, now))
 
 
-def _rates(training: "Training", done: int, before: int, now: int) -> str:
+def _rates(training: Training, done: int, before: int, now: int) -> str:
     """Say how rates go on when a run gets another length."""
-    from sslcli.engine.schedule import lr_factor, weight_decay
-
     config, per_epoch = training.config, training.steps_per_epoch
     groups = training.optimizer.param_groups
     base = next((g for g in groups if not g["constant_lr"]), groups[0])["base_lr"]

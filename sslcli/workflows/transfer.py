@@ -1,19 +1,16 @@
-"""Runs that start from a checkpoint and end with an accuracy: fine-tuning, probes, distillation."""
+"""Trainings that start from a checkpoint and end with an accuracy: probes, students and others."""
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from sslcli import assemble
-from sslcli.cli.evaluation import Evaluation
-from sslcli.cli.resuming import begun_with, check_data, check_length
-from sslcli.cli.train import Place, train_run
 from sslcli.config.schema import Config, RecipeConfig
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Splits
@@ -25,26 +22,49 @@ from sslcli.engine.state import has_state
 from sslcli.engine.stop import Stop
 from sslcli.errors import SslError, UsageError
 from sslcli.evaluate.features import Features
+from sslcli.evaluate.seeds import Summary, deviations
 from sslcli.methods.base import Method
+from sslcli.workflows.place import Place
+from sslcli.workflows.resuming import begun_with, check_data, check_length
+from sslcli.workflows.run import Run
+from sslcli.workflows.training import train_run
 
+AVERAGED = ("top1", "top5")  # over several seeds
 # What a recipe decides, where a config or an error names it (not the file optimizer.safetensors).
 _OF_RECIPE = re.compile(r"(?<![\w./])(train\.(?=duration|batch_size)|(?=(optimizer|schedule)\.))")
 
 
-class CheckpointRun(ABC):
-    """One training on an evaluation's data; call it with a seed.
+@dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """Numbers of one seed, or of several, whose top1 and top5 are then means.
 
-    Args:
-        evaluation: Checkpoint, data and encoder.
-        place: Where the run goes; further seeds go beside it.
-        stop: Signals and time limit.
-        series: Whether several seeds follow each other; one resumed goes on where it stopped.
+    Attributes:
+        over_seeds: Mean, deviation and n of what was averaged, by name; empty for a single run.
     """
 
-    def __init__(
-        self, evaluation: Evaluation, place: Place, stop: Stop, *, series: bool = False
-    ) -> None:
-        self.evaluation, self.place, self.stop, self.series = evaluation, place, stop, series
+    over_seeds: dict[str, Summary] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every number by name, deviations too; None for what was not measured."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        del found["over_seeds"]
+        found = {name: str(v) if isinstance(v, Path) else v for name, v in found.items()}
+        return found | (deviations(self.over_seeds) if self.over_seeds else {})
+
+
+class Transfer(ABC):
+    """One training on the data of a checkpoint; call it with a seed.
+
+    Args:
+        run: Checkpoint, data and encoder.
+        place: Where the training goes; further seeds go beside it.
+        stop: Signals and time limit.
+        seeds: The seeds that follow each other; a series resumed goes on where it stopped.
+    """
+
+    def __init__(self, run: Run, place: Place, stop: Stop, seeds: Sequence[int] = ()) -> None:
+        self.run, self.place, self.stop, self.seeds = run, place, stop, seeds
+        self.listener, self.precision = run.listener, run.precision
 
     @property
     @abstractmethod
@@ -53,7 +73,7 @@ class CheckpointRun(ABC):
 
     @abstractmethod
     def recipe(self, seed: int) -> tuple[Config, Source]:
-        """Return the config of a seed's run and the images that it may learn from."""
+        """Return the config of a seed's training and the images that it may learn from."""
 
     @abstractmethod
     def method(self, config: Config) -> Method:
@@ -65,67 +85,68 @@ class CheckpointRun(ABC):
 
     def __call__(self, seed: int) -> dict[str, Any]:
         """Train, then measure."""
-        place, checkpoint = self._place(seed), self.evaluation.checkpoint.path.resolve()
+        place, checkpoint = self._place(seed), self.run.checkpoint.path.resolve()
         config, source = self.recipe(seed)
         if is_main() and place.check(config).resolve() in checkpoint.parents:
-            hint = "choose another --out"
+            hint = "choose another `out`"
             raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
         if (past := from_main(place.saved() if is_main() else None)) is not None:
-            check_data(past, self.splits(), self.evaluation.show)
+            check_data(past, self.splits(), self.listener)
             self._keep_precision(config, past)
         with _naming_fields_of(self.section):
             training = self.training(config, source)
             if past is not None:
-                check_length(past, training, self.evaluation.show)
-            run = Path(from_main(str(place.make(config)) if is_main() else ""))
-            known = (config, self.splits(), self.evaluation.checkpoint)
+                check_length(past, training, self.listener)
+            folder = Path(from_main(str(place.make(config)) if is_main() else ""))
+            known = (config, self.splits(), self.run.checkpoint)
             facts = assemble.data_facts(*known) if is_main() else {}
-            train_run(training, self.splits(), facts, run, place, self.stop, self.evaluation.show)
-        return {**self.test(training), "run": str(run)}
+            train_run(training, self.splits(), facts, folder, place, self.stop, self.listener)
+        return {**self.test(training), "run": folder}
+
+    def planned(self) -> Training:
+        """Return the training of the config's seed at its start, for an estimate of its cost."""
+        return self.training(*self.recipe(self.run.config.seed))
 
     def _keep_precision(self, config: Config, past: Checkpoint) -> None:
-        """Go on in the precision that the run began with, and measure in it."""
-        evaluation = self.evaluation
-        begun = begun_with(past, evaluation.device)
-        precision, why = resolve_precision(config.train.precision, evaluation.device, begun)
-        if precision != evaluation.precision:
-            evaluation.listener.note(f"precision {precision} ({why})")
-        self.evaluation = replace(evaluation, precision=precision)
+        """Go on in the precision that the training began with, and measure in it."""
+        device = self.run.device
+        begun = begun_with(past, device)
+        precision, why = resolve_precision(config.train.precision, device, begun)
+        if precision != self.precision:
+            self.listener.note(f"precision {precision} ({why})")
+        self.precision = precision
 
     def _place(self, seed: int) -> Place:
-        """Return where a seed's run goes, and whether it goes on or starts."""
+        """Return where a seed's training goes, and whether it goes on or starts."""
         place = self.place
-        if seed != self.evaluation.config.seed:
+        if seed != self.run.config.seed:
             place = replace(place, out=f"{place.out}-seed{seed}")
         has_begun = from_main(has_state(Path(str(place.out))))
-        if place.resume and self.series and not has_begun:
+        if place.resume and self.seeds and not has_begun:
             return replace(place, resume=False, overwrite=True)
         return place
 
     def splits(self) -> Splits:
-        """Return the data, whose classes the run's checkpoint will name."""
-        return self.evaluation.splits
+        """Return the data, whose classes the training's checkpoint will name."""
+        return self.run.splits
 
     def training(self, config: Config, source: Source) -> Training:
         """Return a training at step 0."""
-        evaluation = self.evaluation
+        device = self.run.device
         return assemble.build_training(
             config,
-            assemble.place(self.method(config), config, evaluation.device),
+            assemble.place(self.method(config), config, device),
             source,
-            evaluation.device,
-            evaluation.precision,
-            evaluation.listener.bar("decoding"),
+            device,
+            self.precision,
+            self.listener.bar("decoding"),
         )
 
     def logits(self, classifier: nn.Module, config: Config) -> Features:
         """Return what a classifier makes of the test part."""
-        evaluation = self.evaluation
-        test = evaluation.splits.test
-        found = assemble.features_of(
-            classifier, test, config, evaluation.device, evaluation.precision
-        )
-        evaluation.leave_out(test, found.rows)
+        test = self.run.splits.test
+        found = assemble.features_of(classifier, test, config, self.run.device, self.precision)
+        self.run.leave_out(test, found.rows)
         return found
 
 
@@ -145,7 +166,7 @@ def _naming_fields_of(section: str) -> Iterator[None]:
 def config_of(
     config: Config, method: dict[str, Any], recipe: RecipeConfig, source: Source, seed: int
 ) -> Config:
-    """Return the config of a run that follows a recipe: the checkpoint's in all else."""
+    """Return the config of a training by a recipe: the checkpoint's in all else."""
     plain = config.model_dump()
     plain |= {
         "preset": f"{config.preset}+{method['name']}",
@@ -165,6 +186,6 @@ def config_of(
 
 
 def briefly(config: Config) -> str:
-    """Return a run's length, batch and optimiser in words."""
+    """Return a training's length, batch and optimiser in words."""
     train, optimizer = config.train, config.optimizer.name
     return f"{train.duration}, batch {train.batch_size}, augmented {optimizer.upper()}"

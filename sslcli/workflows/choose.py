@@ -1,0 +1,264 @@
+"""Choose what to train: the preset that suits the data, what is laid over it, and a run's own."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sslcli.config.methods.registry import is_custom
+from sslcli.config.presets import Resolved, list_presets, resolve
+from sslcli.config.schema import Config, TrainConfig
+from sslcli.environment import world
+from sslcli.errors import DataError, UsageError
+from sslcli.listener import Listener
+from sslcli.workflows.place import Place
+
+if TYPE_CHECKING:
+    from sslcli.data.sources.open import Source
+
+Changes = Mapping[str, Any] | Sequence[str]  # by dotted field, or as `--set` writes them
+FIELDS = {  # of the config, by the argument that sets each
+    "data": "data.source",
+    "test": "data.test",
+    "data_root": "data.root",
+    "download": "data.download",
+    "seed": "seed",
+    "precision": "train.precision",
+    "compile": "train.compile",
+    "chunk_size": "train.chunk_size",
+    "on_collapse": "train.on_collapse",
+    "keep": "train.keep",
+}
+
+_SMALL_SIDE = 64
+_RECIPE = "simsiam"  # whose views, encoder and optimiser a method of the user's own starts from
+
+
+def planned(
+    method: str | None,
+    preset: str | None,
+    config: str | None,
+    overrides: Changes,
+    place: Place,
+    device: str,
+    devices: int,
+    listener: Listener,
+    **given: Any,
+) -> Config:
+    """Return the config to train with, for a new run or one that is gone on with.
+
+    Args:
+        method: A paper's short name, or a class of the user's own, whose file may then run.
+        preset: A preset's name.
+        config: A config file.
+        overrides: Changes of the config.
+        place: Where the run goes.
+        device: Where to train.
+        devices: Processes that will train on this machine.
+        listener: Told which preset was chosen and why.
+        given: Values for `fields_of`.
+
+    Raises:
+        SslError: If nothing says what to train, or something does not fit.
+    """
+    wished = (method, preset, config, fields_of(**given), overrides)
+    if not place.resume:
+        chosen = resolved(*wished, device, listener).config
+    else:
+        chosen = _gone_on(*wished, place, device, listener)
+    if chosen.method.from_checkpoint:
+        what = f"a {chosen.method.name} run needs its checkpoint"
+        hint = (
+            "use `finetune()`, `linear_eval()` with `protocol` paper, or `distill()`; and `resume`"
+        )
+        raise UsageError(what, "method.name", hint)
+    if is_custom(chosen.method.name):
+        from sslcli.methods.custom import completed  # noqa: PLC0415  torch, for own methods alone
+
+        chosen = completed(chosen)
+    check_batch(chosen.train, devices)
+    return chosen
+
+
+def fields_of(**given: Any) -> dict[str, Any]:
+    """Return the config's fields for arguments by the names of `FIELDS`, without None and False."""
+    return {
+        FIELDS[name]: each for name, each in given.items() if each is not None and each is not False
+    }
+
+
+def resolved(
+    method: str | None,
+    preset: str | None,
+    config: str | None,
+    fields: Mapping[str, Any],
+    overrides: Changes,
+    device: str,
+    listener: Listener,
+) -> Resolved:
+    """Return what the preset of the data, or the given one, and everything laid over it make.
+
+    Args:
+        method: A paper's short name, or a class of the user's own, whose file may then run.
+        preset: A preset's name.
+        config: A config file.
+        fields: Values by dotted field.
+        overrides: Further changes, which win.
+        device: Where to train.
+        listener: Told which preset was chosen and why.
+    """
+    fields, texts = _divided(_named(method, fields), overrides)
+    name = choose_preset(method, preset, config, fields.get("data.source"), device, listener)
+    return resolve(name, config, fields, texts)
+
+
+def _named(method: str | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields with a user's own class, whose file may run from now on."""
+    if not is_custom(method):
+        return fields
+    from sslcli.methods.custom import name_code  # noqa: PLC0415  torch, for own methods alone
+
+    name_code(str(method))
+    return {**fields, "method.name": method}
+
+
+def _divided(
+    fields: Mapping[str, Any], overrides: Changes
+) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """Return every change by its field, and those that are still texts."""
+    if isinstance(overrides, Mapping):
+        return {**fields, **overrides}, ()
+    return fields, overrides
+
+
+def _gone_on(
+    method: str | None,
+    preset: str | None,
+    config: str | None,
+    fields: Mapping[str, Any],
+    overrides: Changes,
+    place: Place,
+    device: str,
+    listener: Listener,
+) -> Config:
+    """Return the config of the run at a place with what is given laid over it.
+
+    Where the preset is named once more it is that, as the version which began the run knew it.
+    """
+    from sslcli.workflows.resuming import aged, stored  # noqa: PLC0415  torch, to resume alone
+
+    # an older run has chosen by its seed what is held out
+    fields = {**fields, "data.holdout_seed": place.stored().data.holdout_seed}
+    if not (preset or config) and (not method or is_custom(method)):
+        fields, texts = _divided(_named(method, fields), overrides)
+        return stored(place.stored(), Path(str(place.out)), fields, texts)
+    wished = resolved(method, preset, config, fields, overrides, device, listener)
+    chosen, kept = aged(wished, place.saved())
+    if kept:
+        listener.note(f"the run began before these fields, and keeps to that: {', '.join(kept)}")
+    return chosen
+
+
+def check_batch(train: TrainConfig, devices: int) -> None:
+    """Raise UsageError unless a batch divides among the processes and their parts.
+
+    Args:
+        train: The batch.
+        devices: Processes to start, unless another launcher has started some.
+    """
+    processes = max(devices, world().size)
+    if train.batch_size % (train.accumulate * processes):
+        parts = f", {train.accumulate} parts each" if train.accumulate > 1 else ""
+        what = f"a batch of {train.batch_size} does not divide among {processes} processes{parts}"
+        raise UsageError(what, "train.batch_size", "choose a multiple")
+
+
+def choose_preset(
+    method: str | None,
+    preset: str | None,
+    config: str | None,
+    data: str | None,
+    device: str,
+    listener: Listener,
+) -> str | None:
+    """Return a preset's name; None when a config file alone decides.
+
+    Args:
+        method: A paper's short name, or a class of the user's own.
+        preset: A preset's name, which wins.
+        config: A config file.
+        data: The data set.
+        device: Where to train.
+        listener: Told which preset was chosen and why.
+
+    Raises:
+        UsageError: If nothing says what to train, or the method has no fitting preset.
+    """
+    if preset:
+        if method and not (fits(method, preset) or preset.endswith(".toml")):
+            what = f"`preset` {preset} is not one of `method` {method}"
+            raise UsageError(what, "preset", "give one of the two")
+        return preset
+    if not method:
+        if config:
+            return None
+        hint = "name a method such as simsiam, or a preset such as simsiam/digits"
+        raise UsageError("nothing says what to train", "method, preset, config", hint)
+    setting, reason = _setting(data, device)
+    if is_custom(method):
+        listener.note(
+            f"all but the method as in {_RECIPE}/{setting}, because {reason}; choose with `preset`"
+        )
+        return f"{_RECIPE}/{setting}"
+    settings = [name.split("/")[1] for name in list_presets() if name.startswith(f"{method}/")]
+    if not settings:
+        known = sorted({name.split("/")[0] for name in list_presets()})
+        hint = f"there are: {', '.join(known)}"
+        raise UsageError(f"no preset is for a method named {method!r}", "method", hint)
+    if setting not in settings:
+        hint = f"choose one of: {', '.join(f'{method}/{name}' for name in settings)}"
+        raise UsageError(f"{method} has no preset for this data", "preset", hint)
+    listener.note(f"preset {method}/{setting}, because {reason}; choose another with `preset`")
+    return f"{method}/{setting}"
+
+
+def fits(method: str, preset: str) -> bool:
+    """Say whether a preset is one of a method; a method of the user's own goes with any."""
+    return is_custom(method) or preset.startswith(f"{method}/")
+
+
+def _setting(data: str | None, device: str) -> tuple[str, str]:
+    """Return the setting for the data, and the reason."""
+    if data in (None, "digits"):
+        return "digits", "the data is the built-in digits" if data else "no `data` is given"
+    side = _typical_side(str(data))
+    if side > _SMALL_SIDE:
+        return "imagenet", f"the images are about {side} pixels wide"
+    from sslcli.engine.device import pick_device  # noqa: PLC0415  torch, to look at data alone
+
+    where = pick_device(device).type
+    setting = "cifar10" if where == "cuda" else "cifar10-small"
+    return setting, f"the images are about {side} pixels wide and the device is {where}"
+
+
+def _typical_side(data: str) -> int:
+    """Return the median shorter side of a few images; torchvision sets are known by name."""
+    from sslcli.data.sources.open import open_source  # noqa: PLC0415  as above
+
+    known = {"stl10": 96, "mnist": 28, "fashion-mnist": 28}
+    if data in ("cifar10", "cifar100", "svhn", *known):
+        return known.get(data, 32)
+    source = open_source(data, part=None, root="")
+    rows = range(0, len(source), max(1, len(source) // 9))
+    sides = sorted(side for row in rows if (side := _side(source, row)))
+    if not sides:
+        what, hint = f"none of {len(rows)} images tried is readable", "check the data"
+        raise DataError(what, source.name, hint)
+    return sides[len(sides) // 2]
+
+
+def _side(source: "Source", row: int) -> int:
+    """Return the shorter side of an image, 0 when it is unreadable."""
+    try:
+        return int(min(source.load(row).shape[:2]))
+    except DataError:
+        return 0

@@ -1,0 +1,249 @@
+"""Train encoder and classifier together from a checkpoint's weights, with all or few labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from sslcli import assemble
+from sslcli.config.methods.labelled import HeadLayer
+from sslcli.config.schema import Config, ProtocolConfig
+from sslcli.data.sources.base import need_labels
+from sslcli.data.sources.open import Source
+from sslcli.data.sources.splits import Subset
+from sslcli.engine.loop import Training
+from sslcli.engine.stop import Stop, seconds
+from sslcli.errors import UsageError
+from sslcli.evaluate.metrics import Accuracy, accuracy, top_hits
+from sslcli.evaluate.seeds import repeat
+from sslcli.listener import QUIET, Listener
+from sslcli.methods.base import HasProjector, Method
+from sslcli.methods.registry import method_class
+from sslcli.methods.supervised import Finetune, LinearProbe, first_layers
+from sslcli.workflows.place import Place
+from sslcli.workflows.run import Run, load
+from sslcli.workflows.training import device_of, expect_one, taking_part
+from sslcli.workflows.transfer import AVERAGED, Repeated, Transfer, briefly, config_of
+
+Kind = Literal["linear-probe", "finetune"]
+SECTIONS: dict[Kind, str] = {
+    "linear-probe": "evaluation.linear",
+    "finetune": "evaluation.finetune",
+}
+
+
+@dataclass(frozen=True)
+class FinetuneResult(Repeated, Accuracy):
+    """Accuracy of the fine-tuned classifier on the test part.
+
+    Attributes:
+        run: Folder of the training, the first seed's when there are several.
+    """
+
+    run: Path
+
+
+def finetune(
+    run: str | Path | Run,
+    *,
+    data: str | None = None,
+    test: str | None = None,
+    label_fraction: float | None = None,
+    from_head_layer: int = 0,
+    method: str | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    seed: int | None = None,
+    seeds: Sequence[int] | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    max_time: str | float | None = None,
+    devices: int = 1,
+    device: str = "auto",
+    precision: str | None = None,
+    listener: Listener = QUIET,
+) -> FinetuneResult:
+    """Train the encoder and a classifier together, from the checkpoint's weights.
+
+    The recipe is the config's evaluation.finetune.
+
+    Args:
+        run: A run directory, a checkpoint, or what `load` returned; see `load` for this and for
+            `data`, `test`, `method`, `overrides`, `seed`, `device`, `precision`, `data_root`,
+            `download` and `listener`.
+        data: The data set, when not the checkpoint's.
+        test: The data to test on.
+        label_fraction: Share of each class's labels that is used, above 0 and at most 1; None for
+            the recipe's.
+        from_head_layer: Hidden layers of the projection head that are kept (SimCLR v2,
+            arXiv:2006.10029, section 2).
+        method: The class of a checkpoint whose method is a user's own.
+        overrides: Changes of the config.
+        seed: Instead of the checkpoint's.
+        seeds: Repeat over these seeds; accuracies are then means.
+        data_root: Folder of torchvision's data sets.
+        download: Allow such a set to be fetched.
+        out: Where the training goes; None for the folder "finetune" beside the checkpoint.
+        resume: Go on with the training that is there.
+        overwrite: Replace the training that is there.
+        max_time: When to stop with the state saved: seconds, or a text such as "3h55m".
+        devices: No more than 1; several need the command line or torchrun.
+        device: Where to train.
+        precision: Instead of the checkpoint's.
+        listener: Who is told what happens.
+
+    Raises:
+        SslError: If something is missing or does not fit, the loss is not finite, or time is up.
+        KeyboardInterrupt: On Ctrl-C, once the state is saved.
+    """
+    expect_one(devices)
+    stop = Stop(seconds(max_time))
+    with taking_part(device_of(run, device), listener.note) as where:
+        opened = load(
+            run, data=data, test=test, data_root=data_root, download=download, seed=seed,
+            overrides=with_share(overrides, label_fraction), device=str(where),
+            precision=precision, method=method, listener=listener,
+        )  # fmt: skip
+        place = Place(str(out or opened.checkpoint.run / "finetune"), resume, overwrite)
+        return Finetuning(opened, place, stop, seeds or (), head_layers=from_head_layer).result()
+
+
+def with_share(
+    overrides: Mapping[str, Any] | Sequence[str], share: float | None
+) -> Mapping[str, Any] | Sequence[str]:
+    """Return changes of the config with the share of the labels before them, if one is given."""
+    field = "evaluation.finetune.label_fraction"
+    if share is None:
+        return overrides
+    if isinstance(overrides, Mapping):
+        return {field: share, **overrides}
+    return [f"{field}={float(share)}", *overrides]
+
+
+class Supervised(Transfer):
+    """One supervised training on the data of a checkpoint; call it with a seed."""
+
+    kind: Kind
+    head_layers = 0  # of the pre-training head, kept below the classifier
+
+    @property
+    def section(self) -> str:
+        """Name the section of the config that the recipe comes from."""
+        return SECTIONS[self.kind]
+
+    def recipe(self, seed: int) -> tuple[Config, Source]:
+        """Return the config of a seed's run and the images that it may learn from."""
+        config, source = self.run.config, self.run.splits.train
+        protocol, (head, _) = protocol_of(config, self.kind), self._head
+        if protocol.label_fraction < 1:
+            source = labelled_share(source, protocol.label_fraction, seed)
+        method: dict[str, Any] = {
+            "name": self.kind,
+            "num_classes": len(source.class_names),
+            "label_smoothing": protocol.label_smoothing,
+        }
+        if head:
+            method["head"] = [layer.model_dump() for layer in head]
+        return config_of(config, method, protocol, source, seed), source
+
+    @cached_property
+    def _head(self) -> tuple[tuple[HeadLayer, ...], nn.Sequential]:
+        """Return the layers of the pre-training head to keep, described and with their weights."""
+        if not self.head_layers:
+            return (), nn.Sequential()
+        checkpoint = self.run.checkpoint
+        name, method = checkpoint.config.method.name, assemble.load_method(checkpoint)
+        if not isinstance(method, HasProjector):
+            what = f"{name} has no projection head whose layers could be kept"
+            raise UsageError(what, "from_head_layer", "leave it out")
+        try:
+            return first_layers(method.projector, self.head_layers)
+        except ValueError as error:
+            what = f"{self.head_layers} layers of {name}'s head cannot be kept: {error}"
+            raise UsageError(what, "from_head_layer", "leave it out, or lower it") from error
+
+    def method(self, config: Config) -> Method:
+        """Return a fresh classifier on the checkpoint's encoder, and its head's first layers."""
+        run, (_, kept) = self.run, self._head
+        torch.manual_seed(config.seed)
+        encoder = assemble.load_encoder(run.checkpoint, run.device)
+        method = method_class(self.kind)(config.method, encoder)
+        for own, layer in zip(method.get_submodule("classifier").children(), kept, strict=False):
+            own.load_state_dict(layer.state_dict())
+        return method
+
+    def test(self, training: Training) -> dict[str, Any]:
+        """Return the classifier's accuracy on the test part."""
+        method, config = training.method, training.config
+        assert isinstance(method, LinearProbe | Finetune)
+        found = self.logits(nn.Sequential(method.encoder, method.classifier), config)
+        hits = top_hits(found.features, assemble.labels_of(self.run.splits.test, found))
+        return asdict(accuracy(hits, found.features.shape[1], self._protocol(config)))
+
+    def _protocol(self, config: Config) -> str:
+        fraction = protocol_of(config, self.kind).label_fraction
+        head = f"from head layer {self.head_layers}, " if self.head_layers else ""
+        share = f"{fraction:.2%} of the labels, " if fraction < 1 else ""
+        return f"{self.kind}, {head}{share}{briefly(config)}"
+
+
+class Finetuning(Supervised):
+    """Trains the encoder too.
+
+    Args:
+        run: Checkpoint, data and encoder.
+        place: Where the training goes; further seeds go beside it.
+        stop: Signals and time limit.
+        seeds: The seeds that follow each other.
+        head_layers: Layers of the pre-training head that are kept below the classifier.
+    """
+
+    kind: Kind = "finetune"
+
+    def __init__(
+        self,
+        run: Run,
+        place: Place,
+        stop: Stop,
+        seeds: Sequence[int] = (),
+        *,
+        head_layers: int = 0,
+    ) -> None:
+        super().__init__(run, place, stop, seeds)
+        self.head_layers = head_layers
+
+    def result(self) -> FinetuneResult:
+        """Train and measure, once or once a seed."""
+        found, summaries = repeat(self, self.seeds, self.run.config.seed, AVERAGED)
+        return FinetuneResult(**found, over_seeds=summaries)
+
+
+def protocol_of(config: Config, kind: Kind) -> ProtocolConfig:
+    """Return a preset's recipe for training with labels.
+
+    Raises:
+        UsageError: If the preset has none.
+    """
+    section = SECTIONS[kind]
+    protocol: ProtocolConfig | None = getattr(config.evaluation, section.rpartition(".")[2])
+    if protocol is None:
+        hint = "use `protocol` features, or train from a preset that has one"
+        raise UsageError("the checkpoint's preset has no recipe", section, hint)
+    return protocol
+
+
+def labelled_share(source: Source, fraction: float, seed: int) -> Source:
+    """Return a share of the rows of every class, at least one of each, chosen by the seed."""
+    labels, generator = need_labels(source), np.random.default_rng(seed)
+    kept = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        kept.append(generator.permutation(rows)[: max(1, round(fraction * len(rows)))])
+    return Subset(source, np.sort(np.concatenate(kept)), f"{fraction:.2%} of {source.name}")

@@ -1,0 +1,162 @@
+"""Train a linear classifier on a frozen encoder, on cached features or by the papers' recipe."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from sslcli.engine.stop import Stop, seconds
+from sslcli.errors import UsageError
+from sslcli.evaluate.linear import evaluate_linear, fit_linear
+from sslcli.evaluate.metrics import Accuracy
+from sslcli.evaluate.seeds import repeat
+from sslcli.listener import QUIET, Listener
+from sslcli.workflows.finetune import Kind, Supervised
+from sslcli.workflows.place import Place
+from sslcli.workflows.run import Run, load
+from sslcli.workflows.training import device_of, expect_one, taking_part
+from sslcli.workflows.transfer import AVERAGED, Repeated
+
+Protocol = Literal["features", "paper"]
+Solver = Literal["lbfgs", "sgd"]
+
+
+@dataclass(frozen=True)
+class LinearResult(Repeated, Accuracy):
+    """Accuracy of the linear classifier on the test part.
+
+    Attributes:
+        l2: Penalty on the squared weights; None by the papers' recipe.
+        fit_seconds: How long the fit took; None by the papers' recipe.
+        run: Folder of the training by the papers' recipe, the first seed's when there are several.
+        top1_untrained: Accuracy on the features of the encoder with fresh weights, if asked for.
+    """
+
+    l2: float | None = None
+    fit_seconds: float | None = None
+    run: Path | None = None
+    top1_untrained: float | None = None
+
+
+def linear_eval(
+    run: str | Path | Run,
+    *,
+    data: str | None = None,
+    test: str | None = None,
+    protocol: Protocol = "features",
+    solver: Solver = "lbfgs",
+    baseline: bool = False,
+    method: str | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    seed: int | None = None,
+    seeds: Sequence[int] | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+    resume: bool = False,
+    max_time: str | float | None = None,
+    devices: int = 1,
+    device: str = "auto",
+    precision: str | None = None,
+    listener: Listener = QUIET,
+) -> LinearResult:
+    """Train a linear classifier on the frozen encoder and test it.
+
+    With the protocol "features", L-BFGS chooses its penalty on a tenth of the training images; the
+    test images are looked at once. The protocol "paper" is the config's evaluation.linear: SGD on
+    augmented images, in the folder "linear-probe" beside the checkpoint.
+
+    Args:
+        run: A run directory, a checkpoint, or what `load` returned; see `load` for this and for
+            `data`, `test`, `method`, `overrides`, `seed`, `device`, `precision`, `data_root`,
+            `download` and `listener`.
+        data: The data set, when not the checkpoint's.
+        test: The data to test on.
+        protocol: "features" or "paper".
+        solver: "lbfgs" or "sgd", for the protocol "features".
+        baseline: Also measure the untrained encoder.
+        method: The class of a checkpoint whose method is a user's own.
+        overrides: Changes of the config.
+        seed: Instead of the checkpoint's.
+        seeds: Repeat over these seeds; accuracies are then means.
+        data_root: Folder of torchvision's data sets.
+        download: Allow such a set to be fetched.
+        resume: Go on with the training by the protocol "paper".
+        max_time: When to stop that with its state saved: seconds, or a text such as "3h55m".
+        devices: No more than 1; several need the command line or torchrun.
+        device: Where to run.
+        precision: Instead of the checkpoint's.
+        listener: Who is told what happens.
+
+    Raises:
+        SslError: If something is missing or does not fit, the loss is not finite, or time is up.
+        KeyboardInterrupt: On Ctrl-C, once the state is saved.
+    """
+    expect_one(devices)
+    check_protocol(protocol, resume=resume, max_time=max_time is not None)
+    stop = Stop(seconds(max_time))
+    with taking_part(device_of(run, device), listener.note) as where:
+        opened = load(
+            run, data=data, test=test, data_root=data_root, download=download,
+            overrides=overrides, seed=seed, device=str(where), precision=precision, method=method,
+            listener=listener,
+        )  # fmt: skip
+        place = Place(str(opened.checkpoint.run / "linear-probe"), resume, overwrite=not resume)
+        probe: Callable[[int], Mapping[str, Any]] = FeatureProbe(opened, solver)
+        if protocol == "paper":
+            probe = PaperProbe(opened, place, stop, seeds or ())
+        return measure(opened, probe, solver, seeds or (), baseline=baseline)
+
+
+def check_protocol(protocol: Protocol, **only_paper: bool) -> None:
+    """Raise UsageError when something is given that only the papers' training has."""
+    given = [name for name, is_given in only_paper.items() if is_given]
+    if protocol == "features" and given:
+        hint = "add it, or leave this out"
+        raise UsageError("this is for `protocol` paper", ", ".join(given), hint)
+
+
+def measure(
+    run: Run,
+    probe: Callable[[int], Mapping[str, Any]],
+    solver: Solver,
+    seeds: Sequence[int],
+    *,
+    baseline: bool,
+) -> LinearResult:
+    """Fit a probe once, or once a seed, and the untrained encoder's for comparison."""
+    found, summaries = repeat(probe, seeds, run.config.seed, AVERAGED)
+    if baseline:
+        fresh = FeatureProbe(run, solver, run.untrained)(run.config.seed)
+        found["top1_untrained"] = fresh["top1"]
+    return LinearResult(**found, over_seeds=summaries)
+
+
+class FeatureProbe:
+    """A linear classifier on cached features; call it with a seed.
+
+    Args:
+        run: Checkpoint, data and encoder.
+        solver: How it is fitted.
+        network: Instead of the encoder.
+    """
+
+    def __init__(self, run: Run, solver: Solver, network: nn.Module | None = None) -> None:
+        self.run, self.solver, self.network = run, solver, network
+
+    def __call__(self, seed: int) -> dict[str, Any]:
+        """Fit on the training part and return the accuracy on the test part."""
+        splits = self.run.splits
+        train, labels = self.run.labelled_features(splits.train, self.network)
+        test, right = self.run.labelled_features(splits.test, self.network)
+        bar, classes = self.run.listener.bar("fitting"), len(splits.train.class_names)
+        probe = fit_linear(train, labels, classes, solver=self.solver, seed=seed, progress=bar)
+        measured = asdict(evaluate_linear(probe, test, right))
+        return {**measured, "l2": probe.l2, "fit_seconds": round(probe.seconds, 2)}
+
+
+class PaperProbe(Supervised):
+    """The papers' linear classifier, trained on augmented images above the frozen encoder."""
+
+    kind: Kind = "linear-probe"

@@ -1,0 +1,160 @@
+"""Train a method on a data set, without labels or with those that it needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from sslcli import assemble
+from sslcli.config.schema import Config
+from sslcli.data.sources.splits import Splits
+from sslcli.distributed.collective import from_main, is_main, main_first, world_size
+from sslcli.engine.accumulation import accumulation_note
+from sslcli.engine.device import resolve_precision, tune_device
+from sslcli.engine.loop import Training
+from sslcli.engine.stop import Stop, seconds
+from sslcli.environment import world
+from sslcli.listener import QUIET, Listener, warn_of
+from sslcli.workflows.choose import planned
+from sslcli.workflows.place import Place, restarted
+from sslcli.workflows.resuming import begun_with, check_code, check_data, check_length
+from sslcli.workflows.run import Run, load
+from sslcli.workflows.training import expect_one, taking_part, train_run
+
+
+def pretrain(
+    method: str | None = None,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    seed: int | None = None,
+    data: str | None = None,
+    test: str | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+    out: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    max_time: str | float | None = None,
+    keep: int | None = None,
+    on_collapse: Literal["warn", "stop"] | None = None,
+    devices: int = 1,
+    device: str = "auto",
+    precision: str | None = None,
+    compile: bool = False,
+    chunk_size: int | None = None,
+    listener: Listener = QUIET,
+) -> Run:
+    """Train a method on images, without labels, and return the finished run.
+
+    Args:
+        method: A paper's short name, such as "simsiam", or a class of your own as
+            "FILE.py:Class", whose file may then run. It picks the preset that suits the data.
+        preset: A preset's name, such as "simsiam/cifar10", or a .toml file.
+        config: A .toml file laid over the preset, such as a run's config.toml.
+        overrides: Changes of the config, as a mapping or as `--set` writes them.
+        seed: Decides every random choice; None for the preset's.
+        data: "digits", a torchvision set, a folder, a .tar or pattern, or a .csv; None for the
+            preset's.
+        test: Held-out data, when `data` has no test part.
+        data_root: Folder of torchvision's data sets.
+        download: Allow such a set to be fetched.
+        out: The run directory; None for a free one below runs/.
+        resume: Go on with the run in `out` from its newest whole state.
+        overwrite: Replace the run in `out`.
+        max_time: When to stop with the state saved: seconds, or a text such as "3h55m".
+        keep: Resumable states kept; None for the preset's.
+        on_collapse: What collapsed embeddings cause; None for the preset's.
+        devices: No more than 1; several need the command line or torchrun.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        precision: "auto", "bf16", "fp16" or "fp32"; None for the preset's.
+        compile: Compile forward and backward with torch.compile.
+        chunk_size: Images embedded at a time: a contrastive batch's exact gradient in less memory.
+        listener: Who is told what happens.
+
+    Returns:
+        The run, opened on the same device; its `metrics` are the last ones of the training.
+
+    Raises:
+        SslError: If something is missing or does not fit, the training becomes unhealthy, or time
+            is up.
+        KeyboardInterrupt: On Ctrl-C, once the state is saved.
+    """
+    expect_one(devices)
+    stop = Stop(seconds(max_time), lambda run: f"the same call with resume=True, out={run!r}")
+    place = restarted(Place(None if out is None else str(out), resume, overwrite))
+    chosen = planned(
+        method, preset, None if config is None else str(config), overrides, place, device, devices,
+        listener, data=data, test=test, data_root=data_root, download=download, seed=seed,
+        precision=precision, compile=compile, chunk_size=chunk_size, on_collapse=on_collapse,
+        keep=keep,
+    )  # fmt: skip
+    with taking_part(device, listener.note) as where:
+        run, _ = train_from(prepared(chosen, place, where, listener), place, stop, listener)
+        return load(run, device=str(where), listener=listener)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training at the step to begin with, and its data."""
+
+    training: Training
+    splits: Splits
+
+
+def prepared(config: Config, place: Place, where: torch.device, listener: Listener) -> Prepared:
+    """Open the data and build the method and its training; each of several processes calls it.
+
+    Args:
+        config: What to train.
+        place: Where the run goes, which is looked at and not made.
+        where: This process's device.
+        listener: Who is told what happens.
+
+    Raises:
+        SslError: If something is missing or does not fit.
+    """
+    place = from_main(place)  # launchers may count restarts differently on each machine
+    if is_main():
+        place.check(config)
+    tune_device(where)
+    past = from_main(place.saved() if is_main() else None)
+    precision, why = resolve_precision(config.train.precision, where, begun_with(past, where))
+    processes = f"{world_size()} processes, " if world_size() > 1 else ""
+    listener.note(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
+    with main_first(world().local_rank == 0):  # it writes the index that the others read
+        splits = assemble.open_training(config, listener.bar)
+    if past is not None:
+        check_data(past, splits, listener)
+        check_code(past, config, listener)
+    method = assemble.build_method(
+        config, where, assemble.facts_of(splits.train), load_start=past is None, told=listener.note
+    )
+    listener.note(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
+    warn_of(splits.oddities, listener)
+    bar = listener.bar("decoding")
+    training = assemble.build_training(config, method, splits.train, where, precision, bar)
+    listener.note(f"images are {training.loader.mode}")
+    if note := accumulation_note(method, config.train):
+        listener.note(note)
+    if past is not None:
+        check_length(past, training, listener)
+    return Prepared(training, splits)
+
+
+def train_from(
+    start: Prepared, place: Place, stop: Stop, listener: Listener
+) -> tuple[Path, dict[str, Any]]:
+    """Make the run and train to its end; return its directory and the last metrics.
+
+    With several processes each calls this, and the first one writes.
+    """
+    place = from_main(place)
+    config, splits = start.training.config, start.splits
+    run = Path(from_main(str(place.make(config)) if is_main() else ""))
+    listener.note(f"run directory {run}")
+    facts = assemble.data_facts(config, splits) if is_main() else {}
+    return run, train_run(start.training, splits, facts, run, place, stop, listener)

@@ -1,0 +1,129 @@
+"""Carry out one training run: what pretraining, fine-tuning and every other training share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sslcli.data.sources.splits import Splits
+from sslcli.distributed.collective import from_main, is_main
+from sslcli.distributed.launch import check_devices, joined, local_device
+from sslcli.engine import trainer
+from sslcli.engine.checkpoint import load_checkpoint
+from sslcli.engine.device import pick_device
+from sslcli.engine.log import Log, open_board
+from sslcli.engine.loop import Training
+from sslcli.engine.rollback import train_with_rollbacks
+from sslcli.engine.run_directory import truncate_metrics, unlock_run
+from sslcli.engine.state import has_state
+from sslcli.engine.stop import Stop
+from sslcli.environment import world
+from sslcli.errors import InterruptedRunError, UsageError
+from sslcli.listener import Listener
+from sslcli.methods.custom import code_facts
+from sslcli.workflows.place import Place
+from sslcli.workflows.probing import online_knn, why_no_online_knn
+from sslcli.workflows.resuming import lacked
+from sslcli.workflows.run import Run
+
+
+@contextmanager
+def taking_part(device: str, say: Callable[[str], None]) -> Iterator[torch.device]:
+    """Train together with the processes of this launcher within the context; give the device.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        say: Told who is awaited, when other processes are long in coming.
+    """
+    here, where = world(), pick_device(device)
+    check_devices(here.local_size, where)
+    where = local_device(where, here)
+    with joined(here, where, say):
+        yield where
+
+
+def device_of(run: str | Path | Run, device: str) -> str:
+    """Return the device that was asked for; of an opened run, "auto" is where it is."""
+    return str(run.device) if isinstance(run, Run) and device == "auto" else device
+
+
+def expect_one(devices: int) -> None:
+    """Raise UsageError when a function is asked to train in several processes.
+
+    They would have to run the caller's program again from its start.
+    """
+    if devices != 1:
+        hint = "use the command line, or start your program with torchrun and leave it out"
+        raise UsageError("a function trains in one process", "devices", hint)
+
+
+def train_run(
+    training: Training,
+    splits: Splits,
+    facts: dict[str, Any],
+    run: Path,
+    place: Place,
+    stop: Stop,
+    listener: Listener,
+) -> dict[str, Any]:
+    """Run the loop under a watcher and return the last metrics; the run is this process's no more.
+
+    Args:
+        training: What to train.
+        splits: Its data.
+        facts: What the checkpoint says of the data.
+        run: The run directory, which this process has locked.
+        place: Whether the run is gone on with.
+        stop: Signals and time limit.
+        listener: Who is told what happens.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, once the state is saved.
+        SslError: If it is stopped otherwise, or goes wrong.
+    """
+    try:
+        if place.resume and _has_ended(training, run, listener):
+            return dict(load_checkpoint(run).facts["metrics"])
+        if is_main():
+            facts = facts | lacked(place.saved()) | code_facts(training.config)
+            truncate_metrics(run / "metrics.jsonl", training.step)
+        return _loop(training, splits, facts, run, stop, listener)
+    except InterruptedRunError as fault:
+        raise KeyboardInterrupt(f"{fault.what} - {fault.hint}") from fault
+    finally:
+        unlock_run(run)
+
+
+def _has_ended(training: Training, run: Path, listener: Listener) -> bool:
+    """Put `training` where the run's newest state left it, and say whether that is its end."""
+    if not from_main(has_state(run)):
+        listener.note("this run had saved nothing yet: starting at step 0")
+        return False
+    for remark in trainer.resume(training, run):
+        listener.warn(remark)
+    done, total = training.step, training.total_steps
+    if done >= total:
+        listener.note(f"this run is complete: {done} of {total} steps")
+        return True
+    listener.note(f"resuming after step {done} of {total}")
+    return False
+
+
+def _loop(
+    training: Training,
+    splits: Splits,
+    facts: dict[str, Any],
+    run: Path,
+    stop: Stop,
+    listener: Listener,
+) -> dict[str, Any]:
+    config = training.config
+    if config.evaluation.online_every and (why := why_no_online_knn(config, splits)):
+        listener.note(f"no online kNN: {why}")
+    probe = online_knn(config, splits, training.device, training.precision)
+    watcher = listener.watcher(training.total_steps, training.step, training.steps_per_epoch)
+    with stop, watcher as follower:
+        log = Log(run / "metrics.jsonl", follower, open_board(run) if is_main() else None)
+        return train_with_rollbacks(training, run, facts, log, stop, probe)
