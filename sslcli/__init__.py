@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sslcli.workflows.robust_eval import robust_eval as robust_eval
     from sslcli.workflows.run import Run as Run
     from sslcli.workflows.run import load as load
+    from sslcli.workflows.sample_sgld import sample_sgld as sample_sgld
 
 __version__ = "0.1.0"
 _MODULES = {  # where each public name is defined
@@ -43,6 +44,7 @@ _MODULES = {  # where each public name is defined
     "ood_detect": "workflows.ood_detect",
     "pretrain": "workflows.pretrain",
     "robust_eval": "workflows.robust_eval",
+    "sample_sgld": "workflows.sample_sgld",
 }
 __all__ = [
     "Run",
@@ -60,6 +62,7 @@ __all__ = [
     "ood_detect",
     "pretrain",
     "robust_eval",
+    "sample_sgld",
 ]
 
 

@@ -14,12 +14,12 @@ from sslcli.errors import CheckpointError
 
 WITHOUT = {"presets", "methods", "data", "doctor"}  # they list and look; there is no result
 SOON = {  # commands whose work is not yet in workflows/
-    "sample-sgld",
     "bench",
 }
 RENAMED = {
     "ckpt": "run",  # takes what `load` and `pretrain` return, too
     "set_": "overrides",  # takes a mapping, too
+    "class_": "class_",  # a word of Python
 }
 TERMINAL = {  # what only the command line has
     "json": "the function returns the numbers",

@@ -1,10 +1,14 @@
 """`ssl sample-sgld`: draw images from an energy-based model."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
 from sslcli.cli import options
+
+if TYPE_CHECKING:
+    from sslcli.cli.show import Show
+    from sslcli.workflows.sample_sgld import Chains
 
 
 def sample_sgld(
@@ -110,16 +114,40 @@ def sample_sgld(
 
     ssl sample-sgld runs/jem-digits --class all --start buffer --judge runs/supervised-digits
     """
-    from sslcli.cli.choose import name_code_of
-    from sslcli.cli.evaluation import DataChoice
-    from sslcli.cli.sampling import sample
-    from sslcli.cli.sampling_plan import Request
-    from sslcli.cli.show import Show
+    from pathlib import Path
 
-    request = Request(
-        ckpt, DataChoice(data, None, data_root, download), count, class_ or [], start, target,
-        steps, step_size, noise, judge, out, set_ or [], seed, device, precision, require or [],
-        dry_run,
-    )  # fmt: skip
+    from sslcli.cli.choose import name_code_of
+    from sslcli.cli.publish import open_run
+    from sslcli.cli.reports.sampling import publish
+    from sslcli.cli.show import Show
+    from sslcli.engine.checkpoint import load_checkpoint
+    from sslcli.workflows.drawn import metrics_of
+    from sslcli.workflows.sample_sgld import Chains, ask, with_sampler
+
+    show = Show("sample-sgld", as_json=json, quiet=quiet)
     name_code_of(ckpt, method)
-    sample(request, Show("sample-sgld", as_json=json, quiet=quiet))
+    asked = ask(load_checkpoint(ckpt), class_ or [], judge)
+    publisher = open_run(
+        ckpt, show, data=data, data_root=data_root, download=download,
+        overrides=with_sampler(set_ or [], step_size, noise), seed=seed, device=device,
+        precision=precision, require=require or [], metrics=metrics_of(judge is not None),
+        labelled=False,
+    )  # fmt: skip
+    run = publisher.run
+    chains = Chains(run, asked, count=count, start=start, target=target, steps=steps)
+    if dry_run:
+        _plan(show, chains)
+        return
+    publish(publisher, chains.draw(Path(out) if out else run.checkpoint.run / "figures"))
+
+
+def _plan(show: "Show", chains: "Chains") -> None:
+    """Say what would be run; for `--dry-run`."""
+    from sslcli.config.presets import config_hash
+
+    plan = chains.plan
+    count, steps = len(plan.labels), plan.settings.steps
+    counts = {"chains": count, "steps": steps, "gradients": count * steps}
+    show.table("", ("what", "number"), list(counts.items()))
+    config = config_hash(chains.run.config)
+    show.result(dry_run=True, **counts, **plan.facts(), config_hash=config)

@@ -19,10 +19,9 @@ from sslcli.config.methods.energy import (
 )
 from sslcli.config.methods.labelled import SupervisedConfig
 from sslcli.config.methods.registry import SECTIONS
-from sslcli.config.schema import Config
 from sslcli.config.section import MethodSection
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.engine.device import Precision, autocast
+from sslcli.engine.device import autocast
 from sslcli.errors import UsageError
 from sslcli.evaluate.ood.density import REFINEMENT, Density
 from sslcli.evaluate.sampling import MIN_STEPS
@@ -36,6 +35,7 @@ from sslcli.methods.registry import method_class
 from sslcli.methods.sampling import Sampling
 from sslcli.nn.spectral import dividing_once
 from sslcli.perturb.sgld import Langevin, sgld
+from sslcli.workflows.run import Run
 
 Start = Literal["fresh", "buffer"]
 Sampled = JEMConfig | HDGEConfig | IGEBMConfig  # sections with a sampler and a replay buffer
@@ -127,17 +127,16 @@ class EnergyModel:
     """An energy-based model in evaluation mode, frozen.
 
     Args:
-        checkpoint: One that `need_density` takes.
-        config: The checkpoint's, with what was changed laid over it.
-        device: Where it runs.
-        precision: Arithmetic of chains; energies that are reported are computed in float32.
+        run: One whose checkpoint `need_density` takes. Chains run in its precision; energies that
+            are reported are computed in float32.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, config: Config, device: torch.device, precision: Precision
-    ) -> None:
-        self.device, self.precision = device, precision
-        method = assemble.load_method(checkpoint, device).requires_grad_(False)
+    def __init__(self, run: Run) -> None:
+        config, chains = run.config, chains_of(run.config.method)
+        assert chains, "need_density has seen the sampler"
+        self.device, self.precision = run.device, run.precision
+        self.sampler, self._buffer = langevin(chains[0]), chains[1]
+        method = assemble.load_method(run.checkpoint, run.device).requires_grad_(False)
         assert isinstance(method, JEM | HDGE | IGEBM), "need_density has seen the section"
         self.method = method
         self.num_classes = method.config.num_classes
@@ -156,6 +155,15 @@ class EnergyModel:
     def is_by_class(self) -> bool:
         """Whether it was trained by samples of classes, whose labels the buffer keeps."""
         return self._sampling.by_class if self._sampling else self.num_classes is not None
+
+    def default_steps(self, start: Start) -> int:
+        """Return how far training takes a chain: one visit on, or from a fresh start to its last.
+
+        No fewer than show whether chains have settled.
+        """
+        restart = self._buffer.restart
+        visits = 1 / restart if restart else VISITS
+        return max(MIN_STEPS, math.ceil(self.sampler.steps * (visits if start == "fresh" else 1)))
 
     def energy(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return -log p(x), or -log p(x, y), up to a constant, [N] float32 on the CPU."""
@@ -256,15 +264,6 @@ class EnergyModel:
 def _tell(bar: Bar, batch: int, batches: int, steps: int, step: int) -> None:
     """Tell how many steps of all batches are done, from those of one batch."""
     bar(batch * steps + step, batches * steps)
-
-
-def default_steps(sampler: SamplerConfig, replay: ReplayConfig, start: Start) -> int:
-    """Return how far training takes a chain: one visit on, or from a fresh start to its last.
-
-    No fewer than show whether chains have settled.
-    """
-    visits = 1 / replay.restart if replay.restart else VISITS
-    return max(MIN_STEPS, math.ceil(sampler.steps * (visits if start == "fresh" else 1)))
 
 
 def _shuffled(rows: Tensor, count: int) -> Tensor:

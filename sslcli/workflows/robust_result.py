@@ -54,12 +54,10 @@ class RobustResult:
         found = {row.metric: row.zero_gradient for row in self.rows}
         return {name: share for name, share in found.items() if share is not None}
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float | None]:
         """Return the numbers by name: top1/linf-8, top1/fog/3, top1/corrupted, n, zero_gradient."""
-        found: dict[str, float] = {row.metric: row.accuracy for row in self.rows} | {"n": self.n}
-        return (
-            found if self.zero_gradient is None else found | {"zero_gradient": self.zero_gradient}
-        )
+        found: dict[str, float | None] = {row.metric: row.accuracy for row in self.rows}
+        return found | {"n": self.n, "zero_gradient": self.zero_gradient}
 
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Return the intervals by the metric's name."""

@@ -1,5 +1,6 @@
 """Sampling from the command line: densities, starts, classes, files, the judge, what fails."""
 
+import inspect
 import json
 import signal
 from pathlib import Path
@@ -9,9 +10,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import sslcli
 from sslcli.assemble import build_method
 from sslcli.config.presets import resolve
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
+from sslcli.errors import UsageError
 
 DIGITS = {"data": {"classes": list("0123456789")}}
 LONG = ("--steps", 40, "--count", 12)
@@ -72,6 +75,50 @@ def test_images_energies_and_a_line_of_results_are_kept(ssl, jem):
     assert_images(found["samples"], 12)
     assert found["energies"].mean().item() == pytest.approx(outcome.json["metrics"]["energy"])
     assert found["trajectory"].shape == (40, 12)
+
+
+@pytest.mark.parametrize("asked", [{}, {"class_": ["7", 3], "noise": 0.02, "step_size": 2.0}])
+@pytest.mark.filterwarnings("ignore:chains have not settled")
+def test_the_function_gives_the_numbers_and_tensors_of_the_command(ssl, jem, make, asked):
+    judge = make("supervised/digits", seed=1)
+    words = ("--class", 7, "--class", 3, "--noise", 0.02, "--step-size", 2) if asked else ()
+    told = ssl("sample-sgld", jem, *LONG, *words, "--judge", judge, "--json")
+    state = torch.get_rng_state()
+    found = sslcli.sample_sgld(jem, steps=40, count=12, judge=judge, **asked)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert found.metrics() == told.json["metrics"]
+    assert [row.as_dict() for row in found.class_rows()] == told.json["per_class"]
+    assert found.verdict.facts() == told.json["judge"]
+    assert found.plan.settings.step_size == told.json["sampler"]["step_size"]
+    kept = drawn(told)
+    for name in ("samples", "energies", "log_p", "labels", "trajectory"):
+        assert torch.equal(kept[name], getattr(found, name)), name
+
+
+def test_the_function_writes_where_it_is_told_to_and_nowhere_else(jem, tmp_path):
+    asked = {"steps": 1, "count": 2}
+    sslcli.sample_sgld(jem, **asked)
+    assert [path.name for path in jem.iterdir()] == ["checkpoint.safetensors"]
+    found = sslcli.sample_sgld(jem, **asked, out=tmp_path / "out")
+    assert {Path(file) for file in found.files} == {*(tmp_path / "out").iterdir()}
+    assert len(found.files) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "argument"),
+    [
+        ({"count": 0}, "count"),
+        ({"steps": -1}, "steps"),
+        ({"start": "middle"}, "start"),
+        ({"target": "joint"}, "target"),
+        ({"class_": 10}, "class"),
+    ],
+)
+def test_wrong_arguments_are_named_in_python(jem, wrong, argument):
+    unchecked = inspect.unwrap(sslcli.sample_sgld)  # the tests' own check of types is before ours
+    with pytest.raises(UsageError) as caught:
+        unchecked(jem, **wrong)
+    assert caught.value.where == argument
 
 
 def test_a_grid_too_large_to_look_at_is_cut_and_says_so(ssl, jem):

@@ -7,37 +7,13 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from sslcli.cli.evaluation import DataChoice, Evaluation
 from sslcli.errors import UsageError
 from sslcli.evaluate.sampling import shared_out
-from sslcli.methods.classifier import langevin
 from sslcli.perturb.sgld import Langevin
-from sslcli.workflows.density import EnergyModel, Start, default_steps
+from sslcli.workflows.density import EnergyModel, Start
+from sslcli.workflows.run import Run
 
 Target = Literal["marginal", "class"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the command line asks for; see `ssl sample-sgld --help`."""
-
-    ckpt: str
-    choice: DataChoice
-    count: int
-    classes: Sequence[str]
-    start: Start
-    target: Target | None
-    steps: int | None
-    step_size: float | None
-    noise: float | None
-    judge: str | None
-    out: str | None
-    set_: Sequence[str]
-    seed: int | None
-    device: str
-    precision: str | None
-    require: Sequence[str]
-    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -89,36 +65,50 @@ class Plan:
 
 
 def make_plan(
-    request: Request, evaluation: Evaluation, density: EnergyModel, classes: list[int]
+    run: Run,
+    model: EnergyModel,
+    classes: list[int],
+    *,
+    count: int,
+    start: Start,
+    target: Target | None,
+    steps: int | None,
 ) -> Plan:
-    """Decide what the command line leaves open, and say so.
+    """Decide what was left open, and say so.
 
     A model that was trained by samples of classes is sampled by class unless told otherwise.
 
     Raises:
         UsageError: If target, start and classes do not go together.
     """
-    target = request.target or ("class" if classes or density.is_by_class else "marginal")
-    if target == "class" and not density.num_classes:
-        raise UsageError("this model was trained without classes", "--target", "use marginal")
-    if target == "marginal" and classes and request.start == "fresh":
-        hint = "use --start buffer, whose images have classes, or --target class"
-        raise UsageError("log p(x) leads fresh chains to any class", "--target", hint)
+    if count < 1:
+        raise UsageError("there must be a chain", "count")
+    target = target or ("class" if classes or model.is_by_class else "marginal")
+    if target == "class" and not model.num_classes:
+        raise UsageError("this model was trained without classes", "target", "use marginal")
+    if target == "marginal" and classes and start == "fresh":
+        hint = "use `start` buffer, whose images have classes, or `target` class"
+        raise UsageError("log p(x) leads fresh chains to any class", "target", hint)
     if target == "class":
-        classes = classes or list(range(density.num_classes or 0))
-    method: Any = evaluation.config.method
-    steps = request.steps
-    if steps is None:
-        steps = default_steps(method.sampler, method.replay, request.start)
-        what = "visits of the buffer" if request.start == "buffer" else "lives of chains"
-        evaluation.listener.note(f"{steps} steps, for the {what} in training; --steps takes others")
-    settings = replace(langevin(method.sampler), steps=steps)
-    labels = shared_out(request.count, classes or [-1])
-    return Plan(request.start, target, classes, labels, settings, evaluation.config.seed)
+        classes = classes or list(range(model.num_classes or 0))
+    settings = replace(model.sampler, steps=_steps(run, model, start, steps))
+    labels = shared_out(count, classes or [-1])
+    return Plan(start, target, classes, labels, settings, run.config.seed)
+
+
+def _steps(run: Run, model: EnergyModel, start: Start, asked: int | None) -> int:
+    if asked is not None:
+        if asked < 0:
+            raise UsageError(f"a chain cannot have {asked} steps", "steps")
+        return asked
+    steps = model.default_steps(start)
+    what = "visits of the buffer" if start == "buffer" else "lives of chains"
+    run.listener.note(f"{steps} steps, for the {what} in training")
+    return steps
 
 
 def chosen_classes(words: Sequence[str], names: tuple[str, ...]) -> list[int]:
-    """Return the classes that `--class` asks for, sorted, each once.
+    """Return the classes that are asked for, sorted, each once.
 
     Args:
         words: Names or numbers of classes, or "all"; a name goes before the number it may be.
@@ -128,8 +118,8 @@ def chosen_classes(words: Sequence[str], names: tuple[str, ...]) -> list[int]:
         UsageError: If the model has no such class.
     """
     if words and not names:
-        hint = "leave out --class, or train with method.num_classes"
-        raise UsageError("this model was trained without classes", "--class", hint)
+        hint = "leave out `class`, or train with method.num_classes"
+        raise UsageError("this model was trained without classes", "class", hint)
     found: set[int] = set()
     for word in words:
         if word in names:
@@ -139,7 +129,7 @@ def chosen_classes(words: Sequence[str], names: tuple[str, ...]) -> list[int]:
         elif word == "all":
             found |= set(range(len(names)))
         else:
-            raise UsageError(f"the model knows no class {word!r}", "--class", _known(word, names))
+            raise UsageError(f"the model knows no class {word!r}", "class", _known(word, names))
     return sorted(found)
 
 
