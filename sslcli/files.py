@@ -8,27 +8,36 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sslcli.errors import ResourceError, SslError
 
+T = TypeVar("T")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], T]) -> T:
     """Have `write` fill a temporary file beside `path`, flush it to disk and rename it.
 
+    Whatever `write` raises, nothing is left behind, and `path` is as it was; what it returns is
+    returned.
+
+    Args:
+        path: The file.
+        write: Takes the temporary file's path.
+
     Raises:
-        ResourceError: If the disk is full, read-only or not ours; `path` is then as it was.
+        ResourceError: If the disk is full, read-only or not ours.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
+        made = write(temporary)
         share(temporary)
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
+        return made
     except OSError as error:
         raise storage_fault(error, path) from error
     finally:

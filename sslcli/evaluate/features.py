@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sslcli.data.evaluation import Inputs
-from sslcli.errors import DataError
+from sslcli.engine.device import autocast
+from sslcli.errors import DataError, ResourceError
 from sslcli.evaluate.finite import need_finite
+from sslcli.files import write_atomically
+from sslcli.nn.modes import evaluating
 
 _FORMAT = "2"  # raise it when the same image would give the same weights another feature
-_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,11 @@ def _run(
     precision: str,
     count: Callable[[int], None],
 ) -> Features:
-    features, rows, dtype = [], [], _AUTOCAST[precision]
-    with _evaluating(encoder.to(device)):
+    features, rows = [], []
+    with evaluating(encoder.to(device)):
         for images, indices in batches:  # made outside autocast, which would round the views
             inputs = _moved(images, device)
-            autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
-            with torch.inference_mode(), autocast:
+            with torch.inference_mode(), autocast(device, precision):
                 features.append(encoder(inputs).float().cpu())  # [B, D]
             rows.append(indices.cpu())
             count(len(indices))
@@ -140,17 +139,6 @@ def _moved(inputs: Inputs, device: torch.device) -> Inputs:
         return inputs.to(device)
     layout = torch.channels_last if inputs.ndim == 4 else torch.preserve_format
     return inputs.to(device, memory_format=layout, non_blocking=True)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    modes = {each: each.training for each in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for each, mode in modes.items():
-            each.training = mode
 
 
 def _counted(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:
@@ -179,13 +167,9 @@ def _read(path: Path, key: str) -> tuple[Features | None, str]:
 
 
 def _write(path: Path, key: str, made: Features) -> str:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    content = {"features": made.features, "rows": made.rows}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"features": made.features, "rows": made.rows}, temporary, {"key": key})
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, lambda file: save_file(content, file, {"key": key}))
+    except (ResourceError, SafetensorError) as error:
         return f"{path.parent} cannot be written ({error}); features are not cached"
     return ""

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from sslcli.data.order import stratified
 from sslcli.errors import UsageError
 from sslcli.evaluate.logistic import Problem, Solution, Solver, solve
 from sslcli.evaluate.metrics import (
@@ -145,14 +146,12 @@ def _sweep(
 def _split(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Hold out a tenth of each class, at least one sample of two; no class is left without."""
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(labels), generator=generator).to(labels.device)
-    kept, held = [], []
-    for label in labels.unique():
-        rows = order[labels[order] == label]
-        count = max(1, round(_HELD_OUT * len(rows))) if len(rows) > 1 else 0
-        held.append(rows[:count])
-        kept.append(rows[count:])
-    return torch.cat(kept), torch.cat(held)
+    order = torch.randperm(len(labels), generator=generator)
+    groups = labels.cpu()
+    chosen = torch.from_numpy(stratified(groups.numpy(), _HELD_OUT, order.argsort().numpy()))
+    rows = order[groups[order].argsort(stable=True)]  # class by class
+    is_held = chosen[rows]
+    return rows[~is_held].to(labels.device), rows[is_held].to(labels.device)
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,6 @@
 """Write an encoder in one format, read it back, compare, and only then give it its name."""
 
 import copy
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +9,8 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import nn
 
-from sslcli.errors import ResourceError, SslError, UsageError
+from sslcli.errors import SslError, UsageError
+from sslcli.files import write_atomically
 from sslcli.formats import FORMATS, preprocessing
 from sslcli.formats.compare import Comparison, Features, compare
 from sslcli.formats.report import ExportMeta, ExportReport
@@ -58,16 +56,14 @@ def export_encoder(
         hint = "name a file" if target.is_dir() else "choose another name, or add `overwrite`"
         raise UsageError(f"{target} exists", "out", hint)
     encoder = copy.deepcopy(encoder).cpu().float().to(memory_format=torch.contiguous_format).eval()
-    with _temporary(target, FORMATS[format]) as temporary:
-        result = _write_and_compare(module, encoder, meta, temporary)
-        if not result.holds:
-            raise SslError(
-                f"the {format} copy gives other features: they differ by "
-                f"{result.max_abs_error:.3g}, more than {result.tolerance:.3g}",
-                str(target),
-                "nothing was kept; try another format and report this one",
-            )
-        os.replace(temporary, target)
+
+    def write(temporary: Path) -> Comparison:
+        found = _write_and_compare(module, encoder, meta, temporary)
+        if not found.holds:
+            raise _difference(format, found, target)
+        return found
+
+    result = write_atomically(target, write)
     return ExportReport(
         format,
         target,
@@ -76,6 +72,15 @@ def export_encoder(
         result.tolerance,
         (*preprocessing.lines(meta), *module.notes(target, meta), *_run(module, meta)),
         target.stat().st_size,
+    )
+
+
+def _difference(format: str, found: Comparison, target: Path) -> SslError:
+    return SslError(
+        f"the {format} copy gives other features: they differ by "
+        f"{found.max_abs_error:.3g}, more than {found.tolerance:.3g}",
+        str(target),
+        "nothing was kept; try another format and report this one",
     )
 
 
@@ -97,10 +102,7 @@ def _write_and_compare(
 ) -> Comparison:
     try:
         with torch.random.fork_rng(devices=[]):  # rebuilding a network draws weights
-            with path.open("wb") as file:
-                file.write(module.serialize(encoder, meta))
-                file.flush()
-                os.fsync(file.fileno())
+            path.write_bytes(module.serialize(encoder, meta))
             return compare(encoder, module.load(path, meta), meta, module.RELATIVE_TOLERANCE)
     except (SslError, OSError, MemoryError):
         raise
@@ -108,18 +110,3 @@ def _write_and_compare(
         reason = str(error).strip().split("\n")[0]
         what = f"{meta.encoder.name} could not be converted: {reason}"
         raise SslError(what, str(path.parent), "nothing was kept; try another format") from error
-
-
-@contextmanager
-def _temporary(target: Path, suffix: str) -> Iterator[Path]:
-    """Yield a name beside `target` that is gone in the end, whatever happens."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}{suffix}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        what = f"the export cannot be written: {error.strerror or error}"
-        raise ResourceError(what, str(target), "choose another place with `out`") from error

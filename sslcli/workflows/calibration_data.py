@@ -6,13 +6,14 @@ from typing import Literal
 
 import numpy as np
 
+from sslcli.data.order import holdout_keys, stratified
 from sslcli.data.sources.base import Source, Subset, labelled, need_labels
 from sslcli.data.sources.files import same_data
 from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.calibrators import CALIBRATORS
-from sslcli.evaluate.calibration.stored import FACT, FittedOn, fitting_rows, stored_calibrator
+from sslcli.evaluate.calibration.stored import FACT, FittedOn, stored_calibrator
 from sslcli.evaluate.classifier import need_classifier
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import warn_of
@@ -145,7 +146,9 @@ def _fit_data(run: Run, spec: str) -> Source:
 
 
 def _divided(source: Source, share: float, seed: int) -> tuple[Source, Source]:
-    chosen = fitting_rows(need_labels(source), share, seed)
+    """Divide a source in two, the same way on every machine: what was fitted on is not tested."""
+    labels = need_labels(source)
+    chosen = stratified(labels, share, holdout_keys(len(labels), seed))
     named = f"{share:.0%} of {source.name}, seed {seed}"
     return (
         Subset(source, np.flatnonzero(chosen), named),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sslcli.data.order import Deal, epoch_order, holdout_keys
+from sslcli.data.order import Deal, epoch_order, holdout_keys, stratified
 
 
 def test_order_is_a_permutation():
@@ -73,3 +73,13 @@ def test_batches_from_a_later_start_are_the_rest():
 def test_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="divide"):
         Deal(8, 3, True, world_size=2)
+
+
+def test_a_share_of_every_group_is_chosen_by_the_lowest_keys():
+    groups = np.repeat([0, 1, 3, 4], [50, 30, 2, 1])
+    keys = holdout_keys(len(groups), seed=0)
+    chosen = stratified(groups, 0.5, keys)
+    assert np.bincount(groups[chosen], minlength=5).tolist() == [25, 15, 0, 1, 0]
+    assert keys[:50][chosen[:50]].max() < keys[:50][~chosen[:50]].min()
+    assert (stratified(groups, 0.5, holdout_keys(len(groups), seed=1)) != chosen).any()
+    assert np.bincount(groups[stratified(groups, 0.99, keys)]).tolist() == [49, 29, 0, 1]

@@ -29,7 +29,7 @@ def test_the_classifier_comes_back_with_its_weights(tmp_path):
 def test_an_encoder_alone_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(UsageError, match="no linear classifier") as caught:
         need_classifier(saved(tmp_path, {"encoder.weight": torch.zeros(2)}))
-    assert "ssl finetune" in caught.value.hint
+    assert "`finetune()`" in caught.value.hint
 
 
 def test_labels_are_matched_by_class_name():

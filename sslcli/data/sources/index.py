@@ -5,7 +5,6 @@ written is no error.
 """
 
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from typing import BinaryIO
 import numpy as np
 
 from sslcli.data.sources.base import digest
+from sslcli.errors import ResourceError
+from sslcli.files import write_atomically
 
 FORMAT = "4"  # raise it when the meaning of a cached array changes
 Arrays = dict[str, np.ndarray]
@@ -48,20 +49,21 @@ def write_whole(path: Path, save: Callable[[BinaryIO], bool | None]) -> bool:
     Returns:
         Whether the file is there now; nothing is left behind when it is not.
     """
-    temporary = None
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            if save(file) is False:
+                raise _GivenUpError
+
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = file.name
-            is_complete = save(file) is not False  # type: ignore[arg-type]
-        if is_complete:
-            os.replace(temporary, path)
-        return is_complete
-    except OSError:
+        write_atomically(path, write)
+    except (ResourceError, _GivenUpError):
         return False
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    return True
+
+
+class _GivenUpError(Exception):
+    """Raised while a file is written that is not to be kept."""
 
 
 def _read(entry: Path) -> Arrays | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sslcli.config.schema import DataConfig
-from sslcli.data.order import holdout_keys
+from sslcli.data.order import holdout_keys, stratified
 from sslcli.data.sources.base import (
     NO_LABEL,
     PART_CODES,
@@ -115,7 +115,9 @@ def validation_parts(train: Source, share: float, seed: int) -> tuple[Source, So
 def _shared_out(
     whole: Source, share: float, seed: int, most: str, some: str
 ) -> tuple[Source, Source]:
-    chosen = _held_out_rows(len(whole), whole.labels, share, seed)
+    n, labels = len(whole), whole.labels
+    groups = np.zeros(n, dtype=np.int64) if labels is None else labels - NO_LABEL
+    chosen = stratified(groups, share, holdout_keys(n, seed))
     parts = (most, ~chosen), (some, chosen)
     first, second = (
         Subset(whole, np.flatnonzero(rows), f"{whole.name} ({what})") for what, rows in parts
@@ -194,15 +196,3 @@ def _hold_out(whole: Source, share: float, seed: int) -> Splits:
 
 def _classes_of_one(labels: np.ndarray | None) -> int:
     return 0 if labels is None else int((np.bincount(labels - NO_LABEL)[1:] == 1).sum())
-
-
-def _held_out_rows(n: int, labels: np.ndarray | None, share: float, seed: int) -> np.ndarray:
-    """Return which rows are held out, [n] bool: of every class the share with the lowest hashes."""
-    groups = np.zeros(n, dtype=np.int64) if labels is None else labels - NO_LABEL
-    order = np.lexsort((holdout_keys(n, seed), groups))
-    counts = np.bincount(groups)
-    taken = np.clip(np.rint(counts * share), counts > 1, np.maximum(counts - 1, 0))
-    rank = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
-    chosen = np.empty(n, dtype=bool)
-    chosen[order] = rank < np.repeat(taken, counts)
-    return chosen

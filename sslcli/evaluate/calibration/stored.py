@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from sslcli.data.order import holdout_keys
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import CheckpointError
 from sslcli.evaluate.calibration.calibrators import Calibrator
@@ -91,19 +89,3 @@ def probabilities_of(
     if stored is None:
         return logits.softmax(dim=1)
     return stored.calibrator.log_probabilities(logits).exp()
-
-
-def fitting_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Choose the rows to fit on, [N] bool; the others are reported on.
-
-    Of every class it is the share with the lowest hashes of row and seed: the same on every
-    machine, so that a stored calibrator is never reported on what it was fitted on. A class of two
-    or more is in both parts, a class of one is reported on.
-    """
-    counts = np.bincount(labels)
-    taken = np.clip(np.rint(counts * share), counts > 1, np.maximum(counts - 1, 0))
-    order = np.lexsort((holdout_keys(len(labels), seed), labels))
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    chosen = np.empty(len(labels), dtype=bool)
-    chosen[order] = rank < np.repeat(taken, counts)
-    return chosen

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sslcli.engine.device import autocast
 from sslcli.evaluate.finite import need_finite
 from sslcli.perturb.adversarial import Judged
 from sslcli.perturb.odds import odds_against
 from sslcli.perturb.sgld import Langevin, sgld
 
-_AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 NO_REFINEMENT = Langevin(steps=0, step_size=1.0, noise=0.0)
 
 
@@ -101,8 +101,7 @@ class Defence:
         Raises:
             CheckpointError: If one is not finite; it would count as an error of the network.
         """
-        dtype = _AUTOCAST[self.precision]
-        with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
+        with autocast(x.device, self.precision):
             logits: Tensor = self.network(x)
         need_finite(logits, "logits", self.precision)
         return logits.float()

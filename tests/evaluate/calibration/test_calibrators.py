@@ -15,7 +15,6 @@ from sslcli.evaluate.calibration.measures import (
     fit_temperature,
     negative_log_likelihood,
 )
-from sslcli.evaluate.calibration.stored import fitting_rows
 from sslcli.evaluate.calibration.vector_scaling import fit_vector
 
 GOLDEN = torch.tensor(
@@ -197,12 +196,3 @@ def test_isotonic_curves_do_not_fold():
 def test_a_temperature_must_be_positive_and_finite(temperature):
     with pytest.raises(ValidationError):
         Temperature(temperature=temperature)
-
-
-def test_the_fitting_part_has_every_class_and_depends_on_the_seed_alone():
-    labels = np.repeat([0, 1, 2, 3], [50, 30, 2, 1])
-    chosen = fitting_rows(labels, 0.5, seed=0)
-    assert np.bincount(labels[chosen], minlength=4).tolist() == [25, 15, 1, 0]
-    assert (fitting_rows(labels, 0.5, seed=0) == chosen).all()
-    assert (fitting_rows(labels, 0.5, seed=1) != chosen).any()
-    assert np.bincount(labels[fitting_rows(labels, 0.99, 0)]).tolist() == [49, 29, 1]
