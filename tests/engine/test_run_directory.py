@@ -15,6 +15,7 @@ from sslcli.engine.run_directory import (
     lock_run,
     resumable_run,
     truncate_metrics,
+    unlock_run,
 )
 from sslcli.errors import CheckpointError, UsageError
 
@@ -57,6 +58,16 @@ def test_a_run_belongs_to_one_process_until_that_ends(tmp_path, rival):
         lock_run(tmp_path / "run", patience=0.2)
     holder.kill()
     lock_run(tmp_path / "run", patience=5.0)
+
+
+def test_a_run_that_is_given_back_may_be_locked_by_another_process(tmp_path, rival):
+    create_run(tmp_path / "run", overwrite=False)
+    (tmp_path / "run" / "config.toml").touch()
+    _, answer = rival(tmp_path / "run")
+    assert "is training" in answer.recv()
+    unlock_run(tmp_path / "run")
+    _, answer = rival(tmp_path / "run")
+    assert answer.recv() == "made"
 
 
 def test_overwriting_spares_a_run_that_goes_on(tmp_path, rival):
