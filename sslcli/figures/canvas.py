@@ -29,7 +29,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def drawn(path: Path, size: tuple[float, float], dpi: int = 150) -> "Iterator[Figure]":
-    """Give an empty figure of a size in inches, and write it as a PNG at the end."""
+    """Yield an empty figure of a size in inches, and write it as a PNG at the end."""
     # Agg draws without a display; a Figure of one's own leaves pyplot's state alone.
     from matplotlib import rc_context  # noqa: PLC0415  (0.3 s: only when a figure is drawn)
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
@@ -45,7 +45,7 @@ def drawn(path: Path, size: tuple[float, float], dpi: int = 150) -> "Iterator[Fi
 
 @contextmanager
 def panel_grid(count: int, path: Path, height: float) -> "Iterator[list[Axes]]":
-    """Give `count` panels in rows of four at most, and write them at the end."""
+    """Yield `count` panels in rows of four at most, and write them at the end."""
     if not count:
         raise ValueError("a figure needs at least one panel")
     columns = min(count, 4)

@@ -1,4 +1,4 @@
-"""Draw reliability diagrams: what a classifier said against what came true."""
+"""Draw reliability diagrams: accuracy against confidence."""
 
 from collections.abc import Mapping
 from pathlib import Path

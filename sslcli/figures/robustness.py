@@ -12,11 +12,11 @@ MEAN = "mean"
 def accuracy_curves(
     panels: Mapping[str, Mapping[str, Curve]], labels: Mapping[str, str], path: Path
 ) -> None:
-    """Draw one panel a kind of trouble and one line a classifier or corruption, as a PNG.
+    """Draw one panel a kind of change and one line a classifier or corruption, as a PNG.
 
     Args:
         panels: By the panel's title, then by the line's name: pairs of strength and accuracy, from
-            no trouble upwards. A line named "mean" is drawn thick and black.
+            no change upwards. A line named "mean" is drawn thick and black.
         labels: What the horizontal axis of each panel says.
         path: The file to write.
 

@@ -15,7 +15,7 @@ Features = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Comparison:
-    """The largest difference over `images` images, and what it may be."""
+    """The largest difference over `images` images, and its tolerance."""
 
     images: int
     max_abs_error: float

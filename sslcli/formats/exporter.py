@@ -1,4 +1,4 @@
-"""Write an encoder in one format, read it back, compare, and only then give it its name."""
+"""Write an encoder in one format, read it back and compare, before the file gets its name."""
 
 import copy
 from importlib import import_module
@@ -21,7 +21,7 @@ _EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 
 @runtime_checkable
 class Format(Protocol):
-    """What each module of a format offers; a module is used as the object."""
+    """The functions of each format's module; the module itself is the object."""
 
     RELATIVE_TOLERANCE: float
     RUN: str  # Python that gives the output of `images`; empty when the file does not run alone
@@ -33,7 +33,7 @@ class Format(Protocol):
         """Return the file's contents."""
 
     def load(self, path: Path, meta: ExportMeta) -> Features:
-        """Read the file back as its next tool would."""
+        """Read the file back as the other tool would."""
 
     def notes(self, path: Path, meta: ExportMeta) -> tuple[str, ...]:
         """Say how to open the file."""
@@ -106,7 +106,7 @@ def _write_and_compare(
             return compare(encoder, module.load(path, meta), meta, module.RELATIVE_TOLERANCE)
     except (SslError, OSError, MemoryError):
         raise
-    except Exception as error:  # converters fail in their own ways on networks they do not know
+    except Exception as error:  # converters raise errors of many types
         reason = str(error).strip().split("\n")[0]
         what = f"{meta.encoder.name} could not be converted: {reason}"
         raise SslError(what, str(path.parent), "nothing was kept; try another format") from error

@@ -15,7 +15,7 @@ RUN = 'session.run(None, {"images": images.numpy()})[0]'
 
 
 def check(meta: ExportMeta) -> None:
-    """Accept every network; what the converter does not know it says itself."""
+    """Accept every network; the converter refuses those that it does not support."""
 
 
 def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:

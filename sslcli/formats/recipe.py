@@ -1,4 +1,4 @@
-"""Python that rebuilds a network in another library; what is printed is what was verified."""
+"""Python that rebuilds a network in another library; the printed code is the verified code."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ from sslcli.formats.preprocessing import described
 
 @dataclass(frozen=True)
 class ExportMeta:
-    """What the weights alone do not say.
+    """Facts about an encoder that its weights do not tell.
 
     Attributes:
         encoder: Name and settings that built the network.
@@ -22,7 +22,7 @@ class ExportMeta:
         mean: Mean of the red, green and blue channels, for images in [0, 1].
         std: Deviation of the same.
         classes: Names of the classes, when a classifier is exported with the encoder.
-        calibrator: Name of what its logits were calibrated by; empty when by nothing.
+        calibrator: Name of the calibrator of its logits; empty without one.
         resize: Shorter side before the centre crop; `image_size` when None.
     """
 
@@ -36,7 +36,7 @@ class ExportMeta:
 
     @property
     def output(self) -> str:
-        """What the network gives."""
+        """Name of the network's output."""
         return "logits" if self.classes else "features"
 
     def strings(self, encoder: nn.Module) -> dict[str, str]:

@@ -19,7 +19,7 @@ def check(meta: ExportMeta) -> None:
 
 
 def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
-    """Return the state dict with metadata; "format" is what other readers look for."""
+    """Return the state dict with metadata; other readers look for the key "format"."""
     tensors = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     metadata = {"format": "pt", **meta.strings(encoder)}
     return save(tensors, metadata)

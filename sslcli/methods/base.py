@@ -15,13 +15,13 @@ from sslcli.nn.spread import effective_rank, embedding_std
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands.
+    """The position of a training in its run.
 
     Attributes:
         step: Optimiser steps done before this one.
         total_steps: Optimiser steps of the whole run.
         steps_per_epoch: Optimiser steps in one pass over the data.
-        part: Number of the part that is worked on, where a step is made in parts.
+        part: Number of the current part, where a step is made in parts.
         parts: Parts of a step; the last one of an epoch may have fewer.
     """
 
@@ -33,7 +33,7 @@ class Progress:
 
     @property
     def epoch(self) -> float:
-        """Passes over the data done so far, with the part of the present one."""
+        """Passes over the data done so far, with the fraction of the current one."""
         return self.step / self.steps_per_epoch
 
     @property
@@ -58,14 +58,14 @@ def cosine(start: float, end: float, step: int, total_steps: int) -> float:
 
 @dataclass(frozen=True)
 class Output:
-    """What `forward` returns.
+    """The result of `forward`.
 
     Attributes:
         loss: Scalar to differentiate, float32.
-        metrics: Detached scalars for the log, means over the samples as a rule, for they are
-            averaged over parts and processes as the loss is; they stay on the device until logged.
-        carry: What `after_step` needs of this forward: detached, float32. The parts of a step are
-            joined along the first dimension.
+        metrics: Detached scalars for the log, usually means over samples, since they are averaged
+            over parts and processes like the loss. They stay on the device until logged.
+        carry: Tensors that `after_step` needs from this forward: detached, float32. The parts of a
+            step are joined along the first dimension.
         embeddings: Detached [B, D], from which the loop reports collapse when it logs.
         chance: The loss of a guess among the candidates, ln of their number, in nats; None for a
             loss without candidates. A loss that stays there is reported.
@@ -78,7 +78,7 @@ class Output:
     chance: float | None = None
 
     def spread(self) -> dict[str, Tensor]:
-        """Return the collapse monitors of all processes' embeddings; nothing without embeddings."""
+        """Return the collapse monitors of all processes' embeddings; empty without embeddings."""
         if self.embeddings is None:
             return {}
         shared = min(from_all(len(self.embeddings)))  # a last batch need not divide evenly
@@ -120,17 +120,17 @@ class Method(nn.Module, ABC):
         """Return the loss of one batch; reads memory and never writes it."""
 
     def before_step(self, progress: Progress) -> None:
-        """Act when gradients exist and weights are still old: freeze prototypes, for example."""
+        """Act between the backward pass and the optimiser's step, such as to freeze prototypes."""
 
     def after_step(self, progress: Progress, carry: Mapping[str, Tensor]) -> None:
-        """Update what the optimiser does not: EMA targets, queues, centres."""
+        """Update everything that the optimiser does not: EMA targets, queues, centres."""
 
     def param_groups(self) -> list[ParamGroup]:
         """Return the trainable parameters in groups; one group by default."""
         return [ParamGroup(list(trainable(self)))]
 
     def local_state(self) -> dict[str, Tensor]:
-        """Return what differs from process to process, such as a replay buffer."""
+        """Return the tensors that differ between processes, such as a replay buffer."""
         return {}
 
 
@@ -140,7 +140,7 @@ class HasProjector(Protocol):
 
     @property
     def projector(self) -> nn.Module:
-        """The head: linear layers with what stands between them, or a single one."""
+        """The head: linear layers with norms and activations between them, or a single layer."""
 
 
 @runtime_checkable
@@ -176,9 +176,10 @@ class BatchContrast(Method):
 
     @abstractmethod
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Return embeddings, each with one row a sample; no sample needs another but in BatchNorm.
+        """Return embeddings, each with one row a sample.
 
-        It is called twice for each chunk, with the same noise and running statistics.
+        Samples depend on each other only through BatchNorm. It is called twice for each chunk, with
+        the same noise and running statistics.
         """
 
     @abstractmethod

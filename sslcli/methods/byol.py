@@ -23,11 +23,11 @@ from sslcli.nn.target import follow, target_of
 class BYOL(Method):
     """Regress the target's projection z' of one view from the other (section 3.1, eq. 2).
 
-    With z = projector(encoder(x)), q = predictor(z) and z' of the target network, the loss is
-    |q1 / |q1| - z2' / |z2'||^2 + |q2 / |q2| - z1' / |z1'||^2, averaged over the batch: 0 for equal
-    vectors, those of collapsed networks included, 4 for orthogonal and 8 for opposite ones. The
-    target's weights are an average of the online ones. Without `stop_gradient` there is one network
-    and both branches learn.
+    With z = projector(encoder(x)), q = predictor(z) and z' of the target network, the loss is |q1 /
+    |q1| - z2' / |z2'||^2 + |q2 / |q2| - z1' / |z1'||^2, averaged over the batch: 0 for equal
+    vectors (also of collapsed networks), 4 for orthogonal and 8 for opposite ones. The target's
+    weights are an average of the online ones. Without `stop_gradient` there is one network and both
+    branches learn.
 
     Args:
         config: Heads, momentum and ablations.
@@ -69,7 +69,7 @@ class BYOL(Method):
             follow(self.target, self._online(), momentum)
 
     def _online(self) -> nn.Sequential:
-        """Return what the target follows; as a sub-module it would be saved twice."""
+        """Return the modules that the target follows; as a sub-module they would be saved twice."""
         return nn.Sequential(self.encoder, self.projector)
 
 

@@ -16,7 +16,7 @@ class Classifier(Method):
 
     Args:
         encoder: Maps images to [B, encoder.feature_dim].
-        num_classes: Logits.
+        num_classes: Number of logits.
     """
 
     def __init__(self, encoder: nn.Module, num_classes: int) -> None:
@@ -51,7 +51,7 @@ def noisy(images: Tensor, deviation: float) -> Tensor:
 
 
 def train_top1(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the share of a batch that is classified rightly, a scalar without gradient."""
+    """Return the share of a batch that is classified correctly, a scalar without gradient."""
     return (logits.detach().argmax(dim=1) == labels).float().mean()
 
 

@@ -21,11 +21,11 @@ from sslcli.methods.trust import name_file, read_code, sha256_of
 WHERE = "method.name"
 
 
-_named: dict[str, Path] = {}  # by class: where this command line says it lies
+_named: dict[str, Path] = {}  # by class: the path that this command line gives
 
 
 def name_code(reference: str) -> None:
-    """Let a class's file run, because the person names it; configs that name the class mean it.
+    """Let the file of a class run, since the person names it; configs that name the class get it.
 
     Raises:
         ConfigError: If the file cannot be read.
@@ -57,7 +57,7 @@ def load_class(reference: str) -> type[Method]:
 
 
 def code_facts(config: Config) -> dict[str, Any]:
-    """Return which code a run's method is, and where it lay; nothing for a method of ours."""
+    """Return checksum and path of the code of a custom method; empty for the package's own."""
     if not is_custom(config.method.name):
         return {}
     path, _ = _place(config.method.name)
@@ -70,7 +70,7 @@ def _place(reference: str) -> tuple[Path, str]:
 
 
 def _module(path: Path, name: str) -> ModuleType:
-    known = f"sslcli_custom.{path.resolve()}"  # one file, one module: classes stay the same
+    known = f"sslcli_custom.{path.resolve()}"  # one module a file
     if known in sys.modules:
         return sys.modules[known]
     code = read_code(path, f"{path}:{name}")
@@ -79,7 +79,7 @@ def _module(path: Path, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[known] = module
     try:
-        exec(compile(code, path, "exec"), module.__dict__)  # these bytes, no .pyc beside them
+        exec(compile(code, path, "exec"), module.__dict__)  # these bytes, not a .pyc
     except Exception as error:  # whatever the user's code raises
         del sys.modules[known]
         what = f"{path} cannot be imported: {type(error).__name__}: {error}"
@@ -88,7 +88,7 @@ def _module(path: Path, name: str) -> ModuleType:
 
 
 def completed(config: Config) -> Config:
-    """Return the config with every field of a custom method written out, so that a run keeps them.
+    """Return the config with every field of a custom method, so that a run keeps them.
 
     Raises:
         ConfigError: With every field that is wrong.
@@ -96,7 +96,7 @@ def completed(config: Config) -> Config:
     if not is_custom(config.method.name):
         return config
     summary = str(load_class(config.method.name).__doc__).split("\n")[0]
-    about = {"summary": summary, "measured": ""}  # the preset's is another method's
+    about = {"summary": summary, "measured": ""}  # the preset's section is of another method
     section = section_of(config).model_dump()
     return Config.model_validate({**config.model_dump(), "method": section, "about": about})
 

@@ -1,8 +1,8 @@
-"""DINO: a student learns what a teacher, its own average, says of other views of an image.
+"""DINO: a student matches a teacher, its own moving average, on other views of an image.
 
-Caron et al. 2021, arXiv:2104.14294. Traps: frozen prototypes have no gradient at all, since
-momentum and weight decay move what has a zero one; the centre is that of the teacher's raw logits
-over all processes, taken in after the loss; logits, softmaxes and centre are float32; only the
+Caron et al. 2021, arXiv:2104.14294. Traps: frozen prototypes get no gradient at all, since momentum
+and weight decay would move them with a zero one; the centre averages the teacher's raw logits over
+all processes, and is updated after the loss; logits, softmaxes and centre are float32; only the
 student drops paths; gradients are clipped one by one (`optimizer.clip_each`).
 """
 
@@ -29,14 +29,15 @@ GLOBAL = 2  # views that the teacher sees
 class DINO(Method):
     """Match the teacher's centred and sharpened distribution over K prototypes (section 3.1).
 
-    The teacher sees the first two views, the student all; views of one size run as one batch, and
-    a head once over all. The teacher's encoder is what is kept: it is the better one throughout
-    (section 5.2). Without centring the outputs collapse to one prototype, without sharpening to the
-    uniform distribution (section 5.3): `teacher_entropy`, in nats, then goes to 0 or to ln K.
+    The teacher sees the first two views, the student sees all. Views of one size run as one batch,
+    and a head runs once over all. The teacher's encoder is kept, since it is the better one
+    throughout training (section 5.2). Without centring the outputs collapse to one prototype,
+    without sharpening to the uniform distribution (section 5.3): `teacher_entropy`, in nats, then
+    goes to 0 or to ln K.
 
     Args:
         config: Head, temperatures, momenta and ablations.
-        encoder: Where student and teacher start; maps images of every view's size to
+        encoder: Start of student and teacher; maps images of every view's size to
             [B, encoder.feature_dim].
     """
 
@@ -52,7 +53,7 @@ class DINO(Method):
 
     @property
     def projector(self) -> nn.Module:
-        """The teacher's layers up to the unit vector, which belong to the encoder that is kept."""
+        """The teacher's layers up to the unit vector, which follow the encoder that is kept."""
         assert isinstance(self.head, DINOHead)
         return self.head.mlp
 
@@ -79,7 +80,7 @@ class DINO(Method):
         return Output(loss, metrics, carry, student[0].detach(), chance)
 
     def _teacher_temperature(self, progress: Progress) -> float:
-        """Return a linear rise, by the step where the authors' code goes by the epoch."""
+        """Return a temperature that rises with the step (in the authors' code, with the epoch)."""
         config, start = self.config, self.config.teacher_temperature_start
         if not config.sharpening:
             return config.student_temperature
@@ -90,7 +91,7 @@ class DINO(Method):
         return start + (config.teacher_temperature - start) * progress.step / steps
 
     def before_step(self, progress: Progress) -> None:
-        """Take the gradient of frozen prototypes away (the authors' code: in the first epoch)."""
+        """Remove the gradient of frozen prototypes (in the authors' code, in the first epoch)."""
         frozen = self.config.freeze_prototypes
         if progress.step < frozen.steps(progress.steps_per_epoch, progress.total_steps):
             head = self.student[-1]
@@ -143,7 +144,7 @@ class Prototypes(nn.Linear):
             self.length = nn.Parameter(torch.ones(config.prototypes, 1))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Map [B, bottleneck] to [B, K], in float32: three digits are few at temperature 0.04."""
+        """Map [B, bottleneck] to [B, K], in float32: temperature 0.04 magnifies rounding."""
         directions = functional.normalize(self.weight, dim=1)
         return inner_products(
             vectors, directions if self.length is None else directions * self.length

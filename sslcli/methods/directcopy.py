@@ -1,8 +1,8 @@
 """DirectCopy: the predictor is the correlation of its inputs.
 
-Wang, Chen, Du & Tian 2021, arXiv:2110.04947. It spares DirectPred's eigendecomposition, and on CUDA
-the wait that comes with it unless the norm is the spectral one. Its traps are those of
-`methods.linear_predictor`; the text leaves open which norm it means, so that is a field.
+Wang, Chen, Du & Tian 2021, arXiv:2110.04947. It needs no eigendecomposition, unlike DirectPred, and
+so no wait on CUDA, unless the norm is the spectral one. Its traps are those of
+`methods.linear_predictor`; the text does not say which norm it means, so the norm is a field.
 """
 
 from functools import partial
@@ -22,9 +22,9 @@ NORMS = {
 class DirectCopy(LinearPredictor):
     """Set the predictor to W = F / |F| + eps I.
 
-    It is DirectSet(alpha), W = F^alpha + eps I, at alpha = 1; DirectPred is that at alpha = 1/2. In
-    the paper's theory weight decay acts as a threshold: features that vary much under augmentation
-    are given up.
+    It is DirectSet(alpha), W = F^alpha + eps I, at alpha = 1; DirectPred is DirectSet at alpha =
+    1/2. In the paper's theory weight decay acts as a threshold: features that vary much under
+    augmentation are lost.
 
     Args:
         config: Heads, correlation, norm and target.

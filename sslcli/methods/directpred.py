@@ -2,10 +2,10 @@
 
 Tian, Chen & Ganguli 2021, arXiv:2102.06810. Traps beyond `methods.linear_predictor`: the paper's
 epsilon multiplies max s and the code's sqrt(max s), so one epsilon means two floors. The paper's
-outgrows sqrt(s) as features grow, and the predictor nears a multiple of the identity, which cannot
-keep from collapse; the scale of the whole predictor does not matter to a cosine. Eigenvalues that
-rounding made negative are clipped. `eigh` works in float32 at least, and on CUDA it waits for the
-device, which a larger `freq` makes rarer.
+floor outgrows sqrt(s) as features grow: the predictor approaches a multiple of the identity, which
+does not prevent collapse. The scale of the whole predictor does not change a cosine. Eigenvalues
+that rounding made negative are clipped. `eigh` works in float32 at least. On CUDA it waits for the
+device; a larger `freq` makes that rarer.
 """
 
 import torch
@@ -50,7 +50,7 @@ class DirectPred(LinearPredictor):
         return predictor(correlation, config.epsilon, config.form, config.constant)
 
     def shares(self, features: Tensor) -> Tensor:
-        """Return on which side of each direction a view's samples lie, [B, 2n]; [B, 1] if n = 0."""
+        """Return the side of each direction that each sample lies on, [B, 2n]; [B, 1] if n = 0."""
         if self.directions is None:
             return super().shares(features)
         along = features @ self.directions  # [B, n]

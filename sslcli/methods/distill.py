@@ -17,17 +17,18 @@ from sslcli.methods.classifier import Classifier, labels_of, train_top1
 
 
 class Distill(Classifier):
-    """Learn the probabilities that a teacher gives (eq. 2), and labels where there are (eq. 3).
+    """Learn a teacher's probabilities (eq. 2), and labels where the data has them (eq. 3).
 
     The loss is (1 - alpha) cross-entropy with the labels + alpha cross-entropy with the teacher's
-    softmax, student and teacher both at the temperature; unlike in Hinton et al. 2015, the
-    temperature's square is no factor. The teacher stays in evaluation mode, without gradient.
+    softmax. Student and teacher are both divided by the temperature in the second term. It is not
+    multiplied by the squared temperature, unlike in Hinton et al. 2015. The teacher stays in
+    evaluation mode, without gradient.
 
     Args:
         config: Classes, temperature and alpha.
         encoder: The student's.
-        teacher: Maps images to logits [B, C], on the device to train on; None to rebuild a student
-            that has learned.
+        teacher: Maps images to logits [B, C], on the training device; None to rebuild a trained
+            student.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Distill(Classifier):
     ) -> None:
         super().__init__(encoder, config.num_classes)
         self.config = config
-        # In a list it is no sub-module: not trained, switched, or saved with the student.
+        # A list hides the teacher from nn.Module: it is not trained, saved or set to training mode.
         self._teachers = [teacher.eval().requires_grad_(False)] if teacher else []
 
     @property

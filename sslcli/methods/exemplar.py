@@ -1,8 +1,8 @@
 """Exemplar-CNN: every image, or patch of one, is a class of its own.
 
-Dosovitskiy et al. 2014, arXiv:1406.6909. Traps: near-identical seeds contradict each other, so that
-accuracy falls beyond some 16,000 classes; the classifier grows with their number; colours change
-on pixels in [0, 1], and seeds keep what surrounds them, or shifts would show borders.
+Dosovitskiy et al. 2014, arXiv:1406.6909. Traps: near-identical seed patches contradict each other,
+so that accuracy falls beyond some 16,000 classes; the classifier grows with their number; colours
+change on pixels in [0, 1]; seed patches keep a margin around them, or shifts would show borders.
 """
 
 import math
@@ -18,7 +18,7 @@ from sslcli.methods.classifier import train_top1
 
 
 class ExemplarCNN(Method):
-    """Tell from a transformed image which one it was (section 2.3, eq. 1).
+    """Classify a transformed image as the image that it was made from (section 2.3, eq. 1).
 
     Args:
         config: The number of classes, that of the training images.

@@ -1,8 +1,8 @@
-"""HDGE: cross-entropy beside contrast with other images, at the image's own class.
+"""HDGE: cross-entropy, and contrast with other images at the image's own class.
 
 Liu & Abbeel 2020, arXiv:2007.09070. Traps: the negative sum runs over other images at one class,
 not over other classes; the authors' code sums a masked product over classes, which is another score
-(`losses.energy.hdge`); rows of the queue that hold no image yet must not count.
+(`losses.energy.hdge`); empty rows of the queue must not count.
 """
 
 import math
@@ -66,7 +66,7 @@ class HDGE(Classifier):
         return Output(loss, metrics, carry, chance=self._chance())
 
     def _chance(self) -> float | None:
-        """Return the loss of a guess; none beside a density term, which has no such value."""
+        """Return the loss of a guess; None with a density term, for which there is none."""
         if self.sampling is not None:
             return None
         config = self.config

@@ -1,9 +1,9 @@
 """IGEBM: an energy-based model of images, with or without classes, trained by short chains.
 
-Du & Mordatch 2019, arXiv:1903.08689. Traps: the network's output is the energy, low on data;
-noise goes in before the gradient; the buffer keeps the label that a chain was run for, and only
-`relabel` of the recycled chains go on under the batch's classes, which is what teaches energies to
-tell classes apart; spectral norms advance once a step, not once a call.
+Du & Mordatch 2019, arXiv:1903.08689. Traps: the network's output is the energy, low on data; noise
+goes in before the gradient; the buffer keeps the label of each chain; a share `relabel` of the
+recycled chains continues under the batch's classes, and only these teach the energies to tell
+classes apart; spectral norms advance once a step, not once a call.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ class IGEBM(Method):
             )
 
     def log_density(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return minus the energy, [B]; of the likeliest class where labels are left out.
+        """Return minus the energy, [B]; without labels, of the likeliest class.
 
         Args:
             images: In [0, 1], [B, 3, H, W].
@@ -74,7 +74,7 @@ class IGEBM(Method):
         if self.affine is None:
             features = self.encoder(images)
         elif labels is None:
-            with torch.no_grad():  # the maximum's gradient is that of the class which has it
+            with torch.no_grad():  # its gradient is that of the class with the maximum
                 likeliest = self.logits(images).argmax(dim=1)
             return self.log_density(images, likeliest)
         else:
@@ -119,7 +119,7 @@ class IGEBM(Method):
         return Output(loss, metrics, {"samples": images, "labels": sample_labels})
 
     def _starts(self, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where chains start, [B, 3, H, W], and their classes, [B].
+        """Return the starts of chains, [B, 3, H, W], and their classes, [B].
 
         Args:
             classes: Those of fresh chains and of the relabelled, [B].
@@ -138,10 +138,10 @@ class IGEBM(Method):
         return starts, torch.where(is_new, classes, replay.labels[rows])
 
     def _kl(self, chain: Chain, labels: Tensor) -> Tensor:
-        """Return the mean energy where the chain ends, as a function of the chain alone.
+        """Return the mean energy at the chains' ends, with a gradient through the chains only.
 
-        Du et al. 2020, arXiv:2012.01316, eq. 7: the weights of the last energy are frozen, those
-        that the chain went through are not.
+        Du et al. 2020, arXiv:2012.01316, eq. 7: the weights of the last energy are frozen, those in
+        the steps of the chain are not.
         """
         ends = chain.samples.detach().requires_grad_()
         energy = -self.log_density(ends, labels).mean()

@@ -1,9 +1,9 @@
 """InstDisc: every image is a class, whose weights are the image's own former embedding.
 
 Wu et al. 2018, arXiv:1805.01978. Traps: the memory is indexed by row in the data set and written
-after the step, without gradient; Z is estimated once, from the first batch, which a fresh memory
-makes depend on the seed; a drawn negative may be the image itself; exponentials in float32. The
-official code has no proximal term: the moving average of the memory stands in for it.
+after the step, without gradient; Z is estimated once, from the first batch, and so depends on the
+seed of the memory; a drawn negative may be the image itself; exponentials are in float32. The
+official code has no proximal term; the moving average of the memory replaces it.
 """
 
 import math
@@ -26,9 +26,9 @@ from sslcli.methods.base import Method, Output, Progress, feature_dim
 class InstDisc(Method):
     """Classify an image among all images of the data set (section 3).
 
-    With unit embeddings v and memory rows m, P(i|v) = exp(m_i v / T) / Z (eq. 2). Its logarithm is
-    taken of the whole softmax, or told from noise by NCE (section 3.2). Every process keeps the
-    whole memory and writes the embeddings of all.
+    With unit embeddings v and memory rows m, P(i|v) = exp(m_i v / T) / Z (eq. 2). The loss is the
+    cross-entropy of the whole softmax, or NCE (section 3.2). Every process keeps the whole memory
+    and writes the embeddings of all.
 
     Args:
         config: Head, memory and loss.
@@ -81,7 +81,7 @@ class InstDisc(Method):
     def _estimation(
         self, embeddings: Tensor, rows: Tensor
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return the loss against rows drawn uniformly, where none beats the own row, and Z."""
+        """Return the loss against uniformly drawn rows, whether the own row wins, and Z."""
         shape = (len(rows), self.config.negatives)
         drawn = torch.randint(len(self.bank), shape, device=rows.device)
         candidates = self.bank.rows[torch.cat([rows[:, None], drawn], dim=1)]  # [B, 1 + m, D]

@@ -1,9 +1,9 @@
 """InvaSpread: two views of an image attract, all other images of the batch repel.
 
 Ye et al. 2019, arXiv:1904.03436. Traps: right-hand factors are detached, so the gradient flows
-through each anchor only and a pair counts once, not twice; a negative taken for certain would cost
-infinitely much, so shares are clamped below 1. The paper compares an image with one augmentation
-of it, the official code, as here, two augmentations.
+through each anchor only and a pair counts once, not twice; a negative of probability 1 would cost
+infinitely much, so probabilities are clamped below 1. The paper compares an image with one
+augmentation of it, the official code, as here, two augmentations.
 """
 
 import torch

@@ -1,9 +1,9 @@
 """JEM: a classifier whose logits are also an energy-based model of the images.
 
 Grathwohl et al. 2020, arXiv:1912.03263. Traps: rows of the buffer are drawn without repetition, so
-that each is written back once; the network's mode is restored after sampling; no norm, since a
-BatchNorm makes one image's density depend on the others; the density of one image is a vector [1],
-never a squeezed scalar.
+that each is written back once; the network's mode is restored after sampling; the network has no
+BatchNorm, which would make one image's density depend on the others; the density of one image is a
+vector [1], never a squeezed scalar.
 """
 
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ from sslcli.methods.sampling import Sampling
 class JEM(Classifier):
     """Maximise log p(y|x) + log p(x), the latter by samples of the model (algorithm 1).
 
-    View 1 trains the classifier and view 2 the density, each as its own recipe says. They show the
-    same images, where the paper draws two batches: the expectation of either term is the same.
-    Each term has a weight, so the factorisations of section 5 can be run.
+    View 1 trains the classifier and view 2 the density, each with its own recipe. Both show the
+    same images, where the paper draws two batches; the expectation of each term is the same. Each
+    term has a weight, so the factorisations of section 5 can be run.
 
     Args:
         config: Weights, sampler and buffer.

@@ -2,8 +2,8 @@
 
 Traps: the correlation is of the raw projections, neither centred nor normalised, and over the
 batches of all processes; its average begins at the first batch, not at zero; the predictor is set
-after the optimiser's step and before the target moves; unless it follows the gradient in between,
-it is in no optimiser; correlation and predictor stay in float32 whatever autocast says.
+after the optimiser's step and before the target moves; it is in no optimiser, unless it follows the
+gradient in between; correlation and predictor stay in float32 whatever autocast says.
 """
 
 from abc import abstractmethod
@@ -28,8 +28,8 @@ class LinearPredictor(Method):
     f = projector(encoder(x)) and f' is the target's. The loss is that of BYOL, which is the
     official code's -2 [cos(W f1, f2') + cos(W f2, f1')] plus 4, averaged over the batch.
 
-    There may be K predictors, each with the correlation of the samples that it has a share in; a
-    sample's prediction is the mean of its predictors'.
+    There may be K predictors. Each one has the correlation of its own share of the samples; the
+    prediction of a sample is the mean over its predictors.
 
     Args:
         config: Heads, correlation and target.
@@ -59,7 +59,7 @@ class LinearPredictor(Method):
         """Return the predictors for correlations, both [K, D, D]."""
 
     def shares(self, features: Tensor) -> Tensor:
-        """Return which predictors a view's samples have a share in, [B, K] of 0 and 1."""
+        """Return the predictors that each sample of a view belongs to, [B, K] of 0 and 1."""
         return features.new_ones(len(features), 1)
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
@@ -96,7 +96,7 @@ class LinearPredictor(Method):
             follow(self.target, self._online(), config.momentum)
 
     def _online(self) -> nn.Sequential:
-        """Return what the target follows; as a sub-module it would be saved twice."""
+        """Return the modules that the target follows; as a sub-module they would be saved twice."""
         return nn.Sequential(self.encoder, self.projector)
 
 
@@ -105,7 +105,7 @@ def correlations(features: Tensor, shares: Tensor) -> Tensor:
 
     Args:
         features: Projections f, [N, D], of this process.
-        shares: Which samples count, [N, K] of 0 and 1.
+        shares: Samples that count for each predictor, [N, K] of 0 and 1.
 
     Returns:
         [K, D, D]; zero where no sample counts.

@@ -1,10 +1,11 @@
 """MoCo v1 and v2: each query finds its key among a queue of keys from a slow copy of the encoder.
 
 He et al. 2020, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297. Traps: queries and keys of one
-image must not share BatchNorm statistics, or they are recognised by them (section 3.3), which an
-accuracy close to 1 early in training tells; keys are queued after the loss; parameters are averaged
-and buffers are not; the key encoder runs in training mode. The official code moves the key encoder
-before its pass, which is after the step before: between the two no weight moves.
+image must not share BatchNorm statistics, or these give the match away (section 3.3), which an
+accuracy close to 1 early in training reveals; keys are queued after the loss; parameters are
+averaged and buffers are not; the key encoder runs in training mode. The official code moves the key
+encoder before its pass. That equals moving it after the previous step, since no weight changes in
+between.
 """
 
 import math
@@ -31,8 +32,8 @@ class MoCo(Method):
     """Tell a query's key from the keys of earlier batches (section 3, algorithm 1).
 
     ShuffleBN (section 3.3): keys are encoded in another order than queries, over all processes, so
-    that BatchNorm sees them in other company. One process can do the same in `splits` parts of its
-    batch.
+    that BatchNorm groups them with other samples. One process can do the same in `splits` parts of
+    its batch.
 
     Args:
         config: Head, queue and ablations.
@@ -64,7 +65,7 @@ class MoCo(Method):
         return self.head
 
     def _online(self) -> nn.Module:
-        """Return what the key encoder follows; as a sub-module it would be saved twice."""
+        """Return the modules that the key encoder follows; registered, they were saved twice."""
         return nn.Sequential(self.encoder, self.head)
 
     def forward(self, batch: Batch, progress: Progress) -> Output:

@@ -1,9 +1,9 @@
 """MoCo v3: momentum contrast without a queue, for ResNets and vision transformers.
 
 Chen et al. 2021, arXiv:2104.02057. Traps: keys come from the target without the predictor and carry
-no gradient; each process's queries find their keys at its own place among those of all; the loss is
-2 T times the cross-entropy; BatchNorm must be synchronised; the target moves before the keys' pass,
-which is after the step before, and its momentum ends at 1.
+no gradient; each process's queries have their keys at its own rank's place among all keys; the loss
+is 2 T times the cross-entropy; BatchNorm must be synchronised; the target moves after each step,
+which equals the official order, before the keys' pass; its momentum ends at 1.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ class MoCoV3(BatchContrast):
 
 
 def _patch_embedding(encoder: nn.Module) -> nn.Module:
-    """Return what turns patches into tokens, in our transformers as in timm's."""
+    """Return the layer that turns patches into tokens, in our transformers and timm's."""
     for name, module in encoder.named_modules():
         if name == "patch_embed":
             return module

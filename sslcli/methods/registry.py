@@ -1,4 +1,4 @@
-"""Find the class that trains a method; it is imported when it is asked for."""
+"""Find the class that trains a method, and import it on demand."""
 
 from importlib import import_module
 
@@ -11,7 +11,7 @@ def method_class(name: str) -> type[Method]:
     """Return the class of a method by its config name, or by "path/to/file.py:Class".
 
     Raises:
-        ConfigError: If a class of the user's own cannot be had.
+        ConfigError: If a class of the user's own cannot be loaded.
     """
     if is_custom(name):
         return load_class(name)

@@ -1,4 +1,4 @@
-"""Samples of a model that go on where earlier ones stopped: what JEM and HDGE share."""
+"""Persistent chains of SGLD for JEM and HDGE: each continues where an earlier one stopped."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Negatives:
     Attributes:
         images: Ends of the chains, [B, 3, H, W] float32, detached.
         labels: Class that each chain belongs to, [B]; meaningless if the target is marginal.
-        carry: What `Sampling.remember` wants.
+        carry: Tensors for `Sampling.remember`.
         metrics: Detached scalars.
     """
 
@@ -68,7 +68,7 @@ class Sampling(nn.Module):
         """Sample as many images as the batch has, without writing memory.
 
         Args:
-            model: What to sample from.
+            model: The density to sample from.
             data: The batch's images, for later class-Gaussian starts, [B, 3, H, W].
             data_labels: Their classes, [B].
             progress: Says which part of a step this is.
@@ -100,7 +100,7 @@ class Sampling(nn.Module):
         return Negatives(chain.samples, labels, carry, metrics)
 
     def fresh(self, labels: Tensor) -> Tensor:
-        """Draw where chains start afresh, [B, 3, H, W]."""
+        """Draw fresh starts of chains, [B, 3, H, W]."""
         low, high = self.config.range
         shape = (len(labels), *self.replay.images.shape[1:])
         uniform = torch.empty(shape, device=labels.device).uniform_(low, high)

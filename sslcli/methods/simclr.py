@@ -1,7 +1,7 @@
 """SimCLR: each view finds its partner among all other views of a large batch.
 
 Chen et al. 2020, arXiv:2002.05709. Traps: the negatives are those of all processes, and gradients
-flow back to every one; BatchNorm is global, or it tells partners apart from the rest; the mean is
+flow back to every one; BatchNorm is global, or its statistics give partners away; the mean is
 over 2N views; the head is thrown away, and probing its output instead costs 10 points.
 """
 
@@ -55,7 +55,7 @@ class SimCLR(BatchContrast):
 
 
 def projection_head(sizes: Sequence[int]) -> nn.Sequential:
-    """Return the head of both papers' code: BatchNorm after every layer, no shift in the last."""
+    """Return the head of both papers' code: BatchNorm after every layer, the last without shift."""
     head = mlp(sizes, output_norm="affine")
     shift = head[-1].bias
     assert isinstance(shift, nn.Parameter)

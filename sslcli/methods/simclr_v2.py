@@ -1,8 +1,8 @@
-"""SimCLR v2: SimCLR with a deeper head, from whose first layer fine-tuning starts, and a memory.
+"""SimCLR v2: SimCLR with a memory and a deeper head, whose first layer is kept for fine-tuning.
 
 Chen et al. 2020, arXiv:2006.10029. The paper's other two stages (figure 3) are `ssl finetune
---from-head-layer 1` and `ssl distill`. Trap: partners come from the network and the queue from its
-memory, so a memory that lags far behind lets the two be told apart.
+--from-head-layer 1` and `ssl distill`. Trap: partners come from the network, negatives of the queue
+from its moving average. If the average lags far behind, the two are easy to tell apart.
 """
 
 import math
@@ -27,8 +27,8 @@ class SimCLRv2(BatchContrast):
     """Contrast views with those of the batch and, if there is a memory, of earlier ones.
 
     The memory (section 2 and MoCo, arXiv:1911.05722) is a moving average of encoder and head, whose
-    embeddings of the second views wait in a queue as further negatives. Partners are the network's
-    own embeddings. Like MoCo's, the queue starts with random unit vectors.
+    embeddings of the second views are queued as further negatives. Partners are the network's own
+    embeddings. Like MoCo's, the queue starts with random unit vectors.
 
     Args:
         config: Head, temperature and memory.

@@ -1,11 +1,11 @@
 """Supervised contrastive learning: views of one class attract each other, all others repel.
 
-Khosla et al. 2020, arXiv:2004.11362. This is the first stage, an encoder that knows no classes by
-number; the second, a linear classifier on it, is `ssl linear-eval`. Traps: labels are gathered in
-the order of the embeddings; L_in, which some libraries call SupCon, is the worse of the two forms;
-the official code multiplies the loss by temperature / 0.07; the code for ImageNet makes the
-encoder's output a unit vector before either head (`encoder.normalize_features`), so that every
-evaluation of such a checkpoint sees unit vectors, as the paper's classifier does.
+Khosla et al. 2020, arXiv:2004.11362. This is the first stage, an encoder without classifier. The
+second, a linear classifier on it, is `ssl linear-eval`. Traps: labels are gathered in the order of
+the embeddings; L_in, which some libraries call SupCon, is the worse of the two forms; the official
+code multiplies the loss by temperature / 0.07; the code for ImageNet makes the encoder's output a
+unit vector before either head (`encoder.normalize_features`), so that every evaluation of such a
+checkpoint sees unit vectors, as the paper's classifier does.
 """
 
 import math
@@ -54,7 +54,7 @@ class SupCon(BatchContrast):
 
 
 def _head(config: SupConConfig, width: int) -> nn.Sequential:
-    """Return the head: CIFAR's code has an MLP, ImageNet's one matrix drawn narrowly, no bias."""
+    """Return the head: an MLP in CIFAR's code, one matrix without bias in ImageNet's."""
     if config.projector == "linear":
         head = mlp([width, config.dim], output_bias=False)
         for weight in head.parameters():

@@ -58,7 +58,7 @@ class LinearProbe(Method):
         nn.init.zeros_(self.classifier.bias)
 
     def train(self, mode: bool = True) -> "LinearProbe":
-        """Switch the classifier alone."""
+        """Switch the mode of the classifier only."""
         super().train(mode)
         self.encoder.eval()
         return self
@@ -78,7 +78,7 @@ class Finetune(Method):
 
     Args:
         config: The number of classes, and the layers that are kept.
-        encoder: Where training starts.
+        encoder: The encoder that training starts from.
     """
 
     def __init__(self, config: FinetuneConfig, encoder: nn.Module) -> None:

@@ -2,8 +2,8 @@
 
 Caron et al. 2020, arXiv:2006.09882. Traps: assignments in float32 over the samples of all
 processes; embeddings and prototypes are unit vectors (without it Sinkhorn gives NaN); frozen
-prototypes have no gradient at all, since momentum and weight decay move what has a zero one; the
-queue joins in only once it is full, and is saved with the run. A loss that stays at ln K is a
+prototypes get no gradient at all, since momentum and weight decay would move them with a zero one;
+the queue is used only once it is full, and is saved with the run. A loss that stays at ln K is a
 collapse: lower `epsilon` or freeze longer.
 """
 
@@ -73,7 +73,7 @@ class SwAV(Method):
 
     @torch.no_grad()
     def _assign(self, scores: Tensor, queue: nn.Module | None) -> Tensor:
-        """Return the clusters of this process's samples, [B, K], balanced over all there are."""
+        """Return the assignments of this process's samples, [B, K], balanced over all processes."""
         joined = gather(scores)  # [W * B, K]
         count = len(joined)
         if isinstance(queue, Queue):
@@ -88,7 +88,7 @@ class SwAV(Method):
         return bool(self.config.queue) and progress.step >= begin
 
     def before_step(self, progress: Progress) -> None:
-        """Take the gradient of frozen prototypes away."""
+        """Remove the gradient of frozen prototypes."""
         if self._is_frozen(progress.step, progress):
             self.prototypes.weight.grad = None
 
@@ -97,7 +97,7 @@ class SwAV(Method):
         return step < frozen.steps(progress.steps_per_epoch, progress.total_steps)
 
     def after_step(self, progress: Progress, carry: Mapping[str, Tensor]) -> None:
-        """Put the prototypes back on the sphere, and queue this step's embeddings."""
+        """Normalise the prototypes to unit length, and queue this step's embeddings."""
         if not self._is_frozen(progress.step - 1, progress):
             self._normalize_prototypes()
         if "assigned" in carry:

@@ -1,9 +1,9 @@
 """The list of code files that may run: those that this user has named, unchanged since.
 
-Configs, presets and checkpoints are data, and anybody may have written them, so that one of them
-names a file is no reason to run it. The person names it on the command line. Where the file lay and
-its SHA-256 are then kept in the user's own state folder, never in a run, and hold from then on.
-Whatever else may one day name code in data has to ask `read_code` for it.
+Configs, presets and checkpoints are data that anybody may have written. A file that one of them
+names is therefore not run. The person names it on the command line; its path and SHA-256 are then
+kept in the user's own state folder, never in a run, and hold from then on. Code that is named in
+data is always read through `read_code`.
 """
 
 import fcntl
@@ -22,14 +22,14 @@ _now: set[tuple[str, str]] = set()  # named on this command line: the store may 
 
 
 def name_file(path: Path) -> None:
-    """Let a file run from now on, as it is now, because the person has named it.
+    """Let a file run from now on, as long as it does not change, since the person has named it.
 
     Raises:
         ConfigError: If it cannot be read.
     """
     where, named = os.path.realpath(path), hashlib.sha256(_read(path)).hexdigest()
     _now.add((where, named))
-    with suppress(OSError, RuntimeError):  # a home that cannot be written: name it each time
+    with suppress(OSError, RuntimeError):  # if it cannot be written: name it each time
         _remember(_store(), where, named)
 
 
@@ -41,7 +41,7 @@ def read_code(path: Path, reference: str) -> bytes:
         reference: What `--method` would say to name it.
 
     Raises:
-        ConfigError: If nobody has, it has changed since, or it cannot be read.
+        ConfigError: If nobody has named it, it has changed since, or it cannot be read.
     """
     code, where = _read(path), os.path.realpath(path)
     known = _known().get(where, [])
@@ -78,7 +78,7 @@ def _store() -> Path:
 
 
 def _known() -> dict[str, list[str]]:
-    """Return the sums of each file that was named; nothing from a store others may write to."""
+    """Return the checksums of each named file; empty if others may write to the store."""
     try:
         with _store().open("rb") as file:
             status = os.fstat(file.fileno())
@@ -99,7 +99,7 @@ def _remember(store: Path, where: str, sha256: str) -> None:
         if sha256 in known.get(where, []):
             return
         known[where] = [*known.get(where, []), sha256]
-        descriptor, temporary = tempfile.mkstemp(dir=store.parent)  # for this user's eyes only
+        descriptor, temporary = tempfile.mkstemp(dir=store.parent)  # readable by this user only
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(known, file)
             file.flush()

@@ -1,4 +1,4 @@
-"""Name the encoders and check their settings; free of torch, so help and config can use it."""
+"""The table of encoder families, and checks of their settings, without torch for the help."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +36,7 @@ class TransformerSize(NamedTuple):
     heads: int
 
 
-# resnet10 is ours, for small machines: torchvision's class with one block a stage.
+# resnet10 is this project's, for small machines: torchvision's class with one block a stage.
 RESNETS = {
     "resnet10": Architecture((1, 1, 1, 1), bottleneck=False),
     "resnet18": Architecture((2, 2, 2, 2), bottleneck=False),
@@ -80,10 +80,9 @@ def encoder_names() -> tuple[str, ...]:
 
 
 def cifar_depth(name: str) -> int | None:
-    """Return the depth 6n + 2 of a CIFAR-family name, or None when it is none.
+    """Return the depth 6n + 2 of a CIFAR-family name, or None for another name.
 
-    The deepest is the paper's 1202. Two depths, 50 and 152, are those of ImageNet's networks, and
-    mean these.
+    The deepest is the paper's 1202. The depths 50 and 152 mean ImageNet's networks of these names.
     """
     match = re.fullmatch(r"resnet([1-9]\d{0,3})", name)
     if not match or name in RESNETS:
@@ -93,7 +92,7 @@ def cifar_depth(name: str) -> int | None:
 
 
 def wide_size(name: str) -> tuple[int, int] | None:
-    """Return depth 6n + 4 and widening of a wide ResNet's name, or None when it is none."""
+    """Return depth 6n + 4 and widening of a wide ResNet's name, or None for another name."""
     match = re.fullmatch(r"wrn-([1-9]\d{0,2})-([1-9]\d?)", name)
     if not match:
         return None
@@ -102,7 +101,7 @@ def wide_size(name: str) -> tuple[int, int] | None:
 
 
 def vit_size(name: str) -> TransformerSize | None:
-    """Return what a vision transformer's name says of it, or None when it is none."""
+    """Return the size that a vision transformer's name stands for, or None for another name."""
     match = re.fullmatch(r"vit-([1-9]\d?)-([1-9]\d{0,3})-([1-9]\d?)", name)
     return TransformerSize(*map(int, match.groups())) if match else VITS.get(name)
 

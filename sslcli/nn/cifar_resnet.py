@@ -8,7 +8,7 @@ from sslcli.nn.resnet import cifar_stem, init_convolutions_
 
 
 class CifarResNet(nn.Module):
-    """A stem and three stages of n blocks, 6n + 2 layers with the classifier that is left out.
+    """A stem and three stages of n blocks: 6n + 2 layers, counting the missing classifier.
 
     Shortcuts have no parameters (option A, as the paper has on CIFAR).
 

@@ -119,8 +119,8 @@ def build_transformer(config: EncoderConfig, image_size: int) -> nn.Module:
 
 
 def timm_options(name: str, image_size: int) -> dict[str, Any]:
-    """Return what `timm.create_model` needs for this size: transformers fix it when built."""
-    import timm  # noqa: PLC0415  half a second that only timm's models should cost
+    """Return the options of `timm.create_model` for a size, which transformers fix when built."""
+    import timm  # noqa: PLC0415  half a second, for timm's models only
 
     options: dict[str, Any] = {"num_classes": 0}
     config = timm.get_pretrained_cfg(name)
@@ -141,7 +141,7 @@ def build_timm(config: EncoderConfig, image_size: int) -> nn.Module:
     try:
         encoder: Any = timm.create_model(name, **timm_options(name, image_size))
         encoder.feature_dim = _feature_dim(encoder, image_size)
-    except Exception as error:  # a thousand models, each with its own way to refuse a size
+    except Exception as error:  # each of a thousand models refuses a size in its own way
         reason = str(error).strip().split("\n")[0]
         what = f"timm's {name} does not map {image_size}-pixel images to vectors: {reason}"
         raise ConfigError(what, "encoder.name", "change data.image_size or the model") from error
@@ -150,7 +150,7 @@ def build_timm(config: EncoderConfig, image_size: int) -> nn.Module:
 
 @torch.no_grad()
 def _feature_dim(encoder: nn.Module, image_size: int) -> int:
-    """Run one image through; timm's `num_features` leaves out what some heads still project."""
+    """Run one image through: timm's `num_features` ignores the projection of some heads."""
     encoder.eval()
     shape = encoder(torch.zeros(1, 3, image_size, image_size)).shape
     encoder.train()

@@ -65,7 +65,7 @@ class VisionTransformer(nn.Module):
         return self.norm(tokens[:, 0])
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Return what the first block sees: [CLS], then patches row by row, [B, 1 + N, D].
+        """Return the input of the first block: [CLS], then patches row by row, [B, 1 + N, D].
 
         Raises:
             ConfigError: If the images do not divide into patches.
@@ -76,7 +76,7 @@ class VisionTransformer(nn.Module):
         return torch.cat([cls, patches.flatten(2).transpose(1, 2)], dim=1) + positions
 
     def cls_attention(self, images: Tensor) -> Tensor:
-        """Return where [CLS] looks in the last block (DINO, arXiv:2104.14294, figure 1).
+        """Return the attention of [CLS] in the last block (DINO, arXiv:2104.14294, figure 1).
 
         Args:
             images: [B, 3, H, W].
@@ -137,7 +137,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Let each token gather from all."""
+        """Let each token attend to all tokens."""
         mixed = functional.scaled_dot_product_attention(*self._qkv(x))  # [B, heads, N, D / heads]
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
@@ -153,7 +153,7 @@ class Attention(nn.Module):
         return query, key, value
 
     def extra_repr(self) -> str:
-        """Tell networks of other heads apart, whose weights have the same shapes."""
+        """Show the number of heads, which the shapes of weights do not tell."""
         return f"heads={self.heads}"
 
 

@@ -1,4 +1,4 @@
-"""Start an encoder from a .safetensors file: everything fits, or the error says what does not."""
+"""Start an encoder from a .safetensors file, which fits as a whole or is refused."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,12 +20,12 @@ _CLASSIFIERS = ("fc.", "classifier.", "head.")
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What was taken of a file.
+    """The names that were loaded from a file.
 
     Attributes:
         loaded: Names of the encoder.
         ignored: Names in the file that an encoder has no use for.
-        prefix: What the names of the file have before those of the encoder.
+        prefix: Prefix of the encoder's names in the file.
     """
 
     loaded: tuple[str, ...]
@@ -34,7 +34,7 @@ class LoadReport:
 
     @property
     def note(self) -> str:
-        """What the user should know: a prefix that is not ours; else nothing."""
+        """A remark for the user about a foreign prefix; else empty."""
         if self.prefix in _PREFIXES:
             return ""
         others = f"; {len(self.ignored)} other tensors are left out" if self.ignored else ""
@@ -44,10 +44,9 @@ class LoadReport:
 def load_encoder_weights(encoder: nn.Module, path: Path | str) -> LoadReport:
     """Copy the weights in a .safetensors file into `encoder`, all or none.
 
-    The file holds an encoder's state dict, a torchvision or timm model (its classifier is
-    ignored), or one of our checkpoints (its heads are ignored). Where other codes put something
-    before every name, such as "module." or "backbone.", that is cut off, as long as it is the only
-    thing that fits. Pickles are never read.
+    The file holds an encoder's state dict, a torchvision or timm model (its classifier is ignored),
+    or one of our checkpoints (its heads are ignored). A foreign prefix of every name, such as
+    "module." or "backbone.", is removed, if it is the only one that fits. Pickles are never read.
 
     Raises:
         CheckpointError: If the file is missing, damaged or a pickle, or does not fit, or holds
@@ -68,7 +67,7 @@ def load_encoder_weights(encoder: nn.Module, path: Path | str) -> LoadReport:
 def check_weights(
     encoder: nn.Module, weights: Mapping[str, Tensor], where: str, prefix: str = ""
 ) -> None:
-    """Make sure that `encoder.load_state_dict(weights)` will do, and that they are finite.
+    """Check that `encoder.load_state_dict(weights)` will work, and that weights are finite.
 
     The encoder may be on the meta device: what a damaged file asks for may exceed the memory.
 
@@ -109,7 +108,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _prefix(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], where: str) -> str:
-    """Return what stands before an encoder's names in a file.
+    """Return the prefix of an encoder's names in a file.
 
     Raises:
         CheckpointError: If several foreign ones fit.
