@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sslcli.errors import SslError as SslError
     from sslcli.workflows.attention import attention as attention
+    from sslcli.workflows.bench import bench as bench
     from sslcli.workflows.calibrate import calibrate as calibrate
     from sslcli.workflows.distill import distill as distill
     from sslcli.workflows.embed import embed as embed
@@ -33,6 +34,7 @@ _MODULES = {  # where each public name is defined
     "Run": "workflows.run",
     "SslError": "errors",
     "attention": "workflows.attention",
+    "bench": "workflows.bench",
     "calibrate": "workflows.calibrate",
     "distill": "workflows.distill",
     "embed": "workflows.embed",
@@ -51,6 +53,7 @@ __all__ = [
     "SslError",
     "__version__",
     "attention",
+    "bench",
     "calibrate",
     "distill",
     "embed",

@@ -14,7 +14,6 @@ from sslcli.errors import CheckpointError
 
 WITHOUT = {"presets", "methods", "data", "doctor"}  # they list and look; there is no result
 SOON = {  # commands whose work is not yet in workflows/
-    "bench",
 }
 RENAMED = {
     "ckpt": "run",  # takes what `load` and `pretrain` return, too

@@ -7,7 +7,8 @@ from typer import Option
 from sslcli.cli import options
 
 if TYPE_CHECKING:
-    from sslcli.config.schema import Config
+    from sslcli.cli.show import Show
+    from sslcli.workflows.bench import BenchResult
 
 
 def bench(
@@ -41,30 +42,65 @@ def bench(
     ssl bench --method simsiam --data photos/
     """
     from sslcli.cli.show import Show
-    from sslcli.cli.timing import time_and_show
-    from sslcli.workflows.choose import fields_of, resolved
+    from sslcli.workflows import bench as workflow
 
     show = Show("bench", as_json=json, quiet=quiet)
-    fields = fields_of(data=data, data_root=data_root, download=download, precision=precision)
-    found = resolved(method, preset, config, fields, set_ or [], device, show)
-    time_and_show(_endless(found.config), device, steps, show)
+    found = workflow.bench(
+        method, preset=preset, config=config, overrides=set_ or [], data=data,
+        data_root=data_root, download=download, steps=steps, device=device, precision=precision,
+        listener=show,
+    )  # fmt: skip
+    _show(found, show)
 
 
-def _endless(config: "Config") -> "Config":
-    """Return the config with a duration that no timing comes to the end of.
+def _show(found: "BenchResult", show: "Show") -> None:
+    times = found.times
+    show.table("", ("phase", "ms a step", "images/s", "what it is"), _rows(found))
+    show.data(f"bottleneck: {times.bottleneck}")
+    show.data(f"remedy: {found.remedy}")
+    show.result(
+        preset=found.preset,
+        device=found.device,
+        precision=found.precision,
+        batch_size=times.images,
+        steps=times.steps,
+        threads=found.threads,
+        workers=found.workers,
+        mode=found.mode,
+        phases={name: _facts(seconds, found) for name, seconds in times.parts.items()},
+        sum_of_parts=_facts(times.total, found),
+        loader=_facts(times.loader, found),
+        loop=_facts(times.loop, found),
+        hidden=times.hidden,
+        spread=times.spread,
+        bottleneck=times.bottleneck,
+        remedy=found.remedy,
+    )
 
-    Raises:
-        UsageError: If it needs a checkpoint, or this is one of several processes.
-    """
-    from sslcli.config.duration import Duration
-    from sslcli.environment import world
-    from sslcli.errors import UsageError
 
-    if config.method.from_checkpoint:
-        hint = "time the method that made the checkpoint"
-        raise UsageError(f"a {config.method.name} run needs a checkpoint", "method.name", hint)
-    if (size := world().size) > 1:
-        hint = "start it without torchrun or srun"
-        raise UsageError(f"bench times one process, and this is one of {size}", "RANK", hint)
-    train = config.train.model_copy(update={"duration": Duration("1000000 epochs")})
-    return config.model_copy(update={"train": train})
+def _facts(seconds: float, found: "BenchResult") -> dict[str, float | None]:
+    return {"seconds": seconds, "images_per_second": found.rate(seconds)}
+
+
+def _rows(found: "BenchResult") -> list[tuple[str, str, str, str]]:
+    times = found.times
+    rows = [(name, seconds, found.meanings[name]) for name, seconds in times.parts.items()]
+    rows += [
+        ("sum of the parts", times.total, "a step in which nothing overlaps"),
+        ("loader alone", times.loader, "batches as the loop gets them, while nobody trains"),
+        ("whole step", times.loop, f"in the loop, which {_overlap(times.hidden)}"),
+    ]
+    return [
+        (name, f"{1e3 * seconds:.2f}", _rate(found.rate(seconds)), what)
+        for name, seconds, what in rows
+    ]
+
+
+def _rate(rate: float | None) -> str:
+    return "-" if rate is None else f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}"
+
+
+def _overlap(hidden: float) -> str:
+    if hidden >= 0:
+        return f"hides {100 * hidden:.0f} % of the sum"
+    return f"adds {-100 * hidden:.0f} % to the sum"

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from sslcli import assemble
-from sslcli.cli import bench, timing
 from sslcli.config.presets import resolve
 from sslcli.errors import UsageError
 from sslcli.profile.phases import Round, StepTimes
+from sslcli.workflows.bench import _endless, _idle_cores, remedy
 
 QUICK = ("--steps", "3", "--set", "encoder.width=4")
 BENCH = ("bench", "--method", "simsiam", *QUICK)
@@ -69,7 +69,7 @@ def test_one_of_several_processes_is_refused(monkeypatch):
     for name, value in {**launched, "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="one process, and this is one of 2"):
-        bench._endless(resolve("simsiam/digits").config)
+        _endless(resolve("simsiam/digits").config)
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +99,10 @@ def test_each_bottleneck_has_its_remedy(monkeypatch, training, longest, loader, 
     parts = {name: 9.0 if name == longest else 1.0 for name in names}
     times = StepTimes(images=8, steps=3, rounds=(Round(parts, loader, loop=9.0),))
     assert times.bottleneck == longest
-    assert said in timing.remedy(times, training)
+    assert said in remedy(times, training)
 
 
 def test_no_threads_are_advised_on_cores_that_others_work_on(monkeypatch, training):
     monkeypatch.setattr("torch.get_num_threads", lambda: 0)
     monkeypatch.setattr("os.getloadavg", lambda: (1e6, 0.0, 0.0))
-    assert timing._idle_cores(training) == ""
+    assert _idle_cores(training) == ""

@@ -1,0 +1,194 @@
+"""Time the phases of a config's training step, and say what would make the slowest one faster."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sslcli import assemble
+from sslcli.config.duration import Duration
+from sslcli.config.schema import Config
+from sslcli.engine.device import pick_device, resolve_precision, tune_device
+from sslcli.engine.loop import Training
+from sslcli.environment import core_count, world
+from sslcli.errors import UsageError
+from sslcli.listener import QUIET, Listener, warn_of
+from sslcli.profile.phases import FORWARD_BACKWARD, OPTIMISER, StepTimes, time_phases
+from sslcli.profile.preparing import worker_processes
+from sslcli.workflows.choose import fields_of, resolved
+
+_TOO_SHORT = 5e-5  # seconds; a rate of less is that of the clock
+_STEADY = 1.5  # slowest over fastest round
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Where the time of a training step goes.
+
+    Attributes:
+        preset: What was timed; None when a config file alone said it.
+        device: Where.
+        precision: In which arithmetic.
+        threads: Threads of torch.
+        workers: Processes that decode images.
+        mode: How images get to the device.
+        times: Medians of each phase, in seconds a step.
+        meanings: What each phase is here.
+        remedy: What would make the bottleneck wider, in one sentence.
+    """
+
+    preset: str | None
+    device: str
+    precision: str
+    threads: int
+    workers: int
+    mode: str
+    times: StepTimes
+    meanings: Mapping[str, str]
+    remedy: str
+
+    def rate(self, seconds: float) -> float | None:
+        """Return images a second when a step takes some seconds; None for what takes no time."""
+        return self.times.images / seconds if seconds >= _TOO_SHORT else None
+
+
+def bench(
+    method: str | None = None,
+    *,
+    preset: str | None = None,
+    config: str | Path | None = None,
+    overrides: Mapping[str, Any] | Sequence[str] = (),
+    data: str | None = None,
+    data_root: str | None = None,
+    download: bool = False,
+    steps: int | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    listener: Listener = QUIET,
+) -> BenchResult:
+    """Time the phases of a training step, one by one and in the loop, and name the bottleneck.
+
+    Nothing is kept of what is trained. Times are medians; every image of a step counts once,
+    however many views it has.
+
+    Args:
+        method: A paper's short name, or a class of your own as "FILE.py:Class", whose file may then
+            run. It picks the preset that suits the data.
+        preset: A preset's name, or a .toml file.
+        config: A .toml file laid over the preset, such as a run's config.toml.
+        overrides: Changes of the config, as a mapping or as `--set` writes them.
+        data: The data set, when not the preset's.
+        data_root: Folder of torchvision's data sets.
+        download: Allow such a set to be fetched.
+        steps: Steps timed of each phase, 3 or more; None for as many as 8 seconds hold, 3 to 30.
+        device: Where to run.
+        precision: Instead of the preset's.
+        listener: Who is told what happens.
+
+    Raises:
+        SslError: If something is missing or does not fit, or the data is too small to time.
+    """
+    fields = fields_of(data=data, data_root=data_root, download=download, precision=precision)
+    file = None if config is None else str(config)
+    chosen = resolved(method, preset, file, fields, overrides, device, listener).config
+    training = _build(_endless(chosen), device, listener)
+    threads, workers = torch.get_num_threads(), worker_processes(training)
+    mode = training.loader.mode
+    listener.note(f"images are {mode}; {workers} workers, {threads} torch threads")
+    times = time_phases(training, steps, listener.bar("timing"))
+    if times.spread > _STEADY:
+        listener.warn(
+            f"rounds of the loop differ {times.spread:.1f} times: other work shares this machine; "
+            "compare shares rather than times"
+        )
+    return BenchResult(
+        chosen.preset, str(training.device), training.precision, threads, workers, mode, times,
+        _meanings(training), remedy(times, training),
+    )  # fmt: skip
+
+
+def _endless(config: Config) -> Config:
+    """Return the config with a duration that no timing comes to the end of.
+
+    Raises:
+        UsageError: If it needs a checkpoint, or this is one of several processes.
+    """
+    if config.method.from_checkpoint:
+        hint = "time the method that made the checkpoint"
+        raise UsageError(f"a {config.method.name} run needs a checkpoint", "method.name", hint)
+    if (size := world().size) > 1:
+        hint = "start it without torchrun or srun"
+        raise UsageError(f"bench times one process, and this is one of {size}", "RANK", hint)
+    train = config.train.model_copy(update={"duration": Duration("1000000 epochs")})
+    return config.model_copy(update={"train": train})
+
+
+def _build(config: Config, device: str, listener: Listener) -> Training:
+    """Return a training of the config, having said on what and with what."""
+    where = pick_device(device)
+    tune_device(where)
+    precision, why = resolve_precision(config.train.precision, where)
+    listener.note(f"device {where}, precision {precision} ({why})")
+    splits = assemble.open_training(config, listener.bar)
+    method = assemble.build_method(config, where, assemble.facts_of(splits.train))
+    listener.note(f"data {splits.train.name}: {len(splits.train):,} images")
+    warn_of(splits.oddities, listener)
+    bar = listener.bar("decoding")
+    return assemble.build_training(config, method, splits.train, where, precision, bar)
+
+
+def _meanings(training: Training) -> dict[str, str]:
+    """Return what each phase is in this training."""
+    is_streamed = bool(training.loader.remedy)
+    in_workers = "in one process; the loop has workers for it"
+    on_cpu = training.device.type == "cpu"
+    return {
+        "decode": f"read and decode, {in_workers}"
+        if is_streamed
+        else "take images out of the store",
+        "crop": f"cut and resize every view, {in_workers}",
+        "tokenise": "read texts and turn them into numbers",
+        "transfer": "nothing moves: images are there" if on_cpu else f"to {training.device}",
+        "views": "the rest of each view"
+        if is_streamed
+        else "crop, colour and all else of each view",
+        FORWARD_BACKWARD: f"the network, in {training.precision}",
+        OPTIMISER: f"{training.config.optimizer.name} and the method's hooks",
+    }
+
+
+def remedy(times: StepTimes, training: Training) -> str:
+    """Return in one sentence what would make the bottleneck wider."""
+    idle = _idle_cores(training)
+    if times.bottleneck in ("decode", "crop", "tokenise"):
+        held = "raise data.memory_budget_gib, so that decoded images are held in memory"
+        return training.loader.remedy or held
+    if times.bottleneck == "transfer":
+        return "raise data.memory_budget_gib, so that images stay on the device"
+    if idle:
+        return idle
+    if times.bottleneck == "views":
+        return "use fewer, smaller or simpler views, or a faster device for them"
+    if times.bottleneck == OPTIMISER:
+        return "raise train.batch_size: the optimiser's time does not grow with it"
+    if training.precision == "fp32" and _is_bf16_faster(training.device):
+        return "use --precision bf16, which is faster on this device"
+    faster = "a GPU, " if training.device.type == "cpu" else ""
+    compiled = "" if training.config.train.compile else "try --set train.compile=true, "
+    return f"the network itself sets the pace: {compiled}{faster}a smaller encoder or smaller views"
+
+
+def _is_bf16_faster(device: torch.device) -> bool:
+    return resolve_precision("auto", device).precision == "bf16"
+
+
+def _idle_cores(training: Training) -> str:
+    """Return how to use the cores that torch leaves idle, if nothing else works on them."""
+    cores = core_count()
+    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    if training.device.type != "cpu" or is_busy or torch.get_num_threads() >= cores:
+        return ""
+    return f"set OMP_NUM_THREADS={cores}: torch works on {torch.get_num_threads()} of {cores} cores"
