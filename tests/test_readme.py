@@ -38,7 +38,8 @@ def test_every_command_and_preset_is_named():
 def test_every_command_line_uses_options_that_exist():
     known = dict(commands())
     text = "".join(file.read_text() for file in DOCUMENTS)
-    blocks = re.findall(r"```\n(.*?)```", text, re.S)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
+    blocks = [block for language, block in fenced if not language]
     checked = 0
     for line in [line for block in blocks for line in block.split("\n")]:
         words = (
