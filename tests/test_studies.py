@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sslcli.cli import app, show
+import sslcli
 from sslcli.config.presets import resolve
 
 FOLDER = Path(__file__).parent.parent / "examples" / "studies"
@@ -40,9 +40,9 @@ def alone(name, out):
 
 
 class AtOnce:
-    """A pool without threads: outside the main one a command cannot catch signals."""
+    """A pool without processes, whose work this process can watch."""
 
-    def __init__(self, jobs):
+    def __init__(self, jobs, mp_context):
         self.jobs = jobs
 
     def __enter__(self):
@@ -58,29 +58,28 @@ class AtOnce:
 
 
 def here(name, out):
-    """Run a study in this process; return what it prints and the commands that it runs."""
+    """Run a study in this process; return what it prints, and name and keywords of each call."""
     ran, printed, talk = [], io.StringIO(), io.StringIO()
 
-    def ssl(*words):
-        ran.append(words)
-        patch.setattr(sys, "argv", ["ssl", *words])
-        patch.setattr(show, "_printed_json", False)
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
-            app.main()
-        assert ended.value.code == 0, talk.getvalue()
-        return said.getvalue()
+    def watched(name):
+        function = getattr(sslcli, name)
+
+        def call(*arguments, **keywords):
+            ran.append((name, keywords))
+            return function(*arguments, **keywords)
+
+        return call
 
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         patch.setenv("SSL_CACHE", str(out / "cache"))
         patch.delenv("SSL_DATA", raising=False)
-        patch.setattr(importlib.import_module("commands"), "ssl", ssl)
+        patch.setattr(importlib.import_module("commands"), "ProcessPoolExecutor", AtOnce)
+        for function in ("pretrain", "knn_eval", "linear_eval", "calibrate", "ood_detect"):
+            patch.setattr(sslcli, function, watched(function), raising=False)
         patch.setattr(sys, "argv", [f"{name}.py", "--out", str(out), *TINY[name]])
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(talk):
-            module = importlib.import_module(name)
-            patch.setattr(module, "ThreadPoolExecutor", AtOnce, raising=False)
-            module.main()
+            importlib.import_module(name).main()
     return printed.getvalue(), ran
 
 
@@ -108,7 +107,7 @@ def test_a_study_trains_its_arms_and_draws_a_figure(study, tmp_path, name):
     (figure,) = (tmp_path / "study").glob("*.png")
     assert figure.stat().st_size > 10_000
     assert str(figure) in printed
-    assert sum(words[0] == "pretrain" for words in ran) >= 2
+    assert sum(name == "pretrain" for name, _ in ran) >= 2
 
 
 def test_an_ablation_does_again_what_is_lost_and_nothing_else(study, tmp_path):
@@ -117,7 +116,7 @@ def test_an_ablation_does_again_what_is_lost_and_nothing_else(study, tmp_path):
     (tmp_path / "study" / "swav-multi-crop" / "2-crops" / "study-knn.json").unlink()
     again, ran = study("ablations")
     assert again == printed
-    assert [words[0] for words in ran if "--resume" not in words] == ["knn-eval"]
+    assert [name for name, keywords in ran if "resume" not in keywords] == ["knn_eval"]
 
 
 @pytest.fixture
@@ -171,20 +170,21 @@ def test_energy_measures_each_method_and_draws(first):
 def test_energy_skips_what_is_done(first):
     out, printed = first
     (out / "digits" / "supervised-0" / "study-ood.json").unlink()
-    again, commands = here("energy", out)
-    assert [words[0] for words in commands] == ["pretrain", "ood-detect"]
-    assert commands[0][-1] == "--resume"
-    assert all("igebm" not in word for words in commands for word in words)
+    again, ran = here("energy", out)
+    assert [name for name, _ in ran] == ["pretrain", "ood_detect"]
+    assert ran[0][1]["resume"] is True
+    assert ran[0][1]["out"].name == "supervised-0"
     assert again == printed
 
 
-def test_a_command_of_a_study_is_a_process_whose_output_it_gets(monkeypatch, capfd):
+def test_a_study_says_what_it_does_on_stderr(monkeypatch, capsys):
     monkeypatch.syspath_prepend(FOLDER)
-    commands = importlib.import_module("commands")
-    assert json.loads(commands.ssl("presets", "list", "--json"))["command"] == "presets list"
-    assert capfd.readouterr().err == "$ ssl presets list --json\n"
-    with pytest.raises(subprocess.CalledProcessError):
-        commands.ssl("pretrain", "--no-such-option")
+    talk = importlib.import_module("commands").TALK
+    talk.note("run directory runs/a")
+    talk.warn("2 images are unreadable")
+    said = capsys.readouterr()
+    assert said.err == "run directory runs/a\nwarning: 2 images are unreadable\n"
+    assert said.out == ""
 
 
 @pytest.mark.slow

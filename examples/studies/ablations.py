@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
-from commands import curve, measured, plain, pretrain
+from commands import curve, knn, linear, plain, pretrain
 from matplotlib import pyplot
 
 from sslcli.config.presets import resolve
@@ -161,17 +161,15 @@ STUDIES = {
 
 def train(study: Study, out: Path, options: argparse.Namespace) -> dict[str, dict]:
     """Train and measure every arm; return its run and numbers by label."""
-    test = ["--test", options.test] if options.test else []
     found = {}
     for label, arm in study.arms.items():
         run = out / label.replace(", ", "-").replace(" ", "-")
         changes = arm.all_changes(options.setting, options.epochs or study.epochs)
         pretrain(run, arm.preset(options.setting), options.data, [*changes, *options.set])
-        knn = measured(run, "knn", "knn-eval", *test)["metrics"]
-        linear = measured(run, "linear", "linear-eval", *test)["metrics"]
-        found[label] = {"run": run, "knn": knn["top1"], "linear": linear["top1"], "n": knn["n"]}
+        near, probe = knn(run, test=options.test), linear(run, test=options.test)
+        found[label] = {"run": run, "knn": near["top1"], "linear": probe["top1"], "n": near["n"]}
     first = next(iter(found.values()))
-    baseline = measured(first["run"], "untrained", "knn-eval", *test, "--baseline")["metrics"]
+    baseline = knn(first["run"], "untrained", test=options.test, baseline=True)
     return {label: {**one, "untrained": baseline["top1_untrained"]} for label, one in found.items()}
 
 

@@ -11,11 +11,11 @@ again, and a run that was stopped goes on, so the study can be stopped at any ti
 import argparse
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from commands import measured, pretrain, rows
+from commands import at_a_time, knn, linear, pretrain, rows
 from matplotlib import pyplot
 
 from sslcli.config.presets import list_presets
@@ -45,20 +45,19 @@ def presets(wanted: Sequence[str], setting: str) -> dict[str, str]:
     return {name: found[name] for name in wanted or found if wanted or name not in OTHERS}
 
 
-def study(method: str, preset: str, test: Sequence[str], options: argparse.Namespace) -> dict:
+def study(options: argparse.Namespace, method: str, preset: str) -> dict:
     """Train and evaluate one method; return a row of the table."""
     run = options.out / method
     changes = [f"train.duration={options.epochs} epochs"] if options.epochs else []
     pretrain(run, preset, options.data, changes)
-    knn = measured(run, "knn", "knn-eval", *test, "--geometry")["metrics"]
-    linear = measured(run, "linear", "linear-eval", *test)["metrics"]
+    near, probe = knn(run, test=options.test, geometry=True), linear(run, test=options.test)
     return {
         "method": method,
         "images_per_second": median(row["images_per_second"] for row in rows(run)),
-        "knn": knn["top1"],
-        "linear": linear["top1"],
-        **{name: knn[name] for name in ("alignment", "uniformity", "effective_rank")},
-        "n": knn["n"],
+        "knn": near["top1"],
+        "linear": probe["top1"],
+        **{name: near[name] for name in ("alignment", "uniformity", "effective_rank")},
+        "n": near["n"],
     }
 
 
@@ -108,12 +107,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/cifar10-small"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    test = ["--test", options.test] if options.test else []
     chosen = presets(options.methods, options.setting)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        found = list(pool.map(lambda pair: study(*pair, test, options), chosen.items()))
+    with at_a_time(options.jobs) as pool:
+        found = list(pool.map(partial(study, options), chosen, chosen.values()))
     first = options.out / next(iter(chosen))
-    untrained = measured(first, "untrained", "knn-eval", *test, "--baseline")["metrics"]
+    untrained = knn(first, "untrained", test=options.test, baseline=True)
     found.sort(key=lambda row: -row["knn"])
     (options.out / "study.json").write_text(json.dumps(found, indent=1) + "\n")
     (options.out / "study.md").write_text(table(found) + "\n")

@@ -1,10 +1,12 @@
-"""What studies share: commands that run once and go on where they stopped, and figures."""
+"""What studies share: work that is done once and goes on where it stopped, and figures."""
 
 import json
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -12,50 +14,73 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
+import sslcli
+from sslcli.files import to_json, write_atomically
+from sslcli.listener import Quiet
+
 ACCURACY = "online_knn_top1"
 
 
+class Talk(Quiet):
+    """Tells on stderr what a study does, but for progress."""
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+
+TALK = Talk()
+
+
 def pretrain(run: Path, preset: str, data: str | None = None, changes: Sequence[str] = ()) -> None:
-    """Train a run, or go on with it; `--resume` of a finished run ends at once.
+    """Train a run, or go on with it; one that is finished ends at once.
 
     Args:
         run: The run directory; what is there without a saved state is replaced.
-        preset: What `--preset` takes.
-        data: What `--data` takes.
-        changes: What each `--set` takes.
+        preset: A preset's name.
+        data: The data set, when not the preset's.
+        changes: Overrides, as texts.
     """
-    words = ["pretrain", "--out", str(run)]
     if (run / "state").is_dir():
-        words.append("--resume")
+        sslcli.pretrain(out=run, resume=True, listener=TALK)
     else:
-        words += ["--preset", preset, "--overwrite", *(["--data", data] if data else [])]
-        words += [word for change in changes for word in ("--set", change)]
-    ssl(*words)
+        sslcli.pretrain(
+            preset=preset, data=data, out=run, overwrite=True, overrides=changes, listener=TALK
+        )
 
 
-def measured(run: Path, name: str, *words: str) -> dict:
-    """Return what an evaluation of a run printed as JSON, from the last time if it was done.
+def measured(run: Path, name: str, measure: Callable[[Path], Mapping[str, Any]]) -> dict:
+    """Return what was measured of a run, from the last time if it was done.
 
     Args:
         run: The run directory.
         name: What to call this evaluation.
-        words: The command line after `ssl`, without the run and `--json`.
+        measure: Takes the run directory; returns numbers by name.
     """
     kept = run / f"study-{name}.json"
     if not kept.is_file():
-        command, *rest = words
-        answer = ssl(command, str(run), *rest, "--json")
-        part = kept.with_suffix(".part")
-        part.write_text(answer)
-        part.rename(kept)
-    return json.loads(kept.read_text())
+        content = to_json({"metrics": measure(run)})
+        write_atomically(kept, lambda part: part.write_text(content))
+    return json.loads(kept.read_text())["metrics"]
 
 
-def ssl(*words: str) -> str:
-    """Run one command and return what it printed."""
-    print("$ ssl", *words, file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "sslcli", *words]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def at_a_time(jobs: int) -> ProcessPoolExecutor:
+    """Return a pool of so many processes; each trains in its main thread, which hears signals."""
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+
+
+def knn(run: Path, name: str = "knn", **options: Any) -> dict:
+    """Return what kNN says of a run; the options are `sslcli.knn_eval`'s."""
+    return measured(run, name, lambda run: sslcli.knn_eval(run, **options, listener=TALK).as_dict())
+
+
+def linear(run: Path, **options: Any) -> dict:
+    """Return what a linear probe says of a run; the options are `sslcli.linear_eval`'s."""
+    return measured(
+        run, "linear", lambda run: sslcli.linear_eval(run, **options, listener=TALK).as_dict()
+    )
 
 
 def rows(run: Path) -> list[dict]:

@@ -16,7 +16,7 @@ freq 5, 95.2 % with the linear predictor trained alone, whose embedding_std stay
 import argparse
 from pathlib import Path
 
-from commands import draw_curves, measured, pretrain
+from commands import draw_curves, knn, pretrain
 
 ARMS = {
     "DirectPred, freq 1": ("directpred/digits", ["method.freq=1"]),
@@ -45,8 +45,8 @@ def main():
         pretrain(runs[label], preset, changes=[*OFTEN, *options.set, *changes])
     draw_curves(runs, COLORS, PANELS, TITLE, options.out / "directpred.png")
     for label, run in runs.items():
-        found = measured(run, "knn", "knn-eval")
-        print(f"{label}: kNN {100 * found['metrics']['top1']:.1f} % of {found['metrics']['n']}")
+        found = knn(run)
+        print(f"{label}: kNN {100 * found['top1']:.1f} % of {found['n']}")
     print(options.out / "directpred.png")
 
 

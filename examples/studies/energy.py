@@ -15,17 +15,17 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import torch
-from commands import measured, pretrain, rows
+from commands import TALK, at_a_time, measured, pretrain, rows
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
+import sslcli
 from sslcli import assemble
 from sslcli.data.evaluation import eval_batches
 from sslcli.engine.checkpoint import load_checkpoint
@@ -59,15 +59,26 @@ def study(run: Path, name: str, method: str, seed: int, changes: Sequence[str]) 
     (data, test), photos = data_of(name)
     given = [f"seed={seed}", *([f"data.test={test}"] if test else []), *changes]
     pretrain(run, f"{method}/{name}", data, given)
+    scores = SCORES
     if method == "igebm":  # has no linear classifier, which calibrate and msp need
         scores = SCORES[1:]
-        (run / "study-calibrate.json").write_text(json.dumps({"metrics": classified(run)}))
+        measured(run, "calibrate", classified)
     else:
-        scores = SCORES
-        measured(run, "calibrate", "calibrate", "--method", "none", "--bins", str(BINS))
-    words = [word for score in scores for word in ("--score", score)]
-    words += [word for each in (*FAR, *photos) for word in ("--ood", each)]
-    measured(run, "ood", "ood-detect", "--no-tune", *words)
+        measured(run, "calibrate", calibrated)
+    outside = [*FAR, *photos]
+    measured(run, "ood", lambda run: detected(run, outside, scores))
+
+
+def calibrated(run: Path) -> dict[str, float]:
+    """Return accuracy and ECE of a classifier on its held-out images."""
+    found = sslcli.calibrate(run, method="none", bins=BINS, listener=TALK)
+    return found.metrics()
+
+
+def detected(run: Path, outside: Sequence[str], scores: Sequence[str]) -> dict[str, float]:
+    """Return how well scores tell outside images, at the published settings."""
+    found = sslcli.ood_detect(run, ood=outside, score=scores, tune=False, listener=TALK)
+    return found.metrics()
 
 
 def classified(run: Path) -> dict[str, float]:
@@ -210,7 +221,7 @@ def main() -> None:
     if not os.environ.get("SSL_DATA"):
         print("SSL_DATA is not set: Flickr8k's photos are left out", file=sys.stderr)
     wanted = product(options.sets.split(","), options.seeds, options.methods.split(","))
-    with ThreadPoolExecutor(options.jobs) as pool:
+    with at_a_time(options.jobs) as pool:
         started = [
             pool.submit(
                 study, options.out / name / f"{method}-{seed}", name, method, seed, options.set

@@ -17,7 +17,7 @@ import argparse
 from pathlib import Path
 from statistics import mean, stdev
 
-from commands import curve, measured, plain, pretrain
+from commands import curve, knn, plain, pretrain
 from matplotlib import pyplot
 
 MOMENTA = (0.0, 0.9, 0.99, 0.999)
@@ -31,11 +31,10 @@ def study(momentum: float, queue: int, options: argparse.Namespace) -> dict:
     changes = [*options.set, f"method.momentum={momentum}", f"method.queue_size={queue}"]
     name = f"momentum-{momentum}-queue-{queue}-seed"
     runs = [options.out / f"{name}-{seed}" for seed in options.seeds]
-    test = ["--test", options.test] if options.test else []
     found = []
     for run, seed in zip(runs, options.seeds, strict=True):
         pretrain(run, options.preset, options.data, [*changes, f"seed={seed}"])
-        found.append(measured(run, "knn", "knn-eval", *test, "--baseline")["metrics"])
+        found.append(knn(run, test=options.test, baseline=True))
     return {
         "momentum": momentum,
         "queue": queue,
