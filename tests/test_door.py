@@ -13,8 +13,6 @@ from sslcli.cli.app import app
 from sslcli.errors import CheckpointError
 
 WITHOUT = {"presets", "methods", "data", "doctor"}  # they list and look; there is no result
-SOON = {  # commands whose work is not yet in workflows/
-}
 RENAMED = {
     "ckpt": "run",  # takes what `load` and `pretrain` return, too
     "set_": "overrides",  # takes a mapping, too
@@ -31,7 +29,7 @@ TERMINAL = {  # what only the command line has
 }
 PYTHON = {"listener"}  # what only the function has: who is told what happens
 EMPTY = (None, (), False)  # defaults that say the same: nothing is given
-COMMANDS = sorted(typer.main.get_command(app).commands.keys() - WITHOUT - SOON)
+COMMANDS = sorted(typer.main.get_command(app).commands.keys() - WITHOUT)
 
 
 def function_of(command):
