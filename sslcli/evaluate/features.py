@@ -81,7 +81,7 @@ def extract(
     damaged or cannot be written costs time and never the result; `Features.note` tells.
 
     Args:
-        encoder: Maps images [B, 3, S, S], or tokens, to features [B, D].
+        encoder: Maps images [B, 3, S, S], or ids and mask of tokens, to features [B, D].
         batches: Normalised float32 images, or tokens, and their row indices; not touched on a cache
             hit.
         device: Where the encoder runs.
@@ -120,7 +120,7 @@ def _run(
         for images, indices in batches:  # made outside autocast, which would round the views
             inputs = _moved(images, device)
             with torch.inference_mode(), autocast(device, precision):
-                features.append(encoder(inputs).float().cpu())  # [B, D]
+                features.append(encoder(*inputs).float().cpu())  # [B, D]
             rows.append(indices.cpu())
             count(len(indices))
     if not features:
@@ -130,15 +130,16 @@ def _run(
     return made
 
 
-def _moved(inputs: Inputs, device: torch.device) -> Inputs:
-    """Return inputs on the device, images in the layout that convolutions run fastest in.
+def _moved(inputs: Inputs, device: torch.device) -> tuple[Tensor, ...]:
+    """Return an encoder's arguments on the device, images in the layout that suits convolutions.
 
     The weights keep theirs: training may be waiting, bit for bit, for this encoder.
     """
     if not isinstance(inputs, Tensor):
-        return inputs.to(device)
+        tokens = inputs.to(device)
+        return tokens.ids, tokens.mask
     layout = torch.channels_last if inputs.ndim == 4 else torch.preserve_format
-    return inputs.to(device, memory_format=layout, non_blocking=True)
+    return (inputs.to(device, memory_format=layout, non_blocking=True),)
 
 
 def _counted(progress: Callable[[int, int], None] | None, total: int) -> Callable[[int], None]:

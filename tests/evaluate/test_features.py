@@ -41,7 +41,7 @@ def test_tokens_and_vectors_are_embedded_as_they_are():
     ids = torch.tensor([[1, 2, 0], [3, 0, 0]])
     tokens = Tokens(ids, ids > 0)
     count = nn.Module()
-    count.forward = lambda given: given.mask.sum(dim=1, keepdim=True)
+    count.forward = lambda ids, mask: mask.sum(dim=1, keepdim=True)
     found = extract(count, [(tokens, torch.arange(2))], device="cpu")
     assert found.features.tolist() == [[2.0], [1.0]]
     found = extract(nn.Identity(), [(ids.float(), torch.arange(2))], device="cpu")

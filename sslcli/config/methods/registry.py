@@ -58,6 +58,7 @@ class CustomConfig(MethodSection):
     model_config = ConfigDict(extra="allow")
     reads: ClassVar[frozenset[Column]] = frozenset({"image", "text"})
     min_views: ClassVar[int] = 0
+    contrasts_batch: ClassVar[bool] = True
 
     @property
     def learns_labels(self) -> bool:

@@ -53,7 +53,8 @@ class Tokenised:
 
     def remedy(self, machine_share: int) -> str:
         """Return what to do when texts are waited for, in one sentence."""
-        return "texts are read and tokenised between steps: shorten texts.max_length"
+        ways = "use a faster disk, or a smaller texts.max_length"
+        return f"texts are read and tokenised between steps: {ways}"
 
     def made_at_once(self, size: int) -> int:
         """Return 1: each batch is made by itself."""

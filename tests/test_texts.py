@@ -1,0 +1,181 @@
+"""Toy methods of texts, and of images with texts, go wherever a method of images goes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_contract import StopAfter
+from test_ranks import assert_close
+from torch.utils.flop_counter import FlopCounterMode
+
+from sslcli import assemble
+from sslcli.config.presets import resolve
+from sslcli.data.sources.open import open_source
+from sslcli.distributed import collective
+from sslcli.engine.log import Log
+from sslcli.engine.loop import steps, train_step
+from sslcli.engine.stop import Stop
+from sslcli.engine.trainer import resume, train
+from sslcli.errors import DataError, StoppedError
+from sslcli.listener import SilentWatcher
+from sslcli.methods import custom
+from sslcli.methods.custom import completed, name_code
+from sslcli.profile.cost import estimate
+from sslcli.profile.phases import time_phases
+from sslcli.workflows.knn_eval import knn_eval
+
+CPU, FILE = torch.device("cpu"), Path(__file__).parent / "toys.py"
+TOYS = ["ToyText", "ToyTowers"]
+NAMES = ("zero", "a cross")
+
+
+class Deaf(SilentWatcher):
+    """Hear no warning: steps of a millisecond do wait for their texts."""
+
+    def warn(self, text):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch):
+    monkeypatch.setattr(custom, "_named", {})
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Return a folder of 48 pictures in two classes, each with a caption that names its class."""
+    root, noise = tmp_path_factory.mktemp("captioned"), np.random.default_rng(0)
+    for row in range(48):
+        folder = root / str(row % 2)
+        folder.mkdir(exist_ok=True)
+        pixels = noise.integers(0, 80, (8, 8, 3), dtype=np.uint8) + np.uint8(170 * (row % 2))
+        Image.fromarray(pixels).save(folder / f"{row}.png")
+        (folder / f"{row}.txt").write_text(f"{row:2} {NAMES[row % 2]}")
+    return root
+
+
+def config_of(toy, pictures, **fields):
+    """Return the config of a toy method: texts alone, or with the preset's views."""
+    name_code(f"{FILE}:{toy}")
+    plain = {
+        "method": {"name": f"{FILE}:{toy}"},
+        "data.source": str(pictures),
+        "data.workers": 0,
+        "texts": [{"count": 2, "max_length": 12}],
+        "train.batch_size": 8,
+        "train.duration": "2 epochs",
+        "train.precision": "fp32",
+    }
+    if toy == "ToyText":
+        plain |= {"encoder": {"name": "toy-words"}, "views": []}
+    return completed(resolve("simsiam/digits", None, plain | fields).config)
+
+
+def training_of(toy, pictures, dtype=torch.float32, **fields):
+    config = config_of(toy, pictures, **fields)
+    source = assemble.open_training(config).train
+    method = assemble.build_method(config, facts=assemble.facts_of(source)).to(dtype)
+    return assemble.build_training(config, method, source, CPU, "fp32")
+
+
+def test_a_method_gets_what_it_reads(pictures):
+    batch = next(training_of("ToyText", pictures).loader.epoch(0))
+    assert (len(batch.views), len(batch.texts), len(batch)) == (0, 2, 8)
+    batch = next(training_of("ToyTowers", pictures).loader.epoch(0))
+    assert (len(batch.views), len(batch.texts), len(batch)) == (2, 2, 8)
+    with pytest.raises(DataError, match="holds images, not sentences"):
+        training_of("ToyTowers", "digits")
+
+
+@pytest.mark.parametrize("toy", TOYS)
+def test_resuming_in_mid_epoch_equals_never_stopping(toy, pictures, tmp_path):
+    def run(training, name, stop):
+        (tmp_path / name).mkdir(exist_ok=True)
+        log = Log(tmp_path / name / "metrics.jsonl", Deaf())
+        train(training, tmp_path / name, {}, log, stop)
+
+    whole = training_of(toy, pictures)
+    run(whole, "whole", Stop())
+    stopped = training_of(toy, pictures)
+    with pytest.raises(StoppedError):
+        run(stopped, "cut", StopAfter(stopped, 8))
+    resumed = training_of(toy, pictures)
+    resume(resumed, tmp_path / "cut")
+    run(resumed, "cut", Stop())
+    expected = whole.method.state_dict()
+    assert len(expected["centre"].unique()) > 1
+    for name, value in resumed.method.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize("toy", TOYS)
+@pytest.mark.parametrize("size", [None, 4])
+def test_the_plan_counts_the_work_of_a_real_step(toy, size, pictures):
+    training = training_of(toy, pictures, **{"train.chunk_size": size})
+    first = next(training.loader.epoch(0))
+    with FlopCounterMode(display=False) as counter:
+        train_step(training, [first])
+    cost = estimate(training)
+    assert cost.flops_per_image * 8 == counter.get_total_flops()
+    images = 2 * 8 * 3 * 8 * 8 * 4 if toy == "ToyTowers" else 0
+    assert cost.memory.views == images + 2 * 8 * 12 * (8 + 1)
+    assert cost.memory.data == (48 * 3 * 8 * 8 if toy == "ToyTowers" else 0)
+
+
+@pytest.mark.parametrize("toy", TOYS)
+def test_every_phase_of_a_step_is_timed(toy, pictures):
+    training = training_of(toy, pictures, **{"train.duration": "1000 epochs"})
+    times = time_phases(training, num_steps=3)
+    pictured = ["decode", "transfer", "views", "tokenise"]
+    expected = pictured if toy == "ToyTowers" else ["tokenise", "transfer"]
+    assert list(times.parts) == [*expected, "forward+backward", "optimiser"]
+    assert times.loop > 0
+
+
+def trained(toy, pictures, count):
+    """Train without noise in float64; return losses, last gradients and state."""
+    training = training_of(toy, pictures, torch.float64, **{"method.noise": 0.0})
+    losses = []
+    for batches, _ in zip(steps(training), range(count), strict=False):
+        for batch in batches:
+            batch.views[:] = [view.double() for view in batch.views]
+        losses.append(collective.mean(train_step(training, batches).loss).item())
+    gradients = {n: p.grad for n, p in training.method.named_parameters() if p.grad is not None}
+    return losses, gradients, training.method.state_dict()
+
+
+@pytest.mark.ddp
+@pytest.mark.parametrize("toy", TOYS)
+def test_two_processes_equal_one_with_both_halves(toy, pictures, two):
+    losses, gradients, state = trained(toy, pictures, 3)
+    for theirs, their_gradients, their_state in two(trained, toy, pictures, 3):
+        assert theirs == pytest.approx(losses, abs=1e-9)
+        assert_close(their_gradients, gradients)
+        assert_close(their_state, state)
+
+
+@pytest.mark.parametrize("toy", TOYS)
+def test_a_run_is_evaluated_by_its_own_column(toy, pictures, tmp_path, monkeypatch, capsys):
+    from sslcli.cli import app
+
+    sets = ["texts=[{count=2,max_length=12}]", 'train.duration="4 epochs"', "train.batch_size=8"]
+    if toy == "ToyText":
+        sets += ['encoder={name="toy-words"}', "views=[]"]
+    words = ["pretrain", "--preset", "simsiam/digits", "--method", f"{FILE}:{toy}", "--quiet"]
+    words += ["--data", str(pictures), "--out", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", ["ssl", *words, *(w for s in sets for w in ("--set", s))])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert knn_eval(tmp_path / "run", k=5).top1 > 0.9
+
+
+def test_texts_of_a_source_give_the_features_of_the_encoder(pictures):
+    config, source = config_of("ToyText", pictures), open_source(str(pictures), part=None)
+    encoder = assemble.build_method(config).encoder
+    found = assemble.features_of(encoder, source, config, CPU, "fp32")
+    tokens = assemble.tokenizer_of(config).encode([source.text(row) for row in range(48)], 12)
+    torch.testing.assert_close(found.features, encoder(tokens.ids, tokens.mask).detach())
+    assert found.rows.tolist() == list(range(48))
