@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from typer import Option
-
 from sslcli.cli import options
 
 
@@ -11,22 +9,17 @@ def attention(
     ckpt: options.Checkpoint,
     count: Annotated[
         int,
-        Option(
-            "--count",
-            min=1,
-            max=64,
-            help="Images, drawn from the test part by the seed.",
-            rich_help_panel=options.WHAT,
+        options.what(
+            "--count", min=1, max=64, help="Images, drawn from the test part by the seed."
         ),
     ] = 8,
     out: Annotated[
         str | None,
-        Option(
+        options.output(
             "--out",
             metavar="FILE",
             help="The PNG to write.",
             show_default="figures/attention.png in the run",
-            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     data: options.Data = None,

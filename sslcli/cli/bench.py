@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option
-
 from sslcli.cli import options
 
 if TYPE_CHECKING:
@@ -21,12 +19,11 @@ def bench(
     download: options.Download = False,
     steps: Annotated[
         int | None,
-        Option(
+        options.run(
             "--steps",
             min=3,
             help="Steps timed of each phase.",
             show_default="as many as 8 seconds hold, 3 to 30",
-            rich_help_panel=options.RUN,
         ),
     ] = None,
     device: options.Device = "auto",

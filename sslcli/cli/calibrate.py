@@ -2,8 +2,6 @@
 
 from typing import Annotated, Literal
 
-from typer import Option
-
 from sslcli.cli import options
 
 
@@ -13,49 +11,37 @@ def calibrate(
     test: options.Test = None,
     method: Annotated[
         Literal["temperature", "vector", "isotonic", "stored", "none"],
-        Option(
-            "--method",
-            help="What to fit; stored applies what --store kept, none only measures.",
-            rich_help_panel=options.WHAT,
+        options.what(
+            "--method", help="What to fit; stored applies what --store kept, none only measures."
         ),
     ] = "temperature",
     fit_data: Annotated[
         str | None,
-        Option(
+        options.data(
             "--fit-data",
             metavar="D",
             help="Labelled data to fit on, all of it unseen in training.",
             show_default="a share of the held-out images",
-            rich_help_panel=options.DATA,
         ),
     ] = None,
     fit_share: Annotated[
         float | None,
-        Option(
+        options.data(
             "--fit-share",
             min=0.01,
             max=0.99,
             help="Share of each class's held-out images to fit on; the others are reported on.",
             show_default="0.5",
-            rich_help_panel=options.DATA,
         ),
     ] = None,
     bins: Annotated[
         int,
-        Option(
-            "--bins",
-            min=1,
-            max=1000,
-            help="Bins of every calibration error.",
-            rich_help_panel=options.WHAT,
-        ),
+        options.what("--bins", min=1, max=1000, help="Bins of every calibration error."),
     ] = 15,
     store: Annotated[
         bool,
-        Option(
-            "--store",
-            help="Keep the calibrator in the checkpoint, for other commands to apply.",
-            rich_help_panel=options.RUN,
+        options.run(
+            "--store", help="Keep the calibrator in the checkpoint, for other commands to apply."
         ),
     ] = False,
     overwrite: options.Overwrite = False,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument
 
 from sslcli.cli import options
 
@@ -23,12 +23,8 @@ def distill(
     download: options.Download = False,
     out: Annotated[
         str | None,
-        Option(
-            "--out",
-            metavar="RUN",
-            help="Run directory.",
-            show_default="distill, beside TEACHER",
-            rich_help_panel=options.RUN,
+        options.run(
+            "--out", metavar="RUN", help="Run directory.", show_default="distill, beside TEACHER"
         ),
     ] = None,
     resume: options.Resume = False,

@@ -2,8 +2,6 @@
 
 from typing import Annotated, Literal
 
-from typer import Option
-
 from sslcli.cli import options
 
 
@@ -12,16 +10,11 @@ def embed(
     data: options.Data = None,
     out: Annotated[
         str,
-        Option(
-            "--out",
-            metavar="FILE",
-            help="Where to write, ending in .npz or .parquet.",
-            rich_help_panel=options.RUN,
-        ),
+        options.run("--out", metavar="FILE", help="Where to write, ending in .npz or .parquet."),
     ] = "features.npz",
     part: Annotated[
         Literal["all", "train", "test"],
-        Option("--part", help="Which part, when the data has parts.", rich_help_panel=options.DATA),
+        options.data("--part", help="Which part, when the data has parts."),
     ] = "all",
     set_: options.Set = None,
     device: options.Device = "auto",

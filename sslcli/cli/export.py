@@ -2,8 +2,6 @@
 
 from typing import Annotated, Literal
 
-from typer import Option
-
 from sslcli.cli import options
 
 
@@ -11,24 +9,22 @@ def export(
     ckpt: options.Checkpoint,
     format_: Annotated[
         Literal["safetensors", "torchvision", "timm", "onnx", "pt2"],
-        Option("--format", help="What the next tool reads.", rich_help_panel=options.WHAT),
+        options.what("--format", help="What the next tool reads."),
     ] = "safetensors",
     classifier: Annotated[
         bool,
-        Option(
+        options.what(
             "--classifier",
             help="Export the classifier too, its logits calibrated if a calibrator is stored.",
-            rich_help_panel=options.WHAT,
         ),
     ] = False,
     out: Annotated[
         str | None,
-        Option(
+        options.run(
             "--out",
             metavar="FILE",
             help="Where to write.",
             show_default="encoder-FORMAT or classifier-FORMAT, beside CKPT",
-            rich_help_panel=options.RUN,
         ),
     ] = None,
     overwrite: options.Overwrite = False,

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
-
 from sslcli.cli import options
 
 
@@ -14,23 +12,21 @@ def finetune(
     test: options.Test = None,
     label_fraction: Annotated[
         float | None,
-        Option(
+        options.data(
             "--label-fraction",
             min=1e-6,
             max=1,
             help="Share of each class's labels used, above 0 and at most 1.",
             show_default="the preset's",
-            rich_help_panel=options.DATA,
         ),
     ] = None,
     from_head_layer: Annotated[
         int,
-        Option(
+        options.what(
             "--from-head-layer",
             min=0,
             metavar="N",
             help="Keep the first N hidden layers of the projection head (SimCLR v2).",
-            rich_help_panel=options.WHAT,
         ),
     ] = 0,
     method: options.Code = None,
@@ -41,12 +37,8 @@ def finetune(
     download: options.Download = False,
     out: Annotated[
         str | None,
-        Option(
-            "--out",
-            metavar="RUN",
-            help="Run directory.",
-            show_default="finetune, beside CKPT",
-            rich_help_panel=options.RUN,
+        options.run(
+            "--out", metavar="RUN", help="Run directory.", show_default="finetune, beside CKPT"
         ),
     ] = None,
     resume: options.Resume = False,

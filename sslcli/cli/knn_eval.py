@@ -2,8 +2,6 @@
 
 from typing import Annotated, Literal
 
-from typer import Option
-
 from sslcli.cli import options
 
 BASELINES = ("top1_untrained", "top1_pixels")
@@ -16,46 +14,30 @@ def knn_eval(
     test: options.Test = None,
     k: Annotated[
         int | None,
-        Option(
-            "--k",
-            min=1,
-            help="Neighbours that vote.",
-            show_default="the preset's",
-            rich_help_panel=options.WHAT,
-        ),
+        options.what("--k", min=1, help="Neighbours that vote.", show_default="the preset's"),
     ] = None,
     temperature: Annotated[
         float | None,
-        Option(
+        options.what(
             "--temperature",
             min=1e-6,
             help="T of the votes exp(cosine / T).",
             show_default="the preset's",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     index: Annotated[
         Literal["flat", "ivf", "hnsw"],
-        Option(
-            "--index",
-            help="flat is exact; the others report their recall.",
-            rich_help_panel=options.WHAT,
-        ),
+        options.what("--index", help="flat is exact; the others report their recall."),
     ] = "flat",
     baseline: Annotated[
         bool,
-        Option(
-            "--baseline",
-            help="Also measure the untrained encoder and raw pixels.",
-            rich_help_panel=options.WHAT,
-        ),
+        options.what("--baseline", help="Also measure the untrained encoder and raw pixels."),
     ] = False,
     geometry: Annotated[
         bool,
-        Option(
+        options.what(
             "--geometry",
             help="Also measure alignment, uniformity and effective rank on two random views.",
-            rich_help_panel=options.WHAT,
         ),
     ] = False,
     method: options.Code = None,

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Option
-
 from sslcli.cli import options
 
 BASELINE = ("top1_untrained",)
@@ -17,23 +15,15 @@ def linear_eval(
     test: options.Test = None,
     protocol: Annotated[
         Literal["features", "paper"],
-        Option(
-            "--protocol",
-            help="Cached features, or the preset's augmented SGD recipe.",
-            rich_help_panel=options.WHAT,
-        ),
+        options.what("--protocol", help="Cached features, or the preset's augmented SGD recipe."),
     ] = "features",
     solver: Annotated[
         Literal["lbfgs", "sgd"],
-        Option("--solver", help="For --protocol features.", rich_help_panel=options.WHAT),
+        options.what("--solver", help="For --protocol features."),
     ] = "lbfgs",
     baseline: Annotated[
         bool,
-        Option(
-            "--baseline",
-            help="Also measure the untrained encoder.",
-            rich_help_panel=options.WHAT,
-        ),
+        options.what("--baseline", help="Also measure the untrained encoder."),
     ] = False,
     method: options.Code = None,
     set_: options.Set = None,

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from typer import Option
-
 from sslcli.cli import options
 
 
@@ -13,33 +11,30 @@ def ood_detect(
     test: options.Test = None,
     ood: Annotated[
         list[str] | None,
-        Option(
+        options.data(
             "--ood",
             metavar="D",
             help="Outside data: any --data, or uniform-noise, gaussian-noise, constant, "
             "blurred-noise, interpolation, permuted-pixels. Repeatable.",
             show_default="those six",
-            rich_help_panel=options.DATA,
         ),
     ] = None,
     score: Annotated[
         list[str] | None,
-        Option(
+        options.what(
             "--score",
             metavar="NAME",
             help="msp, maxlogit, energy, entropy, odin, mahalanobis, relative-mahalanobis, knn, "
             "vim, react, ash, gen, log-p, mass, refine, refine-distance. Repeatable.",
             show_default="all that apply",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     tune: Annotated[
         bool,
-        Option(
+        options.what(
             "--tune/--no-tune",
             help="Choose settings on held-out training images and their jigsaws, or keep the "
             "published ones.",
-            rich_help_panel=options.WHAT,
         ),
     ] = True,
     method: options.Code = None,

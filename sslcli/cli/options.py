@@ -1,165 +1,118 @@
 """Options that several commands share: the same word means the same thing everywhere."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-# The groups of `--help`.
-WHAT, DATA, RUN, DEVICE, OUTPUT = "What to do", "Data", "Run", "Device", "Output"
+# An option in each group of `--help`.
+what = partial(Option, rich_help_panel="What to do")
+data = partial(Option, rich_help_panel="Data")
+run = partial(Option, rich_help_panel="Run")
+device = partial(Option, rich_help_panel="Device")
+output = partial(Option, rich_help_panel="Output")
 
 Checkpoint = Annotated[
     str, Argument(metavar="CKPT", help="A checkpoint.safetensors or a run directory.")
 ]
 Method = Annotated[
     str | None,
-    Option(
+    what(
         "--method",
         help="A paper, or your own path/to/file.py:Class; picks the preset for the data.",
-        rich_help_panel=WHAT,
     ),
 ]
 Code = Annotated[
     str | None,
-    Option(
+    what(
         "--method",
         metavar="FILE.py:CLASS",
         help="Where the class lies that the checkpoint names: that code may then run.",
-        rich_help_panel=WHAT,
     ),
 ]
 Preset = Annotated[
     str | None,
-    Option(
-        "--preset",
-        help="method/setting, see `ssl presets list`, or a .toml file.",
-        rich_help_panel=WHAT,
-    ),
+    what("--preset", help="method/setting, see `ssl presets list`, or a .toml file."),
 ]
 ConfigFile = Annotated[
     str | None,
-    Option(
+    what(
         "--config",
         metavar="FILE",
         help="A .toml laid over the preset, such as a run's config.toml.",
-        rich_help_panel=WHAT,
     ),
 ]
 Data = Annotated[
     str | None,
-    Option(
-        "--data",
-        help="digits, a torchvision set, a folder, a .tar or pattern, a .csv.",
-        rich_help_panel=DATA,
-    ),
+    data("--data", help="digits, a torchvision set, a folder, a .tar or pattern, a .csv."),
 ]
 Test = Annotated[
     str | None,
-    Option("--test", help="Held-out data, when --data has no test part.", rich_help_panel=DATA),
+    data("--test", help="Held-out data, when --data has no test part."),
 ]
 DataRoot = Annotated[
     str | None,
-    Option(
-        "--data-root",
-        help="Folder of torchvision's data sets.",
-        show_default="the preset's",
-        rich_help_panel=DATA,
-    ),
+    data("--data-root", help="Folder of torchvision's data sets.", show_default="the preset's"),
 ]
 Download = Annotated[
     bool,
-    Option("--download", help="Allow a torchvision set to be fetched.", rich_help_panel=DATA),
+    data("--download", help="Allow a torchvision set to be fetched."),
 ]
 Set = Annotated[
     list[str] | None,
-    Option(
+    what(
         "--set",
         metavar="KEY=VALUE",
         help="Change any field of the config; a TOML value. Repeatable.",
-        rich_help_panel=WHAT,
     ),
 ]
 Seed = Annotated[
     int | None,
-    Option("--seed", min=0, help="Decides every random choice.", rich_help_panel=WHAT),
+    what("--seed", min=0, help="Decides every random choice."),
 ]
 Seeds = Annotated[
     str | None,
-    Option(
-        "--seeds",
-        metavar="0-4",
-        help="Repeat over seeds; mean, deviation and n.",
-        rich_help_panel=WHAT,
-    ),
+    what("--seeds", metavar="0-4", help="Repeat over seeds; mean, deviation and n."),
 ]
 Resume = Annotated[
     bool,
-    Option("--resume", help="Go on from the run's newest whole state.", rich_help_panel=RUN),
+    run("--resume", help="Go on from the run's newest whole state."),
 ]
 MaxTime = Annotated[
     str | None,
-    Option(
-        "--max-time",
-        metavar="3h55m",
-        help="Save the state, stop and exit 75 after this long.",
-        rich_help_panel=RUN,
-    ),
+    run("--max-time", metavar="3h55m", help="Save the state, stop and exit 75 after this long."),
 ]
-Overwrite = Annotated[
-    bool, Option("--overwrite", help="Replace what is already there.", rich_help_panel=RUN)
-]
+Overwrite = Annotated[bool, run("--overwrite", help="Replace what is already there.")]
 DryRun = Annotated[
     bool,
-    Option(
-        "--dry-run",
-        help="Validate, show what would be done, and do nothing.",
-        rich_help_panel=RUN,
-    ),
+    run("--dry-run", help="Validate, show what would be done, and do nothing."),
 ]
-Device = Annotated[
-    str, Option("--device", help="auto, cpu, cuda or cuda:N.", rich_help_panel=DEVICE)
-]
+Device = Annotated[str, device("--device", help="auto, cpu, cuda or cuda:N.")]
 Devices = Annotated[
     int,
-    Option(
-        "--devices",
-        min=1,
-        metavar="N",
-        help="Processes on this machine, one a GPU.",
-        rich_help_panel=DEVICE,
-    ),
+    device("--devices", min=1, metavar="N", help="Processes on this machine, one a GPU."),
 ]
 MaxRestarts = Annotated[
     int,
-    Option(
+    device(
         "--max-restarts",
         min=0,
         metavar="N",
         help="Restarts from the last state when a process of --devices is killed.",
-        rich_help_panel=DEVICE,
     ),
 ]
 Arithmetic = Literal["auto", "bf16", "fp16", "fp32"]
 Precision = Annotated[
     Arithmetic | None,
-    Option(
+    device(
         "--precision",
         help="Arithmetic; auto is bf16 where it is faster.",
         show_default="the preset's",
-        rich_help_panel=DEVICE,
     ),
 ]
-Json = Annotated[
-    bool, Option("--json", help="Print exactly one JSON object on stdout.", rich_help_panel=OUTPUT)
-]
-Quiet = Annotated[
-    bool, Option("--quiet", help="Print results and errors only.", rich_help_panel=OUTPUT)
-]
+Json = Annotated[bool, output("--json", help="Print exactly one JSON object on stdout.")]
+Quiet = Annotated[bool, output("--quiet", help="Print results and errors only.")]
 Require = Annotated[
     list[str] | None,
-    Option(
-        "--require",
-        metavar="'top1>=0.85'",
-        help="Exit 5 unless the metric holds. Repeatable.",
-        rich_help_panel=OUTPUT,
-    ),
+    output("--require", metavar="'top1>=0.85'", help="Exit 5 unless the metric holds. Repeatable."),
 ]

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from typer import Option
-
 from sslcli.cli import options
 
 if TYPE_CHECKING:
@@ -25,56 +23,41 @@ def pretrain(
     download: options.Download = False,
     out: Annotated[
         str | None,
-        Option(
-            "--out",
-            metavar="RUN",
-            help="Run directory.",
-            show_default="runs/PRESET",
-            rich_help_panel=options.RUN,
-        ),
+        options.run("--out", metavar="RUN", help="Run directory.", show_default="runs/PRESET"),
     ] = None,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     max_time: options.MaxTime = None,
     keep: Annotated[
         int | None,
-        Option(
-            "--keep",
-            min=1,
-            help="Resumable states kept.",
-            show_default="the preset's",
-            rich_help_panel=options.RUN,
-        ),
+        options.run("--keep", min=1, help="Resumable states kept.", show_default="the preset's"),
     ] = None,
     on_collapse: Annotated[
         Literal["warn", "stop"] | None,
-        Option(
+        options.run(
             "--on-collapse",
             help="What collapsed embeddings cause; stop exits 6.",
             show_default="the preset's",
-            rich_help_panel=options.RUN,
         ),
     ] = None,
     dry_run: options.DryRun = False,
     peak_tflops: Annotated[
         float | None,
-        Option(
+        options.run(
             "--peak-tflops",
             min=1e-3,
             metavar="X",
             help="One device's peak, for the GPU-hours of --dry-run.",
-            rich_help_panel=options.RUN,
         ),
     ] = None,
     utilisation: Annotated[
         float | None,
-        Option(
+        options.run(
             "--utilisation",
             min=1e-3,
             max=1,
             metavar="0.4",
             help="Share of the peak that is reached, for --dry-run.",
-            rich_help_panel=options.RUN,
         ),
     ] = None,
     devices: options.Devices = 1,
@@ -83,21 +66,16 @@ def pretrain(
     precision: options.Precision = None,
     compile_: Annotated[
         bool,
-        Option(
-            "--compile",
-            help="Compile forward and backward with torch.compile.",
-            rich_help_panel=options.DEVICE,
-        ),
+        options.device("--compile", help="Compile forward and backward with torch.compile."),
     ] = False,
     chunk_size: Annotated[
         int | None,
-        Option(
+        options.device(
             "--chunk-size",
             min=2,
             metavar="N",
             help="Embed N images at a time: a contrastive batch's exact gradient in less memory.",
             show_default="the whole batch",
-            rich_help_panel=options.DEVICE,
         ),
     ] = None,
     json: options.Json = False,

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from typer import Option
-
 from sslcli.cli import options
 
 CORRUPTIONS = (  # a test holds them to those of `evaluate`, which imports torch
@@ -19,111 +17,90 @@ def robust_eval(
     test: options.Test = None,
     count: Annotated[
         int | None,
-        Option(
-            "--count",
-            min=1,
-            help="Test images to use; the seed decides which.",
-            show_default="all",
-            rich_help_panel=options.DATA,
+        options.data(
+            "--count", min=1, help="Test images to use; the seed decides which.", show_default="all"
         ),
     ] = None,
     eps: Annotated[
         list[str] | None,
-        Option(
+        options.what(
             "--eps",
             metavar="2,4,8",
             help="Radii of L-inf attacks: 8 or 8/255 for 8 levels of 255; or none. Repeatable.",
             show_default="1,2,4,8",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     eps_l2: Annotated[
         list[str] | None,
-        Option(
+        options.what(
             "--eps-l2",
             metavar="0.25,0.5",
             help="Radii of L2 attacks, Euclidean over images in 0 to 1; or none. Repeatable.",
             show_default="0.25,0.5,1",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
-    steps: Annotated[
-        int, Option("--steps", min=1, help="PGD steps a restart.", rich_help_panel=options.WHAT)
-    ] = 40,
+    steps: Annotated[int, options.what("--steps", min=1, help="PGD steps a restart.")] = 40,
     step_size: Annotated[
         float | None,
-        Option(
+        options.what(
             "--step-size",
             metavar="X",
             help="Length of a step, as a share of the radius.",
             show_default="2.5 / steps",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     restarts: Annotated[
         int,
-        Option(
-            "--restarts",
-            min=1,
-            help="Random starts; each image keeps its best adversarial.",
-            rich_help_panel=options.WHAT,
+        options.what(
+            "--restarts", min=1, help="Random starts; each image keeps its best adversarial."
         ),
     ] = 5,
     autoattack: Annotated[
         bool,
-        Option(
-            "--autoattack",
-            help="Add AutoAttack at the same radii; needs the extra attack.",
-            rich_help_panel=options.WHAT,
+        options.what(
+            "--autoattack", help="Add AutoAttack at the same radii; needs the extra attack."
         ),
     ] = False,
     refine: Annotated[
         list[str] | None,
-        Option(
+        options.what(
             "--refine",
             metavar="0,1,10",
             help="Attack JEM-k: noise and k steps up log p(x) before classifying. Repeatable.",
             show_default="the plain classifier",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     noise: Annotated[
         float | None,
-        Option(
+        options.what(
             "--noise",
             min=0,
             metavar="X",
             help="Deviation of that noise, in the network's range of images.",
             show_default="training's",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     replicas: Annotated[
         int,
-        Option(
+        options.what(
             "--replicas",
             min=1,
             help="Draws of the noise that JEM-k's attack averages a gradient over.",
-            rich_help_panel=options.WHAT,
         ),
     ] = 5,
     verdicts: Annotated[
         int,
-        Option(
-            "--verdicts",
-            min=1,
-            help="Draws whose mean logits decide whether JEM-k is right.",
-            rich_help_panel=options.WHAT,
+        options.what(
+            "--verdicts", min=1, help="Draws whose mean logits decide whether JEM-k is right."
         ),
     ] = 150,
     corruption: Annotated[
         list[str] | None,
-        Option(
+        options.what(
             "--corruption",
             metavar="NAME",
             help=f"{', '.join(CORRUPTIONS)}; or none. Repeatable.",
             show_default="all",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     method: options.Code = None,
@@ -135,11 +112,10 @@ def robust_eval(
     device: options.Device = "auto",
     precision: Annotated[
         options.Arithmetic | None,
-        Option(
+        options.device(
             "--precision",
             help="Arithmetic; less than fp32 rounds small steps of attacks away.",
             show_default="fp32",
-            rich_help_panel=options.DEVICE,
         ),
     ] = None,
     require: options.Require = None,

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from typer import Option
-
 from sslcli.cli import options
 
 if TYPE_CHECKING:
@@ -15,81 +13,67 @@ def sample_sgld(
     ckpt: options.Checkpoint,
     count: Annotated[
         int,
-        Option("--count", min=1, help="Chains, one an image.", rich_help_panel=options.WHAT),
+        options.what("--count", min=1, help="Chains, one an image."),
     ] = 64,
     class_: Annotated[
         list[str] | None,
-        Option(
+        options.what(
             "--class",
             metavar="K",
             help="Share the chains out among these classes, by name or number; or all. Repeatable.",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     start: Annotated[
         Literal["fresh", "buffer"],
-        Option(
-            "--start",
-            help="Begin afresh, or where training's own chains were.",
-            rich_help_panel=options.WHAT,
-        ),
+        options.what("--start", help="Begin afresh, or where training's own chains were."),
     ] = "fresh",
     target: Annotated[
         Literal["marginal", "class"] | None,
-        Option(
+        options.what(
             "--target",
             help="Climb log p(x), or log p(x, y) of a chain's class.",
             show_default="class with --class or where training did",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        Option(
+        options.what(
             "--steps",
             min=0,
             help="Langevin steps of a chain; 0 shows where chains start.",
             show_default="as in training",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     step_size: Annotated[
         float | None,
-        Option(
+        options.what(
             "--step-size",
             metavar="X",
             help="Factor of the gradient, in the network's range of images.",
             show_default="training's",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     noise: Annotated[
         float | None,
-        Option(
+        options.what(
             "--noise",
             metavar="X",
             help="Deviation of the noise of a step, in that range.",
             show_default="training's",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     judge: Annotated[
         str | None,
-        Option(
+        options.what(
             "--judge",
             metavar="CKPT",
             help="A separately trained classifier that says what samples look like.",
-            rich_help_panel=options.WHAT,
         ),
     ] = None,
     out: Annotated[
         str | None,
-        Option(
-            "--out",
-            metavar="FOLDER",
-            help="Where the files go.",
-            show_default="the run's figures/",
-            rich_help_panel=options.OUTPUT,
+        options.output(
+            "--out", metavar="FOLDER", help="Where the files go.", show_default="the run's figures/"
         ),
     ] = None,
     data: options.Data = None,

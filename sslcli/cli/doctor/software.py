@@ -15,9 +15,7 @@ EXTRAS = {
     "log": "TensorBoard curves beside metrics.jsonl",
     "onnx": "ssl export --format onnx",
     "parquet": "ssl embed --out F.parquet",
-    "shards": "writing .tar shards with webdataset",
     "test": "tests/run.sh",
-    "text": "methods of sentences and captions",
 }
 _LEAST_PYTHON = (3, 11)
 _REQUIREMENT = re.compile(
