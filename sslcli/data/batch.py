@@ -13,7 +13,7 @@ class Tokens:
 
     Attributes:
         ids: Number of each token, [B, L] int64.
-        mask: Whether a place holds a token and no padding, [B, L] bool.
+        mask: Whether a place holds a token rather than padding, [B, L] bool.
     """
 
     ids: Tensor

@@ -1,4 +1,4 @@
-"""Random numbers without state: each is a hash of what it is for, so nothing shifts another.
+"""Random numbers without state: each is a hash of its purpose, so no draw shifts another.
 
 A generator that counts (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") makes
 the augmentation of a sample a function of (seed, epoch, row, view): neither workers, processes,
@@ -26,7 +26,7 @@ def uniform(
         epoch: Pass over the data.
         rows: Index of each sample in the data set, [B] int64.
         view: Index of the view, one for all rows or [B] int64.
-        stream: What the numbers are for; streams are independent of each other.
+        stream: Purpose of the numbers; streams are independent of each other.
         count: Numbers a row.
 
     Returns:
@@ -47,5 +47,5 @@ def _mix(words: Tensor) -> Tensor:
 
 
 def _shift(words: Tensor, bits: int) -> Tensor:
-    """Shift right without the sign, which int64 would drag along."""
+    """Shift right and fill with zeros, where int64 would copy the sign."""
     return (words >> bits) & ((1 << (64 - bits)) - 1)

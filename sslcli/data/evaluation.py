@@ -18,7 +18,7 @@ from sslcli.data.unreadable import Bad, reason, refuse_too_many
 from sslcli.errors import DataError
 
 Inputs = Tensor | Tokens
-_WIDEST = 16  # ratio of sides beyond which the ends of an image, never seen, are not resized
+_WIDEST = 16  # ratio of sides beyond which the ends of an image, cropped anyway, are not resized
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The face that all feeds have, of images and of texts, and the one of both in step."""
+"""The protocol of all feeds of images and texts, and the feed of pairs of both."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ class Lap(Protocol):
     """Called when a phase ends."""
 
     def __call__(self, name: str, times: float = 1.0) -> None:
-        """Add the time since the last call to that of a phase, so many times."""
+        """Add the time since the last call, multiplied by `times`, to a phase."""
 
 
 @runtime_checkable
@@ -25,7 +25,7 @@ class Feed(Protocol):
 
     @property
     def mode(self) -> str:
-        """How samples get to the device, in words."""
+        """The way of the samples to the device, in words."""
 
     @property
     def waited(self) -> float:
@@ -33,7 +33,7 @@ class Feed(Protocol):
 
     @property
     def bad(self) -> Bad:
-        """Why a row is unreadable, by row, as far as is known."""
+        """Rows known to be unreadable, each with the reason."""
 
     @property
     def workers(self) -> int:

@@ -45,7 +45,7 @@ def need_classifier(checkpoint: Checkpoint) -> nn.Linear:
 def logits_of(
     classifier: nn.Linear, features: Float[Tensor, "batch dim"]
 ) -> Float[Tensor, "batch classes"]:
-    """Return the logits in float64: what follows subtracts numbers that are nearly equal."""
+    """Return the logits in float64, since later steps subtract nearly equal numbers."""
     return functional.linear(
         features.double(), classifier.weight.double(), classifier.bias.double()
     )
@@ -59,7 +59,7 @@ def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
 def find_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str]) -> np.ndarray:
     """Return the labels of a data set as a classifier numbers them, matched by class name.
 
-    Neither list has to be as long as the other or in its order; only classes of images count.
+    The lists may differ in length and order; only classes that images have count.
 
     Args:
         labels: [N], indices into `names`.

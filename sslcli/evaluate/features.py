@@ -1,4 +1,4 @@
-"""Run the encoder for evaluation, once, and keep what it said."""
+"""Run the encoder for evaluation once, and cache its features."""
 
 import hashlib
 import json
@@ -20,18 +20,18 @@ from sslcli.evaluate.finite import need_finite
 from sslcli.files import write_atomically
 from sslcli.nn.modes import evaluating
 
-_FORMAT = "2"  # raise it when the same image would give the same weights another feature
+_FORMAT = "2"  # raise it when the same weights give another feature of the same image
 
 
 @dataclass(frozen=True)
 class Features:
-    """What an encoder made of a data set, on the CPU.
+    """The features of a data set, on the CPU.
 
     Attributes:
         features: One row an image, [N, D] float32.
         rows: Index of each image in the data set, [N] int64; unreadable images are missing.
         from_cache: Whether the encoder did not have to run.
-        note: What kept the cache from being read or written; empty when nothing did.
+        note: Why the cache could not be read or written; empty if it could.
     """
 
     features: Float[Tensor, "batch dim"]
@@ -54,11 +54,11 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def cache_key(encoder: nn.Module, stamp: str, view: Mapping[str, Any]) -> str:
-    """Return what decides the features: weights, files, and how an image becomes a tensor.
+    """Return everything that decides the features: weights, files, and the steps to a tensor.
 
     Args:
-        encoder: Whose weights count.
-        stamp: Of the files as they are here and now: a fingerprint may overlook an edit.
+        encoder: Its weights and structure count.
+        stamp: Stamp of the files as they are now; a fingerprint may overlook an edit.
         view: How an image becomes a tensor, or a text becomes tokens.
     """
     return json.dumps([_FORMAT, weights_hash(encoder), stamp, view], sort_keys=True)
@@ -77,8 +77,8 @@ def extract(
 ) -> Features:
     """Return the encoder's features of all batches, from the cache when it has them.
 
-    The encoder runs in evaluation mode and is left in the modes that it came in. A cache that is
-    damaged or cannot be written costs time and never the result; `Features.note` tells.
+    The encoder runs in evaluation mode; its modes are restored afterwards. A cache that is damaged
+    or cannot be written costs time, never the result; `Features.note` says so.
 
     Args:
         encoder: Maps images [B, 3, S, S], or ids and mask of tokens, to features [B, D].
@@ -133,7 +133,7 @@ def _run(
 def _moved(inputs: Inputs, device: torch.device) -> tuple[Tensor, ...]:
     """Return an encoder's arguments on the device, images in the layout that suits convolutions.
 
-    The weights keep theirs: training may be waiting, bit for bit, for this encoder.
+    The weights keep their layout, so that a training of this encoder continues bit for bit.
     """
     if not isinstance(inputs, Tensor):
         tokens = inputs.to(device)

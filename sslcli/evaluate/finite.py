@@ -1,4 +1,4 @@
-"""Values that are not finite end an evaluation: as numbers they would pass for wrong answers."""
+"""A check that ends an evaluation at values that are not finite, which would count as wrong."""
 
 from torch import Tensor
 

@@ -41,9 +41,9 @@ def uniformity(
     Args:
         x: Embeddings of one view, normalised inside.
         t: Sharpness of the potential, positive.
-        max_samples: Pairs grow with the square, so more samples than this are drawn down to it,
+        max_samples: Most samples used, since pairs grow with the square; of more, so many are drawn
             without replacement.
-        seed: Decides that draw.
+        seed: Seed of that draw.
     """
     if t <= 0:
         raise ValueError(f"t must be positive, got {t}")

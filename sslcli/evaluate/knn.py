@@ -24,10 +24,10 @@ _RECALL_QUERIES = 1000
 
 @dataclass(frozen=True)
 class KNNAccuracy(Accuracy):
-    """Accuracy of the vote, and how its neighbours were found.
+    """Accuracy of the vote, and the search that found its neighbours.
 
     Attributes:
-        backend: What ran the search.
+        backend: The search that ran.
         recall: Share of the exact k neighbours that an approximate index found, on
             `recall_n` test samples; None for an exact one.
     """

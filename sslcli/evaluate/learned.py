@@ -1,7 +1,7 @@
 """Keep evaluations off the images whose labels a network has learned.
 
-A run that learns labels writes down which data set it learned and how that was divided, and so does
-every run that starts from it. No option of an evaluation can call those images held out.
+A run that learns labels records its data set and its division, and so does every run that starts
+from it. No option of an evaluation can make those images count as held out.
 """
 
 import os
@@ -25,7 +25,7 @@ _OLD_SEEDS = range(10)
 
 
 class Learned(Section):
-    """One data set whose labels a network has learned, and how it was divided then.
+    """A data set whose labels a network has learned, and its division at that time.
 
     Attributes:
         source: Its absolute path, pattern or built-in name.
@@ -45,7 +45,7 @@ class Learned(Section):
 
     @classmethod
     def of(cls, data: DataConfig, train: Source) -> "Learned":
-        """Return what a run has learned that trained on `train`."""
+        """Return what a run that trains on `train` has learned."""
         return cls.from_facts(data, train.fingerprint)
 
     @classmethod
@@ -61,7 +61,7 @@ class Learned(Section):
         )
 
     def parts(self, whole: Source) -> tuple[Source, Source | None]:
-        """Return what of a data set was trained on, and what was held out by its share, if any.
+        """Return the part of a data set that was trained on, and the part held out, if any.
 
         Raises:
             DataError: If the data set is another one, with nothing to train on.
@@ -77,7 +77,7 @@ class Learned(Section):
     def is_of(self, whole: Source, print_: str) -> bool | None:
         """Say whether a data set, of this fingerprint, holds the part that was trained on.
 
-        None when an older version made the fingerprint, and nobody can say.
+        None when an older version made the fingerprint, which does not tell.
         """
         try:
             train, _ = self.parts(whole)
@@ -88,7 +88,7 @@ class Learned(Section):
 
 
 def learned_of(checkpoint: Checkpoint) -> list[Learned]:
-    """Return what a checkpoint has learned labels from, the newest first.
+    """Return the data sets that a checkpoint has learned labels from, the newest first.
 
     Raises:
         CheckpointError: If that cannot be read.
@@ -110,7 +110,7 @@ def expect_unseen(checkpoint: Checkpoint, source: Source) -> list[str]:
 
     Args:
         checkpoint: The network.
-        source: What it is to be evaluated on.
+        source: The data to evaluate it on.
 
     Raises:
         UsageError: If some were, or if that can no longer be told.
@@ -133,7 +133,7 @@ def expect_unseen(checkpoint: Checkpoint, source: Source) -> list[str]:
 
 
 def _is_later_of_series(checkpoint: Checkpoint, learned: Learned, whole: Source) -> bool:
-    """Say whether a run's seed may not be the one by which it held out, and nothing else tells."""
+    """Say whether the run may have held out by a seed other than its own, which nothing records."""
     is_later = checkpoint.run.name.endswith(f"-seed{checkpoint.config.seed}")
     return is_later and learned.is_of(whole, whole.fingerprint) is None
 
@@ -141,7 +141,7 @@ def _is_later_of_series(checkpoint: Checkpoint, learned: Learned, whole: Source)
 def _recognised(learned: Learned, whole: Source, *, is_there: bool, is_old: bool) -> Learned | None:
     """Return how a data set was divided, if it is the one that was learned.
 
-    The second run of an older `--seeds` wrote down its own seed, and held out by the first one's.
+    Later runs of an older `--seeds` recorded their own seed, but held out by the first one's.
     """
     print_ = whole.fingerprint
     if is_there and learned.is_of(whole, print_) is None:
@@ -180,7 +180,7 @@ def _changed(learned: Learned, whole: Source, *, is_old: bool) -> str:
 
 
 def _compare_files(learned: Learned, source: Source) -> None:
-    """Refuse images of another data set whose files are those of the one that was learned.
+    """Refuse a data set whose files are those of the one that was learned.
 
     Raises:
         UsageError: If there are some.
@@ -190,7 +190,7 @@ def _compare_files(learned: Learned, source: Source) -> None:
     try:
         train, _ = learned.parts(open_source(learned.source, part=None))
     except DataError:
-        return  # what lies there now is no longer that data set
+        return  # the data set there has changed since
     if seen := int(shared_rows(train.origins(), source.origins()).sum()):
         hint = "name other images with `data` or `test`"
         raise UsageError(f"{_seen(seen, len(source))}, as {learned.source}", source.name, hint)
@@ -209,5 +209,5 @@ def _rows(source: Source) -> np.ndarray:
 
 
 def _absolute(spec: str) -> str:
-    """Return where data lies, whatever the working folder; a built-in name is itself."""
+    """Return the absolute path of data; a built-in name stays as it is."""
     return spec if spec in NAMES else os.path.abspath(Path(spec).expanduser())

@@ -2,7 +2,7 @@
 
 Each feature is standardised by the training set's mean and deviation, and the L2 penalty acts on
 the weights of standardised features. Its strength is chosen on a tenth of the training set, class
-by class, never on test data; the probe is then fitted on the whole of it.
+by class, never on test data; the probe is then fitted on the whole training set.
 """
 
 import math
@@ -29,7 +29,7 @@ from sslcli.evaluate.metrics import (
 
 REGULARISERS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _HELD_OUT = 0.1
-_UNTRIED = 1e-2  # the penalty when no class has a sample to spare
+_UNTRIED = 1e-2  # the penalty when no class has a second sample
 _ROUGH, _FINE = 1e-5, 1e-7  # nats an iteration: enough to rank penalties; the final fit
 
 
@@ -42,7 +42,7 @@ class Probe:
         bias: [C].
         l2: The penalty used, in mean cross-entropy + l2 / 2 * |weight|^2.
         validation: Held-out accuracy of every penalty tried; empty when none was compared.
-        seconds: Wall-clock time of everything.
+        seconds: Wall-clock time of choice and fit.
         protocol: How the probe was made, in one line.
     """
 
@@ -130,7 +130,7 @@ def _sweep(
     seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[float, Solution, dict[float, float]]:
-    """Go from strong to weak penalties, each fit beginning where the last one ended."""
+    """Fit from strong to weak penalties; each fit starts from the one before."""
     solution, best, validation = train.start(), (-1.0, 0.0), {}
     l2, chosen = penalties[0], solution
     for done, penalty in enumerate(penalties, start=1):
@@ -144,7 +144,7 @@ def _sweep(
 
 
 def _split(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Hold out a tenth of each class, at least one sample of two; no class is left without."""
+    """Hold out a tenth of each class, at least one of two samples; every class keeps one."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator)
     groups = labels.cpu()
@@ -156,7 +156,7 @@ def _split(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     deviation, mean = torch.std_mean(features, dim=0, correction=0)
-    # What varies by no more than rounding is constant: centred, but never blown up.
+    # A feature that varies only by rounding is constant: it is centred, but not scaled.
     constant = deviation <= 1e-6 * (mean.abs() + deviation.max())
     return mean, deviation.masked_fill(constant, 1.0)
 

@@ -1,4 +1,4 @@
-"""Minimise L2-penalised multinomial cross-entropy in coordinates that make it round.
+"""Minimise L2-penalised multinomial cross-entropy along scaled principal axes.
 
 Boehning (1992) bounds the Hessian of softmax regression by half the features' covariance. Scaled
 along the principal axes, that bound becomes the identity: L-BFGS needs few iterations whatever the
@@ -19,7 +19,7 @@ from sslcli.errors import UnhealthyError
 
 Solver = Literal["lbfgs", "sgd"]
 
-_SAMPLES_PER_DIM = 8  # the axes are a preconditioner only: a subsample will do
+_SAMPLES_PER_DIM = 8  # the axes are a preconditioner only, so a subsample is enough
 _ITERATIONS = 200
 _SGD_EPOCHS = 8
 _SGD_STEPS = 1000  # at least, when epochs are short
@@ -73,7 +73,7 @@ class Problem:
         return Problem(features, labels, self.num_classes, self.axes, self.variances)
 
     def start(self) -> Solution:
-        """Return the classifier that finds all classes equally likely."""
+        """Return the classifier to which all classes are equally likely."""
         zeros = self.features.new_zeros(self.num_classes, self.features.shape[1] + 1)
         return Solution(zeros[:, 1:], zeros[:, 0])
 
@@ -91,7 +91,7 @@ class Problem:
 def solve(
     problem: Problem, l2: float, start: Solution, solver: Solver, *, tolerance: float, seed: int
 ) -> Solution:
-    """Minimise mean cross-entropy + l2 / 2 * |weight|^2; the bias goes free.
+    """Minimise mean cross-entropy + l2 / 2 * |weight|^2; the bias has no penalty.
 
     Args:
         problem: What to fit.

@@ -72,6 +72,6 @@ def check_labels(
 
 
 def check_two_classes(name: str, labels: Int[Tensor, " batch"]) -> None:
-    """Raise when all labels are one: any classifier would be right all the time."""
+    """Raise when all labels are equal, since any classifier could then be always right."""
     if bool((labels == labels[0]).all()):
         raise DataError(f"the {name} set has one class only", hint="a classifier needs two or more")

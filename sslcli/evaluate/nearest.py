@@ -23,7 +23,7 @@ class Index:
     Attributes:
         size: Number of vectors.
         kind: "flat" compares with all; "ivf" and "hnsw" are approximate.
-        backend: What runs the search, in words for the user.
+        backend: The search, in words for the user.
         run: Takes unit queries [B, D] and k, gives similarities [B, k] and rows [B, k].
     """
 
@@ -37,7 +37,7 @@ class Index:
     ) -> tuple[Float[Tensor, "batch k"], Int[Tensor, "batch k"]]:
         """Return the cosines and rows of the `k` nearest vectors, nearest first.
 
-        An approximate index that finds fewer than `k` fills up with row -1.
+        Where an approximate index finds fewer than `k`, the rest are row -1.
 
         Raises:
             UsageError: If there are no `k` vectors.

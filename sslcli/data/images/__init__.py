@@ -1,1 +1,1 @@
-"""Images on their way to the network: decoding, keeping, cutting and changing them."""
+"""Images on their way to the network: decode, store, crop and augment them."""

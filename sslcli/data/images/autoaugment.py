@@ -19,7 +19,7 @@ from sslcli.data.images.policies import KINDS, POLICIES, WARPS, Operation
 
 @dataclass(frozen=True)
 class Operations:
-    """What N samples drew: two operations each, the second after the first.
+    """The operations of N samples: two each, in order.
 
     Attributes:
         kind: Index in `KINDS`; 0 leaves the image alone, [N, 2] int64.
@@ -58,7 +58,7 @@ def draw_operations(policy: str, numbers: Tensor) -> Operations:
 
 
 def autoaugment(images: Tensor, operations: Operations) -> Tensor:
-    """Do what was drawn to images in [0, 1], [N, 3, S, S] float32, in place."""
+    """Apply the drawn operations to images in [0, 1], [N, 3, S, S] float32, in place."""
     images.mul_(255).round_()
     for kind, argument in zip(
         operations.kind.unbind(1), operations.argument.unbind(1), strict=True

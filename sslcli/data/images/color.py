@@ -65,7 +65,7 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
 
 
 def _jitter_one(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
-    """Do what `jitter` does to one image whose parameters may be asked for: no step in vain."""
+    """Do as `jitter` does to one image whose parameters the host knows, without needless steps."""
     strengths = factors[0].tolist()
     for step in order[0].tolist():
         factor = strengths[step]

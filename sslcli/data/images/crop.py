@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_CACHED_VALUES = 1 << 18  # values of images a CPU resizes at a time, to stay in its caches
+_CACHED_VALUES = 1 << 18  # values of images that a CPU resizes at a time, to stay in its caches
 
 Interpolation = Literal["bilinear", "bicubic"]
 

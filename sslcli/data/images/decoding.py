@@ -31,7 +31,7 @@ class Decoding:
     Attributes:
         size: Height and width of the images; None when a few probes differ.
         is_mixed: Whether sizes differ; chunks end where that is found.
-        bad: Why a row is unreadable, by row, as far as it has been decoded.
+        bad: Rows found unreadable so far, each with the reason.
     """
 
     def __init__(self, source: Source, workers: int, progress: Progress = None) -> None:

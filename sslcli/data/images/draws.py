@@ -1,6 +1,6 @@
 """The random parameters of views, drawn per sample before any pixel moves.
 
-Read them to see what a view did, or to replay it with torchvision's functions.
+They tell how a view was made, and replay it with torchvision's functions.
 """
 
 import math

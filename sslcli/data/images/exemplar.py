@@ -27,7 +27,7 @@ class Vectors:
 
     Attributes:
         shift: Down and right, in sides of the window, [N, 2].
-        scale: How much larger things look, [N].
+        scale: Magnification, [N].
         angle: Counter-clockwise, in radians, [N].
         components: Factor on each principal component of colour, [N, 3].
         power: Of saturation and value, [N, 2].
@@ -76,7 +76,7 @@ def transform(
     """Return the views, [N, 3, S, S] float32 in [0, 1].
 
     Args:
-        images: Patches with their surroundings, [N, 3, H, W] uint8.
+        images: Patches with a margin around them, [N, 3, H, W] uint8.
         size: Side S of the output.
         config: The window, and the components of colour.
         vectors: Parameters of each.

@@ -13,11 +13,11 @@ from sslcli.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
             ".pbm", ".pnm", ".jp2", ".avif", ".jpe", ".jfif")  # fmt: skip
-# Nothing else is opened: some of Pillow's other readers start programs, such as Ghostscript.
+# Only these are opened: some other readers of Pillow start programs, such as Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 MAX_BYTES = 2**30  # more than an image of `MAX_PIXELS` takes, even uncompressed with 16 bits
 MAX_PIXELS = 2**30 // 12  # where Pillow begins to warn of decompression bombs: 256 MiB as RGB
-WHITE = 2**16 - 1  # what is white in sixteen bits where nothing else is said
+WHITE = 2**16 - 1  # the white of sixteen bits by default
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,7 +37,7 @@ def read_file(path: str, hint: str, what: str = "image") -> bytes:
         DataError: If it is missing, may not be read, is no file, or has over `MAX_BYTES`.
     """
     try:
-        # a pipe that nobody writes to would keep us waiting
+        # reading a pipe without a writer would block
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:

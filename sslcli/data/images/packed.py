@@ -22,7 +22,7 @@ class Packed(Images):
 
     Args:
         store: All images, decoded.
-        views: What is made of each.
+        views: The views to make of each image.
         device: Where views are needed.
         budget: Bytes that images may take on the device.
     """
@@ -51,7 +51,7 @@ class Packed(Images):
         return len(self.store) * self.store.images[:1].nbytes if is_held else 0
 
     def remedy(self, machine_share: int) -> str:
-        """Return nothing: there is no waiting to remedy."""
+        """Return an empty text, since nothing is waited for."""
         return ""
 
     def made_at_once(self, size: int) -> int:

@@ -56,8 +56,8 @@ class NotPacked:
     """A data set that is decoded image by image, as training goes.
 
     Attributes:
-        why: What keeps it from being decoded once and kept.
-        remedy: What would change that.
+        why: The reason.
+        remedy: A change of settings that would let it be packed.
     """
 
     why: str
@@ -147,7 +147,7 @@ def _decode(decoding: Decoding, file: Path, budget: float, machine_share: int) -
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Keep other processes out until the end, as far as the file system has locks."""
+    """Keep other processes out until the end, if the file system has locks."""
     with ExitStack() as stack:
         with suppress(OSError):  # without a cache there is nothing to wait for
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ def _map(file: Path, count: int) -> Tensor | None:
 
 
 def _found(file: Path, count: int, budget: float) -> Store | NotPacked | None:
-    """Return what the cache says of a data set, or None when it says nothing."""
+    """Return the cached entry of a data set, or None without one."""
     try:
         note = json.loads(file.with_suffix(".json").read_bytes())
         bad = {int(row): why for row, why in note["bad"].items()}

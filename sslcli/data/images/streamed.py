@@ -32,7 +32,7 @@ class Streamed(Images):
 
     Args:
         source: Images of any size.
-        views: What is made of each.
+        views: The views to make of each image.
         device: Where views are needed.
         workers: Processes; 0 decodes in this one.
         max_bad: Share of all images of the set that may be unreadable.

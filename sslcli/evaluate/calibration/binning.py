@@ -1,4 +1,4 @@
-"""Sort events into bins by the probability they were given, and compare it with what happened."""
+"""Sort events into bins by their predicted probability, and compare it with their frequency."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,12 +9,12 @@ from torch import Tensor
 
 Scheme = Literal["width", "mass"]
 
-_ROUNDING = 0.01  # by what bf16 probabilities miss a sum of 1, and unnormalised scores do not
+_ROUNDING = 0.01  # bf16 probabilities sum to 1 within this; unnormalised scores do not
 
 
 @dataclass(frozen=True)
 class Bins:
-    """The bins that hold samples, from low to high probability; empty ones have no say.
+    """The bins that hold samples, from low to high probability; empty bins are left out.
 
     Attributes:
         lower: Lower edge of each bin, [M]; the lowest probability in it for equal counts.
@@ -32,7 +32,7 @@ class Bins:
 
     @property
     def gap(self) -> Float[Tensor, " bins"]:
-        """Accuracy less confidence of each bin: negative where the classifier is too sure."""
+        """Accuracy minus confidence of each bin; negative where the classifier is overconfident."""
         return self.accuracy - self.confidence
 
     def expected_error(self) -> float:
@@ -117,7 +117,7 @@ def check_distribution(
 
 def check_probabilities(probabilities: Shaped[Tensor, "..."]) -> None:
     """Raise ValueError unless all lie in [0, 1]."""
-    # Written so that NaN fails; rounding may leave a softmax a little above 1.
+    # NaN fails this form of the test; rounding may leave a softmax a little above 1.
     if not bool(((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all()):
         raise ValueError("a probability lies outside [0, 1]; are these logits?")
 

@@ -85,8 +85,8 @@ class Isotonic(_Calibrator):
 
     Zadrozny & Elkan 2002 (KDD, section 4): one class against the rest. The curve is the least
     squares one, linear between its knots and level beyond them. Where it is 0, the class gets an
-    even part of one image in n + 2 instead: one surprise would otherwise cost an infinite
-    likelihood. The ranking may change, and classes may tie.
+    equal part of one image in n + 2 instead, since a probability of 0 would make the negative
+    log-likelihood infinite. The ranking may change, and classes may tie.
 
     Attributes:
         knots: For each class, the probabilities and the heights of its curve.

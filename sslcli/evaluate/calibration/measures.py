@@ -1,8 +1,8 @@
-"""Measure how far a classifier's probabilities are from what happens.
+"""Calibration errors and proper scores of a classifier's probabilities.
 
-All sums are float64. A calibration error depends on how samples are binned, so whoever reports one
-says the number of bins, the scheme and the number of samples beside it. Give probabilities in
-float64, from logits: a saturated float32 softmax puts its samples at exactly 1.
+All sums are float64. A calibration error depends on how samples are binned, so report it with the
+number of bins, the scheme and the number of samples. Pass probabilities in float64, computed from
+logits: a saturated float32 softmax puts its samples at exactly 1.
 
 Guo et al. 2017 is arXiv:1706.04599.
 """
@@ -97,7 +97,7 @@ def classwise_calibration_errors(
 def negative_log_likelihood(
     log_probabilities: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]
 ) -> float:
-    """Return the mean surprise at the right class in nats; infinite if one had probability 0."""
+    """Return the mean negative log-probability of the right class in nats; infinite if one is 0."""
     return -float(log_probabilities.double().gather(1, labels[:, None]).mean())
 
 
@@ -111,7 +111,7 @@ def brier_score(
 
 @dataclass(frozen=True)
 class Calibration:
-    """How good a classifier's probabilities are on `n` samples; lower is better but for top1.
+    """The quality of a classifier's probabilities on `n` samples; lower is better, except for top1.
 
     Attributes:
         top1: Accuracy.

@@ -1,4 +1,4 @@
-"""The calibrator that a checkpoint carries in its description, and what it was fitted on."""
+"""The calibrator in a checkpoint's description, and the images that it was fitted on."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ FACT = "calibrator"  # its name among a checkpoint's facts
 
 
 class FittedOn(BaseModel):
-    """Which images decided a calibrator.
+    """The images that a calibrator was fitted on.
 
     Attributes:
         data: Name of the data set.
         fingerprint: Of the data set that the images are part of.
         n: Number of images.
         share: Share of each class that was fitted on; None for the whole data set.
-        seed: Decided which share.
+        seed: Seed that chose the share.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -34,14 +34,14 @@ class FittedOn(BaseModel):
 
 
 class StoredCalibrator(BaseModel):
-    """A calibrator and what it was fitted on, as a checkpoint keeps them."""
+    """A calibrator and the images that it was fitted on, as a checkpoint keeps them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     calibrator: Calibrator
     fitted: FittedOn
 
     def facts(self) -> dict[str, Any]:
-        """Return what a result says of it: all but isotonic curves, too long for a line."""
+        """Return its facts for a result: all but isotonic curves, which are too long for a line."""
         return self.model_dump(mode="json", exclude={"calibrator": {"knots"}})
 
 

@@ -15,9 +15,9 @@ def fit_temperature(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, 
     """Return the T > 0 for which softmax(logits / T) is the most likely (Guo et al. 2017, 4.2).
 
     arXiv:1706.04599. The loss is convex in 1 / T, and its slope rises from mean(average logit - own
-    logit) to mean(largest logit - own logit). So whether there is a T is known before looking for
-    it, and Newton's method on log T, kept between bounds, finds it to the last digits; gradient
-    descent with a fixed number of steps stops well before.
+    logit) to mean(largest logit - own logit). This shows in advance whether a T exists. Newton's
+    method on log T, kept between bounds, finds it to the last digits; gradient descent with a fixed
+    number of steps stops well before.
 
     Args:
         logits: Any floating type; computed in float64.
@@ -58,7 +58,7 @@ def _inverse_temperature(scores: Tensor, own: float) -> float:
         value, rise = found
         low, high = (at, high) if value < 0 else (low, at)
         after = at - value / rise if rise > 0 else high
-        if abs(after - at) <= _TOLERANCE:  # Newton's error is then about the square of this
+        if abs(after - at) <= _TOLERANCE:  # the error is then about its square
             return math.exp(after)
         if not low < after < high:
             after = (low + high) / 2 if math.isfinite(low) else at - 1
@@ -69,7 +69,7 @@ def _inverse_temperature(scores: Tensor, own: float) -> float:
 def _slope(scores: Tensor, own: float, log_b: float) -> tuple[float, float]:
     """Return the slope of the loss along b, and how fast that rises with log b.
 
-    It is the mean score expected under softmax(b * scores), less the mean score of the own class.
+    It is the mean expected score under softmax(b * scores) minus the mean score of the right class.
     """
     b = math.exp(log_b)
     share = (b * scores).softmax(dim=1)

@@ -16,10 +16,10 @@ def fit_vector(
 ) -> tuple[Float[Tensor, " classes"], Float[Tensor, " classes"]]:
     """Return the scale and shift for which softmax(scale * logits + shift) is the most likely.
 
-    Guo et al. 2017 (arXiv:1706.04599), section 4.2. The loss is convex, but it has a smallest value
-    only when no choice of the 2 C numbers tells the classes apart without fault. Where it has
-    none, Newton's steps never get short, and that is how it is noticed. The shifts sum to 0: a
-    number added to all changes nothing.
+    Guo et al. 2017 (arXiv:1706.04599), section 4.2. The loss is convex. It has a minimum only if no
+    choice of the 2 C numbers separates the classes perfectly. Without a minimum Newton's steps
+    never get short, which is how it is noticed. The shifts sum to 0, since a number added to all
+    changes nothing.
 
     Args:
         logits: Any floating type; computed in float64.
@@ -57,7 +57,7 @@ def _loss(scores: Tensor, labels: Tensor, found: Tensor) -> Tensor:
 
 
 def _newton_step(scores: Tensor, labels: Tensor, found: Tensor) -> Tensor:
-    """Return the step [2 C] that would end at the minimum, were the loss a parabola."""
+    """Return the step [2 C] to the minimum of the quadratic approximation of the loss."""
     classes, count = scores.shape[1], len(scores)
     scale, shift = found.chunk(2)
     share = (scale * scores + shift).softmax(dim=1)  # [N, C]
@@ -70,7 +70,7 @@ def _newton_step(scores: Tensor, labels: Tensor, found: Tensor) -> Tensor:
     across = torch.diag(weighted.mean(dim=0))
     hessian[:classes, classes:] += across
     hessian[classes:, :classes] += across
-    hessian[classes:, classes:] += 1 / classes  # pins the free sum of the shifts at 0
+    hessian[classes:, classes:] += 1 / classes  # fixes the free sum of the shifts at 0
     step, fault = torch.linalg.solve_ex(hessian, -gradient)
     return step if int(fault) == 0 else torch.full_like(step, torch.nan)
 

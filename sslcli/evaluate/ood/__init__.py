@@ -1,6 +1,6 @@
 """Tell images like the training data from others, by scores that rise towards the inside.
 
-"Inside" is the data that a model was made for, "outside" everything else. Each score is a pure
+"Inside" is the data that a model was made for, "outside" is everything else. Each score is a pure
 function of features, logits and what was fitted on training data; `scores.SCORES` lists them.
 """
 

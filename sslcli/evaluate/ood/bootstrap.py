@@ -17,13 +17,13 @@ class Bootstrap:
     """Draw resamples of an inside and an outside set once, and use them for every score.
 
     Each resample draws as many samples from each set as it has, with replacement, so the ratio of
-    the sizes stays. The intervals cover which images were tested, neither the seed of training nor
-    that of the far sets.
+    the sizes stays. The intervals cover the choice of test images, not the seeds of training and of
+    the far sets.
 
     Args:
         inside: Number of inside samples.
         outside: Number of outside samples.
-        seed: Decides the draws.
+        seed: Seed of the draws.
         resamples: How many.
     """
 

@@ -1,8 +1,8 @@
 """Scores of a density: log p(x), its slope, and how far sampling moves an image uphill.
 
-Grathwohl et al. 2020, arXiv:1912.03263, section 5.3, and their released code. log p is the model's
-own and up to a constant: log sum exp of a classifier's logits, minus the energy of an IGEBM, of its
-likeliest class where it has classes. Inputs get no noise, where that code adds the training's.
+Grathwohl et al. 2020, arXiv:1912.03263, section 5.3, and their released code. log p is known up to
+a constant: log sum exp of a classifier's logits, or minus the energy of an IGEBM (of its likeliest
+class where it has classes). Inputs get no noise; the released code adds that of training.
 """
 
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sslcli.nn.spectral import dividing_once
 from sslcli.perturb.sgld import Langevin, sgld
 
-REFINEMENT = Langevin(steps=20, step_size=1.0, noise=0.01)  # of JEM, for models that have none
+REFINEMENT = Langevin(steps=20, step_size=1.0, noise=0.01)  # of JEM, for models without one
 _BATCH = 64  # images at a time: gradients keep the activations, which evaluation does not plan for
 
 
@@ -38,7 +38,7 @@ class Density:
 class OfDensity(nn.Module, ABC):
     """Map images to columns that need the density itself, and as a rule its gradient.
 
-    All is float32 whatever autocast says: refinement compares values that are nearly equal.
+    Everything is float32 whatever autocast says, since refinement compares nearly equal values.
 
     Args:
         log_p: See `Density`.
@@ -70,10 +70,10 @@ class LogDensity(OfDensity):
 
 
 class ApproximateMass(OfDensity):
-    """How little log p changes around an image (JEM, section 5.3).
+    """The flatness of log p around an image (JEM, section 5.3).
 
-    A typical image has a neighbourhood as likely as itself, where a lone peak of the density has a
-    steep one.
+    A typical image has neighbours as likely as itself; around an isolated peak the density is
+    steep.
     """
 
     def columns(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch 1"]:
@@ -85,7 +85,7 @@ class ApproximateMass(OfDensity):
 
 
 class Refinement(OfDensity):
-    """What a chain from the image gains: little where samples of the model already are.
+    """The gain of a chain from the image, which is small where the model already has samples.
 
     The noise is a function of the seed and the place in the batch, so that the columns are the same
     on every call, and the global generator is left as it was.
@@ -110,7 +110,7 @@ class Refinement(OfDensity):
             return super().forward(images)
 
     def columns(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch 2"]:
-        """Return log p(x) less log p of the refined x, and minus the L2 distance to it."""
+        """Return log p(x) minus log p of the refined x, and minus the L2 distance to it."""
         refined = sgld(self.log_p, images, self.sampler).samples
         with torch.no_grad():
             gain = self.log_p(images) - self.log_p(refined)

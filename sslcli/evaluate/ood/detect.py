@@ -1,4 +1,4 @@
-"""Fit and tune scores on training data, then measure how they part the inside from the outside."""
+"""Fit and tune scores on training data, then measure how they separate inside from outside."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +18,7 @@ VALIDATION_SHARE, VALIDATION_MOST = 0.1, 1_000
 
 @dataclass(frozen=True)
 class Fitted:
-    """A score with the settings it was given.
+    """A score with its settings, fitted on training data.
 
     Attributes:
         score: Which.
@@ -36,7 +36,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Measured:
-    """How one score parts the inside from one outside set.
+    """The figures of one score on one outside set.
 
     Attributes:
         score: Its name.

@@ -1,7 +1,7 @@
 """Scores of distances between features: Mahalanobis, relative Mahalanobis and nearest neighbours.
 
-None needs a classifier, and the neighbours need no labels either, so these three judge
-self-supervised encoders as they are.
+None needs a classifier, and the neighbours need no labels, so these three work on self-supervised
+encoders.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 from sslcli.errors import UsageError
 from sslcli.evaluate.nearest import Index
 
-_FLOOR = 1e-6  # of the largest variance: what counts as the least variance of any direction
+_FLOOR = 1e-6  # least variance of any direction, as a share of the largest
 _BLOCK = 4096  # queries at a time: bounds the memory of their neighbours
 
 
@@ -38,7 +38,7 @@ def fit_gaussians(features: Float[Tensor, "n dim"], labels: Int[Tensor, " n"] | 
     """Fit class means and the pooled within-class covariance, divided by N.
 
     Directions in which the training features hardly vary, such as those of dead units, get a
-    millionth of the largest variance: finite, yet far for whatever moves along them. With fewer
+    millionth of the largest variance: distances along them are finite, but large. With fewer
     samples than dimensions that holds for most directions.
 
     Args:

@@ -1,7 +1,7 @@
 """Scores of logits alone; every one rises towards the inside.
 
-All are computed in float64: a float32 softmax of confident logits is 1 for many images at once,
-and such ties would cost AUROC that the network did not lose.
+All are computed in float64. A float32 softmax of confident logits is 1 for many images at once, and
+such ties would lower the AUROC without fault of the network.
 """
 
 import torch
@@ -30,7 +30,7 @@ def energy(logits: Float[Tensor, "n classes"], temperature: float = 1.0) -> Floa
 
 
 def entropy(logits: Float[Tensor, "n classes"]) -> Float[Tensor, " n"]:
-    """Return the negative entropy of the softmax, in nats; 0 is certain, -ln C knows nothing."""
+    """Return the negative entropy of the softmax, in nats, from -ln C (uniform) to 0 (certain)."""
     log_probability = logits.double().log_softmax(dim=1)
     return (log_probability.exp() * log_probability).sum(dim=1)
 

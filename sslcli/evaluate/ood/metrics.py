@@ -36,7 +36,8 @@ def aupr_in(inside: Float[Tensor, " n"], outside: Float[Tensor, " m"]) -> float:
     """Return the average precision of finding the inside by high scores.
 
     A sum over thresholds of precision times gained recall, not the trapezoid under the curve, which
-    flatters. It depends on the ratio of the sets' sizes, so it compares only within one ratio.
+    is too optimistic. It depends on the ratio of the sets' sizes: compare it only at the same
+    ratio.
     """
     return rank(inside, outside)["aupr_in"]
 

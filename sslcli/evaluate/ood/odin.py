@@ -13,9 +13,9 @@ class OdinNetwork(nn.Module):
     """Map images to the logits of images moved by eps along a sign of their gradient.
 
     x~ = x - eps sign(grad_x CE(z / T, argmax z)) / std, by the odds against argmax z, whose
-    gradient has the same signs and does not round to 0. The gradient is taken of the input alone:
-    no parameter collects one. The network is float32 whatever autocast says: a step of 0.0014 is
-    less than bf16 tells apart in an input around 1.
+    gradient has the same signs and does not round to 0. Only the input gets a gradient, no
+    parameter does. The network is float32 whatever autocast says, since bf16 does not resolve a
+    step of 0.0014 in an input around 1.
 
     Args:
         network: Maps normalised images to logits.

@@ -1,6 +1,6 @@
-"""The table of scores: what each one needs, how it is fitted, which settings it may be tuned to.
+"""The table of scores: the needs, the fit and the settings of each one.
 
-A further score is one further entry of `SCORES`.
+To add a score, add an entry to `SCORES`.
 """
 
 import difflib
@@ -30,12 +30,12 @@ class Score:
     """One way to tell inside from outside.
 
     Attributes:
-        name: What it is asked for by.
-        about: What it is, in a line.
+        name: Name by which it is chosen and reported.
+        about: Description in one line.
         fit: Takes what is known; yields settings with the function that they make, from a set of
             images to scores [N] float64 that rise towards the inside. The published default comes
             first, then what else it may be tuned to. Raises UsageError when none can apply.
-        needs: What must be there; each returns why the score does not apply, or nothing.
+        needs: Conditions; each returns why the score does not apply, or an empty text.
         calibrated: Whether it is of probabilities, which a stored calibrator corrects.
     """
 
@@ -46,7 +46,7 @@ class Score:
     calibrated: bool = False
 
     def why_not(self, known: Known) -> str:
-        """Return why the score does not apply; nothing when it does."""
+        """Return why the score does not apply; empty when it does."""
         return next((why for need in self.needs if (why := need(known))), "")
 
 
@@ -84,8 +84,8 @@ def _of_logits(score: Callable[[Tensor], Tensor]) -> Callable[[Known], Candidate
 def _of_probabilities(score: Callable[[Tensor], Tensor]) -> Callable[[Known], Candidates]:
     """Score probabilities, as the stored calibrator, if any, corrects them.
 
-    It corrects p(y|x) and says nothing of p(x): the scores that read logits as log-densities, or
-    have a temperature of their own, take them as they were trained.
+    It corrects p(y|x) and not p(x). Scores that read logits as log-densities, or have a temperature
+    of their own, take the logits as trained.
     """
 
     def fit(known: Known) -> Candidates:

@@ -18,7 +18,7 @@ class Seen:
 
     Attributes:
         features: Penultimate features, [N, D] float32.
-        logits: What the classifier makes of them, [N, C] float32; None without a classifier.
+        logits: Logits of the classifier, [N, C] float32; None without a classifier.
         labels: Class of each image, [N] int64; None without labels.
         run: Runs a module that takes normalised images [B, 3, S, S] over the same images, and
             returns its rows [N, ...]; for scores that change the input.
@@ -49,7 +49,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Known:
-    """What may be fitted on: training data and the network, and no image of a test set.
+    """The data that scores may be fitted on: training data and the network, no test image.
 
     Attributes:
         train: Training images, without those of `validation`.
@@ -71,5 +71,5 @@ class Known:
     calibrator: Calibrator | None = None
 
     def calibrated(self, logits: Float[Tensor, "n classes"]) -> Float[Tensor, "n classes"]:
-        """Return logits whose softmax is what the stored calibrator, if any, makes of it."""
+        """Return the logits, corrected by the stored calibrator if there is one."""
         return self.calibrator.calibrated(logits.double()) if self.calibrator else logits

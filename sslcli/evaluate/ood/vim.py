@@ -1,4 +1,4 @@
-"""ViM: logits less what the features hold outside the training data's principal space.
+"""ViM: logits minus the norm of the features outside the training data's principal space.
 
 Wang et al. 2022, "ViM: Out-of-distribution with virtual-logit matching", arXiv:2203.10807.
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sslcli.errors import UsageError
 from sslcli.evaluate.ood.logits import energy
 
-_RANK = 1e-10  # of the largest eigenvalue: below it, float32 features hold rounding alone
+_RANK = 1e-10  # of the largest eigenvalue; smaller ones are rounding of float32 features
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class VirtualLogit:
     alpha: float
 
     def norms(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, " n"]:
-        """Return the length of what lies in the residual space, in float64."""
+        """Return the length of the features' part in the residual space, in float64."""
         rest = (features.double() - self.origin) @ self.residual  # [N, D - dim]
         norms: Tensor = torch.linalg.vector_norm(rest, dim=1)
         return norms
@@ -38,7 +38,7 @@ class VirtualLogit:
     def score(
         self, features: Float[Tensor, "n dim"], logits: Float[Tensor, "n classes"]
     ) -> Float[Tensor, " n"]:
-        """Return the energy of the logits less alpha times the residual norm."""
+        """Return the energy of the logits minus alpha times the residual norm."""
         return energy(logits) - self.alpha * self.norms(features)
 
 

@@ -16,7 +16,7 @@ PACKAGE, EXTRA = "pyautoattack", "attack"
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _LEAST_CLASSES = 4  # the targeted loss compares with the fourth largest logit
 QUERIES = 5_000  # of Square, the longest of its attacks, for an image that holds
-MARGINS = (1.0, 15.0)  # of the surest image: there float32 tells softmax from one-hot, and steps
+MARGINS = (1.0, 15.0)  # largest margins at which float32 still has a gradient and resolves a step
 
 
 def need_autoattack(classes: int) -> None:
@@ -50,8 +50,8 @@ class AutoAttack:
     def withstood(self, defence: Defence, images: Tensor, labels: Tensor) -> Tensor:
         """Return whether images are classified rightly after the attack, [B] bool.
 
-        Its losses are float32, so it gets logits times one factor, which changes no decision; see
-        `held_by_float32`.
+        Its losses are float32, so logits are multiplied by one factor, which changes no decision;
+        see `held_by_float32`.
 
         Args:
             defence: Not random: the standard version is not meant for that. Its network's
@@ -93,8 +93,8 @@ class AutoAttack:
 def held_by_float32(logits: Float[Tensor, "batch classes"]) -> float:
     """Return the factor that brings the largest margin of the batch into `MARGINS`.
 
-    It is 1 where the margin lies there already. Beyond, the softmax of float32 is the one-hot and
-    the cross-entropy has no slope; below, its rounding hides what a step gains.
+    It is 1 where the margin lies there already. Above, the float32 softmax is one-hot and the
+    cross-entropy has no gradient; below, rounding hides the gain of a step.
 
     Args:
         logits: Of at least two classes.

@@ -25,7 +25,7 @@ def gaussian_blur(images: Tensor, sigma: float, draws: Draws) -> Tensor:
 def smooth(images: Tensor, sigma: float, truncate: float = 4.0, edge: Edge = "nearest") -> Tensor:
     """Return the images after SciPy's Gaussian filter, cut off at `truncate` deviations.
 
-    Beyond an edge lies the edge's own value, or the image mirrored with its edge repeated.
+    Beyond an edge, the edge's value is repeated, or the image is mirrored with its edge repeated.
     """
     rows, columns = (_matrix(side, sigma, truncate, edge, images) for side in images.shape[2:])
     return rows @ images @ columns.mT
@@ -65,7 +65,7 @@ def glass_blur(images: Tensor, glass: tuple[float, int, int], draws: Draws) -> T
     """Blur, take pixels from up to `reach` above and left, some times over, and blur again.
 
     The authors mean to swap pixels, but their assignment of NumPy views copies; CIFAR-10-C was made
-    so. Sources lie before their targets in an order that runs backwards, so all copy at once.
+    so. In their order every source is read before it is written, so all pixels copy at once.
     """
     sigma, reach, times = glass
     height, width = images.shape[2:]

@@ -1,8 +1,8 @@
 """The common corruptions, with the five severities of CIFAR-10-C.
 
 Hendrycks & Dietterich 2019, arXiv:1903.12261; numbers from the authors' make_cifar_c.py. They are
-made for 32 pixels; lengths stay what they are for other sizes, as they do not say how they grow.
-Frost and spatter of their nineteen are left out: frost needs their photographs.
+made for 32 pixels; lengths are the same at other sizes, since the authors do not say how to scale
+them. Frost and spatter of their nineteen are left out: frost needs their photographs.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ SEVERITIES = 5
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way of spoiling images.
+    """One kind of corruption.
 
     Attributes:
         name: As options and metrics have it.
         kind: noise, blur, weather or digital.
-        stream: Of its random numbers; never another's.
-        apply: Spoils images [B, 3, H, W] of [0, 1]; may leave that range.
-        levels: What `apply` takes at severities 1 to 5.
+        stream: Stream of its random numbers, which no other corruption uses.
+        apply: Corrupts images [B, 3, H, W] in [0, 1]; may leave that range.
+        levels: Arguments of `apply` at severities 1 to 5.
         is_extra: Whether the authors keep it out of the mean, for tuning.
     """
 
@@ -92,7 +92,7 @@ def corrupt(
     """
     draws = Draws(seed, rows, corruption.stream)
     spoilt = corruption.apply(images.contiguous(), corruption.levels[severity - 1], draws)
-    return (spoilt.clamp(0, 1) * 255 + 1e-3).floor() / 255  # 1e-3: what is whole stays whole
+    return (spoilt.clamp(0, 1) * 255 + 1e-3).floor() / 255  # 1e-3 keeps whole levels whole
 
 
 def named_corruption(name: str) -> Corruption:

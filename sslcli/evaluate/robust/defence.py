@@ -32,7 +32,7 @@ class Defence:
         noise: Deviation, in the normalised range.
         refinement: Steps up log p(x), in the normalised range; 0 steps are none.
         replicas: Draws of the noise that an attack averages a gradient over.
-        verdicts: Draws that decide what counts as an error; breaks seen in a few may be luck.
+        verdicts: Draws that decide what counts as an error; a few could err by chance.
     """
 
     network: nn.Module
@@ -54,8 +54,9 @@ class Defence:
     ) -> Judged:
         """Return the odds against the labels and their gradient averaged over `replicas`.
 
-        The odds rise with the cross-entropy, whose gradient rounds to 0 where a network is
-        confident; that would look like robustness. Errors are those of the replicas' mean.
+        The odds rise with the cross-entropy. The gradient of the cross-entropy rounds to 0 where a
+        network is confident, which would look like robustness. Errors are those of the replicas'
+        mean.
 
         Raises:
             CheckpointError: If a logit or a gradient is not finite.

@@ -13,10 +13,10 @@ from sslcli.data.counter import uniform
 class Draws:
     """The random numbers that one purpose needs for a batch.
 
-    The severity has no part in them, so that only the corruption's strength differs.
+    They do not depend on the severity, so that only the corruption's strength differs.
 
     Attributes:
-        seed: Decides all of them.
+        seed: Seed of all draws.
         rows: Index of each image in the data set, [B] int64, on the images' device.
         stream: The purpose; 301 and above are this package's streams of the counter.
     """

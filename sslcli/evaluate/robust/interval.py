@@ -1,4 +1,4 @@
-"""Intervals of accuracies: which images were tested, and nothing else, is what they cover."""
+"""Intervals of accuracies, which cover the choice of test images and nothing else."""
 
 import math
 
@@ -24,7 +24,8 @@ def wilson(right: np.ndarray) -> tuple[float, float]:
 def interval_of_means(right: np.ndarray) -> tuple[float, float]:
     """Return the normal 95 % interval of a mean accuracy over conditions on the same images.
 
-    The conditions of one image are one sample: taking them for many would be far too sure.
+    All conditions of one image count as one sample; as many samples, the interval would be far too
+    narrow.
 
     Args:
         right: Whether each image was classified rightly under each condition, [conditions, N].

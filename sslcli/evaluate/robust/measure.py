@@ -23,7 +23,7 @@ Told = Callable[[str, Tensor], None]
 
 @dataclass(frozen=True)
 class Condition:
-    """Something done to images, at one or more strengths.
+    """A change of images, at one or more strengths.
 
     Attributes:
         names: One a strength, as metrics have them.
