@@ -51,10 +51,12 @@ def bench(
 
 
 def _show(found: "BenchResult", show: "Show") -> None:
-    times = found.times
+    from sslcli.cli.words import as_typed
+
+    times, remedy = found.times, as_typed(found.remedy)
     show.table("", ("phase", "ms a step", "images/s", "what it is"), _rows(found))
     show.data(f"bottleneck: {times.bottleneck}")
-    show.data(f"remedy: {found.remedy}")
+    show.data(f"remedy: {remedy}")
     show.result(
         preset=found.preset,
         device=found.device,
@@ -71,7 +73,7 @@ def _show(found: "BenchResult", show: "Show") -> None:
         hidden=times.hidden,
         spread=times.spread,
         bottleneck=times.bottleneck,
-        remedy=found.remedy,
+        remedy=remedy,
     )
 
 

@@ -36,7 +36,7 @@ class BenchResult:
         workers: Processes that decode images.
         mode: How images get to the device.
         times: Medians of each phase, in seconds a step.
-        meanings: What each phase is here.
+        meanings: What each phase is here, and others that do not occur.
         remedy: What would make the bottleneck wider, in one sentence.
     """
 
@@ -175,9 +175,9 @@ def remedy(times: StepTimes, training: Training) -> str:
     if times.bottleneck == OPTIMISER:
         return "raise train.batch_size: the optimiser's time does not grow with it"
     if training.precision == "fp32" and _is_bf16_faster(training.device):
-        return "use --precision bf16, which is faster on this device"
+        return "use `precision` bf16, which is faster on this device"
     faster = "a GPU, " if training.device.type == "cpu" else ""
-    compiled = "" if training.config.train.compile else "try --set train.compile=true, "
+    compiled = "" if training.config.train.compile else "try `overrides` train.compile=true, "
     return f"the network itself sets the pace: {compiled}{faster}a smaller encoder or smaller views"
 
 

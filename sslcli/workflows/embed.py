@@ -120,7 +120,7 @@ def writable(out: str | Path | None, *, overwrite: bool) -> Path | None:
     if path.suffix not in WRITERS:
         raise UsageError(f"{path} is no known kind of file", "out", "end it in .npz or .parquet")
     if path.exists() and not overwrite:
-        raise UsageError("this file exists", str(path), "choose another name or set overwrite")
+        raise UsageError("this file exists", str(path), "choose another name or add `overwrite`")
     if path.suffix == ".parquet":
         try:
             import pyarrow  # noqa: F401, PLC0415

@@ -82,7 +82,7 @@ def planned(
         SslError: If there is no checkpoint, or the format has no place for a classifier.
     """
     if classifier and format not in WITH_CLASSIFIER:
-        hint = f"use the format {' or '.join(WITH_CLASSIFIER)}, or leave it out"
+        hint = f"use `format` {' or '.join(WITH_CLASSIFIER)}, or leave it out"
         raise UsageError(f"the format {format} holds an encoder alone", "classifier", hint)
     checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
     what = "classifier" if classifier else "encoder"
