@@ -87,6 +87,16 @@ class ExemplarConfig(Section):
 Operation = Literal["crop", "jitter", "grayscale", "blur", "solarize", "flip", "autoaugment"]
 
 
+class PatchConfig(Section):
+    """Cut a view into a square grid of patches that overlap evenly (CPC v2).
+
+    The view is cropped and flipped as a whole; each patch then draws its own colours and blur.
+    """
+
+    grid: Annotated[int, Field(ge=2, le=64)] = Field(description="Patches in a row and a column.")
+    side: Side = Field(description="Side of a patch in pixels.")
+
+
 class ViewConfig(Section):
     """`count` views of one recipe; `order` is the order of execution."""
 
@@ -112,6 +122,11 @@ class ViewConfig(Section):
         "of TensorFlow's models, which SupCon's code uses; on 8-bit pixels.",
     )
     order: tuple[Operation, ...] = ("crop", "jitter", "grayscale", "blur", "solarize", "flip")
+    shared: tuple[Operation, ...] = Field(
+        default=(),
+        description="Operations that all `count` views do alike, as drawn for the first of them.",
+    )
+    patches: PatchConfig | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "ViewConfig":
@@ -128,6 +143,14 @@ class ViewConfig(Section):
             and self.order.index("autoaugment") < self.order.index("flip")
         ):
             raise ValueError("order must name flip before autoaugment: it is done with the crop")
+        if unknown := [name for name in self.shared if name not in self.order]:
+            raise ValueError(f"shared names {', '.join(unknown)}, which order leaves out")
+        if self.exemplar and "crop" in self.shared:
+            raise ValueError("exemplar draws its own window: shared cannot name crop")
+        if self.patches:
+            between, gaps = self.size - self.patches.side, self.patches.grid - 1
+            if between < gaps or between % gaps:
+                raise ValueError("patches do not lie evenly: grid - 1 must divide size - side")
         whole = self.crop_scale == self.crop_ratio == (1, 1)
         if self.exemplar and not whole:
             raise ValueError(

@@ -4,12 +4,12 @@ They tell how a view was made, and replay it with torchvision's functions.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from sslcli.config.views import JitterConfig, ViewConfig
+from sslcli.config.views import JitterConfig, Operation, ViewConfig
 from sslcli.data.counter import uniform
 
 _STREAM = 0  # of the counter; views use no other
@@ -22,24 +22,52 @@ _FACTORS, _RANKS, _SIGMA = slice(27, 31), slice(31, 35), 35
 _POLICY = slice(36, 41)
 _SHIFT = slice(41, 43)
 _COLUMNS = 43
+_OF: dict[Operation, list[int]] = {  # the columns that each operation reads
+    "crop": [*range(22), 41, 42],
+    "flip": [_FLIP],
+    "jitter": [_JITTER, *range(27, 35)],
+    "grayscale": [_GRAYSCALE],
+    "blur": [_BLUR, _SIGMA],
+    "solarize": [_SOLARIZE],
+    "autoaugment": [*range(36, 41)],
+}
+_PATCH = 1 << 32  # apart from any number of views
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The views to draw for: view `views[n]` of row `rows[n]`, both [N] int64."""
+    """The views to draw for: view `views[n]` of row `rows[n]`, both [N] int64.
+
+    What `shared` names is drawn for view `first` of the row instead, by all of them.
+    """
 
     seed: int
     epoch: int
     rows: Tensor
     views: Tensor
+    first: int = 0
+    shared: tuple[Operation, ...] = ()
 
     def at(self, piece: slice) -> "Samples":
         """Return some of the samples."""
-        return Samples(self.seed, self.epoch, self.rows[piece], self.views[piece])
+        return replace(self, rows=self.rows[piece], views=self.views[piece])
+
+    def patches(self, count: int) -> "Samples":
+        """Return `count` patches of each sample, [N * count], each with numbers of its own."""
+        patch = _PATCH * torch.arange(1, count + 1, device=self.rows.device)
+        views = (self.views[:, None] + patch).flatten()
+        return replace(self, rows=self.rows.repeat_interleave(count), views=views, shared=())
 
     def numbers(self) -> Tensor:
         """Return every random number of these views, uniform in [0, 1), [N, 43] float32."""
-        return uniform(self.seed, self.epoch, self.rows, self.views, _STREAM, _COLUMNS)
+        found = self._drawn(self.views)
+        if self.shared:
+            columns = [column for operation in self.shared for column in _OF[operation]]
+            found[:, columns] = self._drawn(self.first)[:, columns]
+        return found
+
+    def _drawn(self, views: int | Tensor) -> Tensor:
+        return uniform(self.seed, self.epoch, self.rows, views, _STREAM, _COLUMNS)
 
 
 @dataclass(frozen=True)

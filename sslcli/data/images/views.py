@@ -54,7 +54,7 @@ class Views:
 
         Returns:
             One tensor a view, [B, 3, S, S] float32 normalised, channels last, on the device of
-            `images`.
+            `images`; [B, G, G, 3, s, s] of a view in patches.
         """
         views = []
         for samples, config in self._groups(rows.to(images.device), epoch):
@@ -66,8 +66,8 @@ class Views:
 
     def example(self, count: int, device: torch.device) -> list[Tensor]:
         """Return tensors of the shapes that `__call__` makes of `count` images, not filled in."""
-        sizes = [config.size for config in self.configs for _ in range(config.count)]
-        return [torch.empty(count, 3, size, size, device=device) for size in sizes]
+        shapes = [_shape(config) for config in self.configs for _ in range(config.count)]
+        return [torch.empty(count, *shape, device=device) for shape in shapes]
 
     def cut(self, image: np.ndarray, row: int, epoch: int) -> list[np.ndarray]:
         """Cut the crop of every view, unflipped, from the same boxes as `__call__` draws.
@@ -133,12 +133,15 @@ class Views:
         for config in self.configs:
             views = torch.arange(first, first + config.count, device=rows.device)
             views = views.repeat_interleave(len(rows))
-            yield Samples(self._seed, epoch, rows.repeat(config.count), views), config
+            repeated = rows.repeat(config.count)
+            yield Samples(self._seed, epoch, repeated, views, first, config.shared), config
             first += config.count
 
     def _render(self, samples: Samples, config: ViewConfig, source: Source) -> list[Tensor]:
         """Crop with `source`, colour and normalise; split into views."""
         size, device = config.size, samples.rows.device
+        if config.patches:
+            return self._render_patches(samples, config, source)
         out = torch.empty(len(samples.rows), size, size, 3, device=device)
 
         def render(piece: slice) -> None:
@@ -157,6 +160,32 @@ class Views:
         share(render, cut_evenly(len(out), 3 * size * size) if device.type == "cpu" else whole)
         return list(out.permute(0, 3, 1, 2).chunk(config.count))
 
+    def _render_patches(self, samples: Samples, config: ViewConfig, source: Source) -> list[Tensor]:
+        """Crop with `source`, cut into patches, colour each by itself and normalise."""
+        assert config.patches is not None
+        device, grid, side = samples.rows.device, config.patches.grid, config.patches.side
+        out = torch.empty(len(samples.rows), *_shape(config), device=device)
+
+        def render(piece: slice) -> None:
+            own = samples.at(piece)
+            index = torch.arange(len(own.rows), device=device) + piece.start
+            whole = draw(config, own.numbers())
+            images = source(index, own.numbers(), whole.flip)
+            if config.pad:
+                images = shifted(images, whole.shift, whole.flip)
+            step = (config.size - side) // (grid - 1)
+            cells = images.unfold(2, side, step).unfold(3, side, step)  # [n, 3, G, G, s, s]
+            cells = cells.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, side, side)
+            numbers = own.patches(grid**2).numbers()
+            order = alike_together(config, numbers)
+            patches = cells.index_select(0, order)
+            self._color(patches, draw(config, numbers[order]), config)
+            torch.index_select(patches, 0, order.argsort(), out=out[piece].view(-1, 3, side, side))
+
+        pieces = cut_evenly(len(out), 3 * grid**2 * side**2)
+        share(render, pieces if device.type == "cpu" else [slice(0, len(out))])
+        return list(out.chunk(config.count))
+
     def _color(self, images: Tensor, draws: Draws, config: ViewConfig) -> None:
         """Run a view's operations after the crop in their order, then normalise; in place."""
         for operation in config.order:
@@ -174,6 +203,14 @@ class Views:
                 autoaugment(images, draw_operations(config.autoaugment, draws.policy))
         for plane, mean, std in zip(images.unbind(1), self._mean, self._std, strict=True):
             plane.sub_(mean).div_(std)
+
+
+def _shape(config: ViewConfig) -> tuple[int, ...]:
+    """Return the shape of one sample of a view."""
+    if config.patches is None:
+        return 3, config.size, config.size
+    grid, side = config.patches.grid, config.patches.side
+    return grid, grid, 3, side, side
 
 
 def _jitter(config: JitterConfig) -> Kernel:
