@@ -73,7 +73,7 @@ def build_method(
 
 
 def facts_of(source: Source) -> DataFacts:
-    """Return what methods may need to know of the data they train on."""
+    """Return the facts about the training data that methods may need."""
     classes = () if source.labels is None else source.class_names
     return DataFacts(source.name, len(source), tuple(classes))
 

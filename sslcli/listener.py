@@ -28,7 +28,7 @@ class Remark(Protocol):
 
     @property
     def what(self) -> str:
-        """What is odd."""
+        """The remark itself."""
 
     @property
     def where(self) -> str:
@@ -36,7 +36,7 @@ class Remark(Protocol):
 
     @property
     def hint(self) -> str:
-        """What to do about it."""
+        """The advice."""
 
 
 @runtime_checkable

@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a method may need to know of the data it is trained on; None where nobody knows.
+    """Facts about the training data that a method may need; None where unknown.
 
     Attributes:
         source: Name of the data, for messages.

@@ -92,7 +92,7 @@ class Paired:
 
     @property
     def mode(self) -> str:
-        """How images and texts get to the device."""
+        """The way of images and texts to the device."""
         return f"{self.images.mode}, texts {self.words.mode}"
 
     @property

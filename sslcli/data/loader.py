@@ -91,12 +91,12 @@ class TrainLoader:
 
     @property
     def mode(self) -> str:
-        """How images get to the device, and why when they are streamed."""
+        """The way of the images to the device, with the reason when they are streamed."""
         return self.feed.mode
 
     @property
     def bad(self) -> Bad:
-        """Why a row is unreadable, by row, as far as is known."""
+        """Rows known to be unreadable, each with the reason."""
         return self.feed.bad
 
     @property
@@ -110,7 +110,7 @@ class TrainLoader:
 
     @property
     def remedy(self) -> str:
-        """What to do when waiting dominates, in one sentence; empty for packed images."""
+        """Advice when waiting dominates, in one sentence; empty for packed images."""
         return self.feed.remedy(self._machine_share)
 
     @property

@@ -98,7 +98,7 @@ class Deal:
         return self._rows_before(batch + 1) - self._rows_before(batch)
 
     def weight(self, batch: int) -> float:
-        """Return what this process's mean over its rows of a batch counts, 1.0 when all are even.
+        """Return the weight of this process's mean over its rows of a batch; 1.0 when all are even.
 
         The average over processes and over the batches of a step of weighted means is the mean over
         all rows of the step.

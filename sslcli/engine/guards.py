@@ -109,7 +109,7 @@ class Guards:
 
     @property
     def _reins(self) -> list[str]:
-        """What the method has to keep densities of data and samples together."""
+        """Advice on the method's fields that keep densities of data and samples together."""
         ways = {"energy_penalty": "raise", "density_weight": "lower"}
         has = type(self._config.method).model_fields
         return [f"{verb} method.{name}" for name, verb in ways.items() if name in has]

@@ -91,7 +91,7 @@ class Training:
 
     @property
     def progress(self) -> Progress:
-        """Where training stands."""
+        """The position of the training in its run."""
         parts = self.config.train.accumulate
         return Progress(self.step, self.total_steps, self.steps_per_epoch, parts=parts)
 

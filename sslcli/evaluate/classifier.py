@@ -84,7 +84,7 @@ def strange_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[st
 
 
 def match_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str]) -> np.ndarray:
-    """Return what `find_classes` does, when the classifier knows the class of every image.
+    """Return as `find_classes` does, if the classifier knows the class of every image.
 
     Raises:
         UsageError: If it does not.

@@ -45,12 +45,12 @@ class Learned(Section):
 
     @classmethod
     def of(cls, data: DataConfig, train: Source) -> "Learned":
-        """Return what a run that trains on `train` has learned."""
+        """Return the record of a run that trains on `train`."""
         return cls.from_facts(data, train.fingerprint)
 
     @classmethod
     def from_facts(cls, data: DataConfig, fingerprint: str) -> "Learned":
-        """Return what a run has learned whose training part has this fingerprint."""
+        """Return the record of a run whose training part has this fingerprint."""
         return cls(
             source=_absolute(data.source),
             fingerprint=fingerprint,

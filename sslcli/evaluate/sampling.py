@@ -1,4 +1,4 @@
-"""Say whether chains have settled, and share samples out among classes."""
+"""Tell whether chains have settled, and divide samples among classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ TOLERATED = 0.1
 
 @dataclass(frozen=True)
 class Settling:
-    """How the energies of chains moved at the end.
+    """The movement of the energies of chains at their end.
 
     Attributes:
         drift: Median over chains of a chain's mean energy in the last quarter of the steps, less
             that in the third quarter, in nats.
-        spread: How far chains of a class are apart in the last quarter: half of what lies between
-            their 16th and 84th percentiles, the deviation of a Gaussian, in nats.
+        spread: Spread of the chains of a class in the last quarter, in nats: half the distance
+            between their 16th and 84th percentiles, which is the deviation of a Gaussian.
         has_settled: See `settling`.
     """
 
@@ -35,19 +35,19 @@ def settling(
 ) -> Settling | None:
     """Compare the last quarter of chains with the quarter before it, each chain with itself.
 
-    Chains have not settled if their energies still move together: more of them one way than a coin
-    would give at three standard errors (a sign test: chains are independent, steps are not), and
-    by more than a tenth of what chains are apart, below which a longer run would change little.
-    Medians and signs, since a chain that runs away must not hide the others. Few steps show only a
-    fast drift, and no number of them that chains have visited all of the density: those of images
-    stay where they first came.
+    Chains have not settled if their energies still drift together. Two conditions must hold. More
+    chains move one way than chance explains at three standard errors (a sign test, since chains are
+    independent and steps are not). And the median drift exceeds a tenth of the spread; below that,
+    a longer run would change little. Medians and signs are used so that one diverging chain does
+    not hide the others. Few steps show only a fast drift. No number of steps shows that chains have
+    visited the whole density: chains of images stay in the mode that they reach first.
 
     Args:
-        energies: Before each step, finite.
-        classes: Whose energies have levels of their own, which set no chains apart.
+        energies: Energies before each step, finite.
+        classes: Class of each chain; the level of a class's energies does not count as spread.
 
     Returns:
-        None where there are too few steps or chains to say.
+        None where there are too few steps or chains.
     """
     steps, chains = energies.shape
     if steps < MIN_STEPS or chains < MIN_CHAINS:

@@ -1,4 +1,4 @@
-"""Draw a network anew without knowing how its layers are initialised."""
+"""Draw new random weights for a network without knowing how its layers are initialised."""
 
 import copy
 from typing import TypeVar
@@ -11,11 +11,11 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 @torch.no_grad()
 def redrawn(network: ModuleT) -> ModuleT:
-    """Return a copy with the entries of each trainable tensor in a random order of their own.
+    """Return a copy with the entries of each trainable tensor in random order.
 
-    Initialisers draw all entries of a tensor alike, so that any order of them is as likely as any
-    other; what they set to one constant, such as the scales of BatchNorm, stays. Fixed tables of
-    positions take no gradient and stay too. A trained network would lose what it has learned.
+    Initialisers draw all entries of a tensor from one distribution, so every order of them is
+    equally likely. Constant tensors, such as the scales of BatchNorm, stay the same, and so do
+    fixed tables of positions, which take no gradient. A trained network would lose its weights.
 
     Args:
         network: Freshly initialised.

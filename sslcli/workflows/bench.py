@@ -26,7 +26,7 @@ _STEADY = 1.5  # slowest over fastest round
 
 @dataclass(frozen=True)
 class BenchResult:
-    """Where the time of a training step goes.
+    """The times of the phases of a training step.
 
     Attributes:
         preset: What was timed; None when a config file alone said it.

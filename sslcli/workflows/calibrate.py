@@ -29,7 +29,7 @@ BINS = 15
 
 @dataclass(frozen=True)
 class SplitCalibration:
-    """What one split into images to fit on and images to report on gave.
+    """The result of one split into images to fit on and images to report on.
 
     Attributes:
         before: Of the logits as they are.
@@ -60,7 +60,7 @@ class SplitCalibration:
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """How true a classifier's probabilities are, before and after calibration.
+    """The calibration of a classifier's probabilities, before and after the fit.
 
     Attributes:
         splits: One a seed.
@@ -84,7 +84,7 @@ class CalibrationResult:
 
     @property
     def protocol(self) -> str:
-        """How the first seed was measured, in one line."""
+        """The protocol of the first seed, in one line."""
         return self.first.protocol
 
     def metrics(self) -> dict[str, float | None]:

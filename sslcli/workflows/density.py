@@ -56,7 +56,7 @@ class LogP(nn.Module):
 
 @dataclass(frozen=True)
 class ChainEnds:
-    """Where chains ended.
+    """The ends of chains.
 
     Attributes:
         samples: In the range that the network sees, [N, 3, H, W].

@@ -33,7 +33,7 @@ from sslcli.workflows.transfer import AVERAGED, Repeated, Transfer, briefly, con
 
 @dataclass(frozen=True)
 class DistillResult(Repeated):
-    """How student and teacher do on the test part.
+    """The accuracy of student and teacher on the test part.
 
     Attributes:
         agreement: Share of the images that both give the same class.

@@ -89,7 +89,7 @@ class SampleResult(Samples):
 
     @cached_property
     def settling(self) -> Settling | None:
-        """How the chains moved at the end; None where too few steps or chains can say."""
+        """The movement of the chains at their end; None with too few steps or chains."""
         return settling(self.trajectory, self.climbed)
 
     def metrics(self) -> dict[str, float | None]:

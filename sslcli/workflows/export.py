@@ -76,7 +76,7 @@ def planned(
     *,
     classifier: bool,
 ) -> tuple[Checkpoint, Path]:
-    """Return what will be exported and where to, having said so.
+    """Tell the listener what will be exported and where to, and return it.
 
     Raises:
         SslError: If there is no checkpoint, or the format has no place for a classifier.
@@ -105,7 +105,7 @@ def network_of(checkpoint: Checkpoint, *, classifier: bool) -> nn.Module:
 
 
 def export_meta(checkpoint: Checkpoint, *, classifier: bool) -> ExportMeta:
-    """Return what the weights alone do not say."""
+    """Return the facts about the encoder that its weights do not tell."""
     encoder, data = checkpoint.config.encoder, checkpoint.config.data
     stored = stored_calibrator(checkpoint) if classifier else None
     return ExportMeta(

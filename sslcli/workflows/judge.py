@@ -35,12 +35,12 @@ class Verdict:
 
     @property
     def histogram(self) -> dict[str, int]:
-        """How many samples it puts in each class."""
+        """The number of samples that it puts in each class."""
         counts = torch.bincount(self.seen, minlength=len(self.names)).tolist()
         return dict(zip(self.names, counts, strict=True))
 
     def facts(self) -> dict[str, Any]:
-        """Return what a record says of the judge."""
+        """Return the facts of the judge for a record."""
         return {
             "checkpoint": self.checkpoint,
             "top1_real": self.top1_real,

@@ -18,7 +18,7 @@ Values = dict[str, tuple[Tensor, Tensor]]  # of the inside [N] and the outside [
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What a score was run with.
+    """The settings of a score.
 
     Attributes:
         score: Its name.
@@ -38,7 +38,7 @@ class ScoreSettings:
 
 @dataclass(frozen=True)
 class OODResult:
-    """How well each score parts the inside from each outside set.
+    """The figures of each score on each outside set.
 
     Attributes:
         measured: A row per score and outside set, set by set.

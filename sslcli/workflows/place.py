@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run goes, and what may be there already.
+    """The folder of a run, and whether it may exist already.
 
     Attributes:
         out: The run directory; None for a free one below runs/.
@@ -41,7 +41,7 @@ class Place:
         return resolve(config_file=resumable_run(Path(str(self.out)))).config
 
     def saved(self) -> "Checkpoint | None":
-        """Return what the run to resume has saved; None for a new run or when that is nothing."""
+        """Return the saved state of the run to resume; None for a new run or without a state."""
         if not self.resume:
             return None
         from sslcli.workflows.resuming import saved  # noqa: PLC0415  torch, which a plan needs not

@@ -102,7 +102,7 @@ def _check_word(word: str | None, argument: str, known: Sequence[str | None]) ->
 
 @dataclass(frozen=True)
 class Asked:
-    """What is wanted of a model, checked before its data is opened.
+    """The request to a model, checked before its data is opened.
 
     Attributes:
         names: Classes that the model knows; none for one without classes.

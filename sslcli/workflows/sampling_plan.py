@@ -18,7 +18,7 @@ Target = Literal["marginal", "class"]
 
 @dataclass(frozen=True)
 class Plan:
-    """Which chains are run.
+    """The chains to run.
 
     Attributes:
         start: Where they begin.
@@ -43,11 +43,11 @@ class Plan:
 
     @property
     def density(self) -> str:
-        """What chains climb."""
+        """The density that chains climb."""
         return "log p(x, y)" if self.target == "class" else "log p(x)"
 
     def facts(self) -> dict[str, Any]:
-        """Return what a record says of the plan."""
+        """Return the facts of the plan for a record."""
         return {
             "start": self.start,
             "target": self.target,

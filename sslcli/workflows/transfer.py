@@ -77,11 +77,11 @@ class Transfer(ABC):
 
     @abstractmethod
     def method(self, config: Config) -> Method:
-        """Return what is trained, at its start."""
+        """Return the method to train, at its start."""
 
     @abstractmethod
     def test(self, training: Training) -> dict[str, Any]:
-        """Return what is measured on the test part."""
+        """Return the figures on the test part."""
 
     def __call__(self, seed: int) -> dict[str, Any]:
         """Train, then measure."""

@@ -14,7 +14,7 @@ _NAMED = 20  # files that a result names
 
 
 class Unreadable(TypedDict):
-    """How many of a data set's images were left out, of how many, and the first of them."""
+    """The number of a data set's images that were left out, their total, and the first of them."""
 
     count: int
     of: int

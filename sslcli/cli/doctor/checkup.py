@@ -9,7 +9,7 @@ State = Literal["ok", "note", "warning", "fault"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The finding of one check.
 
     Attributes:
         check: Name of the check.

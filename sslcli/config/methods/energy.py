@@ -50,7 +50,7 @@ class SamplerConfig(Section):
 
 
 class ReplayConfig(Section):
-    """Where chains start: from samples of earlier steps, or afresh.
+    """The starts of chains: samples of earlier steps, or fresh ones.
 
     A `restart` of 1 starts every chain afresh, as short-run sampling does.
     """

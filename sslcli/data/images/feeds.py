@@ -13,7 +13,7 @@ Paced = Iterator[tuple[Tensor, Batch]]  # rows on the host, and the batch of the
 
 
 class Images:
-    """What feeds of images share: their views, and the device that needs them."""
+    """The base of feeds of images: their views, and the device that needs them."""
 
     views: Views
     device: torch.device

@@ -37,7 +37,7 @@ class Packed(Images):
 
     @property
     def mode(self) -> str:
-        """How images get to the device."""
+        """The way of the images to the device."""
         if self.store.is_mapped:
             return "memory-mapped"
         return "packed in memory" if self.resident is None else "packed on the device"

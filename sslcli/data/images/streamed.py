@@ -59,7 +59,7 @@ class Streamed(Images):
 
     @property
     def mode(self) -> str:
-        """How images get to the device."""
+        """The way of the images to the device."""
         return f"streamed ({self.cause.why})"
 
     @property
@@ -137,8 +137,8 @@ class _Crops(Dataset):
     def __getitem__(self, key: Key) -> tuple[list[Tensor], Bad]:
         """Return the tensors of a batch, and the unreadable rows that were met for it.
 
-        Not those met before: all of them with every batch would be much to send. Nor only those
-        that are new to this worker: their batch may be one that is thrown away unseen.
+        It does not return rows of earlier batches, which would be much to send. It does return rows
+        that this worker has met before, since their batch may have been discarded.
         """
         epoch, rows = key
         used, crops, met = [], [], Bad()
@@ -154,7 +154,7 @@ class _Crops(Dataset):
     def _readable(self, row: int, met: Bad) -> tuple[np.ndarray | None, int]:
         """Decode a row, or the next one that is readable, entering in `met` those that are not.
 
-        None when too many are not: where all files are gone, nobody waits until each was tried.
+        None when too many are unreadable, so that missing files are not all tried one by one.
         """
         for candidate in chain(range(row, len(self.source)), range(row)):
             if candidate not in self._known:

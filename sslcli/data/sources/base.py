@@ -93,7 +93,7 @@ class Source(ABC):
         return f"{self.name}[{row}]"
 
     def stamp(self) -> str:
-        """Return what changes whenever the images do; keys caches. Here they are in memory."""
+        """Return a key for caches that changes with the images; these are in memory."""
         return self.fingerprint
 
     def origins(self) -> np.ndarray:
@@ -104,7 +104,7 @@ class Source(ABC):
         return np.full((len(self), 3), -1)
 
     def remarks(self) -> list[Remark]:
-        """Return what is odd about the files, found without decoding any."""
+        """Return remarks on the files, found without decoding any."""
         return list(self.oddities)
 
 

@@ -32,7 +32,7 @@ class Builtin:
 
 @dataclass(frozen=True)
 class _Torchvision:
-    """How one of torchvision's classes is called and where it keeps its files."""
+    """One of torchvision's classes: its arguments, and the place of its files."""
 
     kind: str
     about: str

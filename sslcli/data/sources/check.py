@@ -1,4 +1,4 @@
-"""Look at a whole data set and report all that is wrong with it in one go."""
+"""Examine a whole data set and report all its faults at once."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +31,7 @@ _SIZES = 20  # sizes that are listed, the commonest first
 
 @dataclass
 class Report:
-    """What `check` found; every field is JSON when passed through `dataclasses.asdict`.
+    """The findings of `check`; `dataclasses.asdict` turns every field into JSON values.
 
     Attributes:
         name: What the user wrote.

@@ -1,8 +1,8 @@
-"""Data sets that lie in files: how a cache knows them again, and how a run knows them elsewhere.
+"""Data sets in files: stamps identify them for caches, fingerprints on any machine.
 
-A *stamp* holds on one machine and costs one look at each file, not into it: device, inode, size,
-and both change times, of which users can set back only one. A *fingerprint* is of the content, so
-a copy on another machine has the same one.
+A *stamp* holds on one machine and reads no file: it is made of device, inode, size and both change
+times, of which users can reset only one. A *fingerprint* is made of the content, so a copy on
+another machine has the same one.
 """
 
 import os

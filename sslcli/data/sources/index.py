@@ -1,7 +1,7 @@
 """Keep the index of a data set between runs: a few arrays in the cache folder.
 
-The cache is an aid and never a need: a damaged entry is built again, and a folder that cannot be
-written is no error.
+The cache is optional: a damaged entry is built again, and a folder that cannot be written is no
+error.
 """
 
 import os

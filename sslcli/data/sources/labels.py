@@ -32,7 +32,7 @@ Oddity = tuple[tuple[str, str], list[bool]]  # what and hint, and of each folder
 
 
 class _Place(NamedTuple):
-    """What a folder is: its part, None for outside of all, and the rest of its path."""
+    """The place of a folder: its part, None outside of all parts, and the rest of its path."""
 
     part: str | None
     path: Steps
@@ -45,7 +45,7 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """What the folders of a data set mean; each array has one entry a row.
+    """The parts and labels that folders give; each array has one entry a row.
 
     Attributes:
         labels: [N] int64, `NO_LABEL` outside of the class folders; None when no row has a class.

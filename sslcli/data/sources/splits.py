@@ -101,14 +101,14 @@ def has_test_part(whole: Source) -> bool:
 
 
 def divided(train: Source, share: float, seed: int) -> tuple[Source, Source]:
-    """Return what of images without a test part is trained on, and what is held out."""
+    """Divide images without a test part into those to train on and those held out."""
     if not share:
         return train, Subset(train, np.arange(0), f"{train.name} (held out)")
     return _shared_out(train, share, seed, "train", "held out")
 
 
 def validation_parts(train: Source, share: float, seed: int) -> tuple[Source, Source]:
-    """Return what of a training part training sees, and what it does not."""
+    """Divide a training part into the rows that training sees and those that it does not."""
     return _shared_out(train, share, seed, "seen", "validation")
 
 

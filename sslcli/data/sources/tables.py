@@ -141,7 +141,7 @@ def _records(columns: Sequence[str], rows: Sequence[Row], path: Path) -> list[di
 
 
 def _fault(columns: Sequence[str], row: Row, needed: Sequence[str]) -> str:
-    """Return what keeps a row from being used; empty for a sound one."""
+    """Return why a row cannot be used; empty if it can."""
     if row.fault:
         return row.fault
     for column in needed:

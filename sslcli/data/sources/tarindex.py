@@ -67,7 +67,7 @@ def _scan(path: Path, progress: Progress) -> Arrays:
 
 
 class _Listing:
-    """What has been seen of one archive while it is scanned, in arrays that stay small.
+    """The members seen so far in a scan of one archive, in compact arrays.
 
     Args:
         file: Descriptor of the open archive.
@@ -132,5 +132,5 @@ class _Listing:
 
 
 def _key(name: bytes) -> bytes:
-    """Return what a WebDataset sample's members share: the name up to its first dot."""
+    """Return the key that a WebDataset sample's members share: the name up to its first dot."""
     return name.partition(b".")[0]

@@ -17,7 +17,7 @@ class Links:
 
     @property
     def lost(self) -> int:
-        """How many have led to nothing so far."""
+        """Number of links that have led to nothing so far."""
         return len(self._unfollowed)
 
     def add(self, member: Member) -> None:
@@ -50,7 +50,7 @@ def _plain(path: bytes) -> bytes:
 
 
 def _from(folder: bytes, target: bytes) -> bytes:
-    """Return what a symbolic link in a folder leads to; empty when that is not in the archive."""
+    """Return the target of a symbolic link in a folder; empty when it is not in the archive."""
     if target.startswith(b"/"):
         return b""
     found = folder.split(b"/") if folder else []
