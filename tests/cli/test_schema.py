@@ -14,6 +14,7 @@ EVALUATION = ABOUT | {
     "intervals": dict, "figures": list, "calibrator": dict | None, "unreadable": dict,
     "seconds": float, "device": str, "precision": str, "config_hash": str,
 }  # fmt: skip
+SHORT = ("--set", 'train.duration="1 steps"')
 QUICK = {  # a command line of every evaluation: its run, its options
     "knn-eval": ("simsiam", ()),
     "linear-eval": ("simsiam", ()),
@@ -87,9 +88,20 @@ def test_errors_say_whose_they_are(command, words, ssl):
 
 
 @pytest.mark.parametrize(
-    "command", ["methods", "presets list", "data list", "presets show simsiam/digits"]
+    "words",
+    [
+        ("methods",),
+        ("presets", "list"),
+        ("presets", "show", "simsiam/digits"),
+        ("data", "list"),
+        ("data", "check", "digits"),
+        ("export", "{run}"),
+        ("embed", "{run}", "--data", "digits", "--out", "{run}/features.npz"),
+        ("pretrain", "--method", "simsiam", "--out", "{run}/new", *SHORT),
+    ],
 )
-def test_other_commands_say_schema_command_and_versions(command, ssl):
-    found = ssl(*command.split(), "--json").json
+def test_other_commands_say_schema_command_and_versions(words, ssl, runs):
+    words = [word.format(run=runs / "simsiam") for word in words]
+    found = ssl(*words, "--json").json
     check(found, ABOUT)
-    assert found["command"] in command
+    assert " ".join(words).startswith(found["command"])
