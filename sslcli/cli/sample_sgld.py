@@ -100,17 +100,19 @@ def sample_sgld(
     """
     from pathlib import Path
 
-    from sslcli.cli.choose import name_code_of
     from sslcli.cli.publish import open_run
     from sslcli.cli.reports.sampling import publish
     from sslcli.cli.show import Show
     from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.workflows.drawn import metrics_of
+    from sslcli.workflows.run import name_code_of
     from sslcli.workflows.sample_sgld import Chains, ask, with_sampler
 
     show = Show("sample-sgld", as_json=json, quiet=quiet)
-    name_code_of(ckpt, method)
-    asked = ask(load_checkpoint(ckpt), class_ or [], judge)
+    checkpoint = load_checkpoint(ckpt)
+    if method:
+        name_code_of(checkpoint, method)
+    asked = ask(checkpoint, class_ or [], judge)
     publisher = open_run(
         ckpt, show, data=data, data_root=data_root, download=download,
         overrides=with_sampler(set_ or [], step_size, noise), seed=seed, device=device,

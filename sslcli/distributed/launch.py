@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -32,6 +33,7 @@ _TELLING_SECONDS = 10.0
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG of prctl.h
 _ASKED_FOR = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _store: list[Store] = []
+_count = count()
 
 
 def local_device(device: torch.device, world: World) -> torch.device:
@@ -73,7 +75,9 @@ def joined(
         torch.cuda.set_device(device)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, core_count() // world.local_size))
-    store = meet(world, _PATIENCE, say)
+    store = PrefixStore(
+        f"{next(_count)}", meet(world, _PATIENCE, say)
+    )  # one program may train often
     _store[:] = [PrefixStore("sslcli", store)]
     distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",

@@ -10,7 +10,7 @@ import torch
 from sslcli import assemble
 from sslcli.config.schema import Config
 from sslcli.data.sources.splits import Splits
-from sslcli.distributed.collective import from_main, is_main, main_first, world_size
+from sslcli.distributed.collective import from_main, is_main, main_first, wait, world_size
 from sslcli.engine.accumulation import accumulation_note
 from sslcli.engine.device import resolve_precision, tune_device
 from sslcli.engine.loop import Training
@@ -94,6 +94,7 @@ def pretrain(
     )  # fmt: skip
     with taking_part(device, listener.note) as where:
         run, _ = train_from(prepared(chosen, place, where, listener), place, stop, listener)
+        wait()  # for the first process to have written the last checkpoint
         return load(run, device=str(where), listener=listener)
 
 

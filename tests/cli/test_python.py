@@ -1,7 +1,10 @@
 """Trainings from Python: the numbers of their commands, and what a notebook needs besides."""
 
 import inspect
+import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -172,3 +175,22 @@ def test_several_processes_need_a_launcher(name):
         function("runs/x", devices=2)
     assert "torchrun" in caught.value.hint
     assert inspect.signature(function).parameters["devices"].default == 1
+
+
+@pytest.mark.ddp
+def test_a_program_under_torchrun_trains_in_several_processes_time_and_again(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sslcli\n"
+        f"run = sslcli.pretrain('simsiam', overrides={SHORT}, out='run', device='cpu')\n"
+        f"short = {{{TUNE!r}: '2 steps'}}\n"
+        "print(run.metrics['step'], sslcli.finetune(run, overrides=short).top1)\n"
+    )
+    words = ("--nproc-per-node", "2", "--standalone", str(program))
+    told = subprocess.check_output(
+        [sys.executable, "-m", "torch.distributed.run", *words],
+        cwd=tmp_path, text=True, timeout=120, env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    first, second = told.splitlines()
+    assert first == second
+    assert first.startswith("4 ")
