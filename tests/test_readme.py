@@ -84,6 +84,14 @@ def measured(preset):
     return resolve(preset).config.about.measured
 
 
+def test_main_figures_are_those_of_the_tables():
+    table = README.split("| what | figure |")[1].split("\n\n")[0]
+    figures = re.findall(r"\| ([\d.]+(?: \S+)?) \|$", table, re.M)
+    assert len(figures) == 5
+    for figure in figures:
+        assert re.search(rf"\| {re.escape(figure)}[ ;|]", EXAMPLES), figure
+
+
 def test_digits_figures_are_those_of_the_presets():
     rows = re.findall(r"`([\w-]+/digits)`.* \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
     assert len(rows) == 15
