@@ -8,14 +8,13 @@ from typing import Any
 
 from sslcli.config.schema import Config
 from sslcli.errors import UnhealthyError
+from sslcli.methods.base import Alarm
 
 # A BatchNorm after the projection keeps embedding_std at 2 / sqrt(batch) when all samples but one
 # have become the same, so a rank of hardly more than a line counts as collapse too.
 COLLAPSED_STD, COLLAPSED_RANK = 0.05, 2.0
 CHANCE_SHARE, CHANCE_ROWS, CHANCE_STEPS = 0.01, 5, 100
 STALLED_SHARE, STALLED_ROWS = 0.3, 3
-# Of an energy-based model, in nats; healthy runs of ours stay below 2.
-WIDE_GAP = 10.0
 # Momentum of 0.9 carries a loss up for some ten steps when the rate is high, as that of a linear
 # probe is (MoCo's is 30): from 1.4 to 1,862 and back below the first loss within 20 steps.
 START_STEPS = 20
@@ -30,6 +29,7 @@ class Guards:
         remedy: Returns what to do when the loader is slow.
         warn: Called with a line for the user.
         history: Rows that the run has logged before.
+        alarms: What the method wants to be judged by.
     """
 
     def __init__(
@@ -39,8 +39,9 @@ class Guards:
         remedy: Callable[[], str],
         warn: Callable[[str], None],
         history: Iterable[Mapping[str, Any]] = (),
+        alarms: Iterable[Alarm] = (),
     ) -> None:
-        self._config, self._train = config, config.train
+        self._train, self._alarms = config.train, tuple(alarms)
         self._precision, self._remedy, self._warn = precision, remedy, warn
         self._level = Level(config.train.explosion)
         self._losses: deque[float] = deque(maxlen=CHANCE_ROWS)
@@ -57,12 +58,12 @@ class Guards:
             chance: Loss of a guess, in nats; see `methods.base.Output`.
 
         Raises:
-            UnhealthyError: If the loss or a weight is not finite, the loss has exploded, data and
-                samples have parted, or embeddings have collapsed and the run is to stop for that.
+            UnhealthyError: If the loss or a weight is not finite, the loss has exploded, a metric
+                lies far beyond its alarm, or embeddings have collapsed and the run is to stop then.
         """
         self._check_finite(row)
         is_sound = self._take(row)
-        self._check_gap(row)
+        self._check_alarms(row)
         self._check_explosion(row, is_sound)
         self._check_collapse(row)
         self._check_chance(row, chance)
@@ -94,25 +95,17 @@ class Guards:
         what = f"the loss has exploded{since} to {row['loss']:.4g} by step {row['step']}"
         raise UnhealthyError(what, field, f"{self._calmer(row)}, or allow more by {field}")
 
-    def _check_gap(self, row: Mapping[str, Any]) -> None:
-        """Judge how far log p of data is from that of samples, either way."""
-        gap = abs(row.get("log_p_gap", 0.0))
-        if gap < WIDE_GAP:
-            return
-        what = f"log p of data and of samples are {gap:.4g} nats apart by step {row['step']}"
-        hint = ", ".join(
-            ["lower optimizer.base_lr", "take more method.sampler.steps", *self._reins]
-        )
-        if gap > self._train.loss_limit:
-            raise UnhealthyError(f"{what}: the model has diverged", "method.sampler", hint)
-        self._tell("gap", f"{what}; {hint} if it widens")
-
-    @property
-    def _reins(self) -> list[str]:
-        """Advice on the method's fields that keep densities of data and samples together."""
-        ways = {"energy_penalty": "raise", "density_weight": "lower"}
-        has = type(self._config.method).model_fields
-        return [f"{verb} method.{name}" for name, verb in ways.items() if name in has]
+    def _check_alarms(self, row: Mapping[str, Any]) -> None:
+        """Judge how far each metric that the method names is from 0, either way."""
+        for alarm in self._alarms:
+            value = abs(row.get(alarm.metric, 0.0))
+            if value < alarm.bound:
+                continue
+            what = f"{alarm.what.format(value=value)} by step {row['step']}"
+            hint = ", ".join(alarm.remedies)
+            if value > self._train.loss_limit:
+                raise UnhealthyError(f"{what}: the model has diverged", alarm.field, hint)
+            self._tell(alarm.metric, f"{what}; {hint} if it widens")
 
     def _calmer(self, row: Mapping[str, Any]) -> str:
         hint = f"lower optimizer.base_lr (the rate was {row['lr']:.3g}) or lengthen schedule.warmup"

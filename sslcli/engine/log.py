@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslcli.config.duration import Duration
 from sslcli.distributed.collective import from_all, from_main, is_main, mean
 from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
@@ -18,7 +19,18 @@ from sslcli.errors import SslError
 from sslcli.listener import Watcher
 from sslcli.methods.base import Method
 
-Probe = Callable[[Method], dict[str, float]]
+
+@dataclass(frozen=True)
+class Probe:
+    """A measurement of the encoder that is made now and then, such as online kNN.
+
+    Attributes:
+        measure: Returns numbers for the log.
+        every: How often.
+    """
+
+    measure: Callable[[Method], dict[str, float]]
+    every: Duration
 
 
 @dataclass
@@ -93,7 +105,7 @@ class Log:
         Args:
             training: What is trained.
             result: The last step's.
-            probe: Measures the encoder for this row on the first process, such as by online kNN.
+            probe: Measures the encoder for this row on the first process.
             saving: Whether a state is to be saved; all of it is then judged, not only the weights.
         """
         assert self._sum is not None, "a row tells of at least one step"
@@ -154,7 +166,7 @@ class Log:
     def _measure(self, probe: Probe, method: Method) -> dict[str, float]:
         """Return what a probe measures; if it fails, the run goes on without its numbers."""
         try:
-            return probe(method)
+            return probe.measure(method)
         except Exception as error:  # it runs a whole evaluation, on data that may have faults
             self._note_once(f"the encoder could not be measured: {_in_a_line(error)}")
             return {}
@@ -182,6 +194,7 @@ class Log:
             lambda: loader.remedy,
             self._watcher.warn,
             from_main(history),
+            training.method.alarms,
         )
 
     def _pace(self, training: Training) -> dict[str, float]:

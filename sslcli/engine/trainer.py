@@ -40,7 +40,7 @@ def train(
         facts: Facts about the data for the checkpoint.
         log: Receives the metrics.
         stop: Asked after every step.
-        probe: Called from time to time to measure the encoder, such as by online kNN.
+        probe: Measures the encoder from time to time, such as by online kNN.
 
     Raises:
         StoppedError: If it was told to stop; the state is saved.
@@ -50,8 +50,7 @@ def train(
     per_epoch, total = training.steps_per_epoch, training.total_steps
     log_every = max(1, plan.log_every.steps(per_epoch, total))
     save_every = max(1, plan.checkpoint_every.steps(per_epoch, total))
-    online = training.config.evaluation.online_every
-    probe_every = max(1, online.steps(per_epoch, total)) if online and probe else 0
+    probe_every = max(1, probe.every.steps(per_epoch, total)) if probe else 0
     ballot = Ballot()
     for batches in steps(training):
         result = train_step(training, batches)

@@ -90,6 +90,25 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """A metric that tells of trouble when it lies far from 0.
+
+    Attributes:
+        metric: Its name in `Output.metrics`.
+        bound: Distance from 0 that is worth a word; beyond `train.loss_limit` the run stops.
+        what: What a large value means, with {value} where the distance goes.
+        remedies: What to do, in order.
+        field: The section of the config that causes it.
+    """
+
+    metric: str
+    bound: float
+    what: str
+    remedies: tuple[str, ...]
+    field: str
+
+
+@dataclass(frozen=True)
 class ParamGroup:
     """Named parameters that share optimiser settings.
 
@@ -114,6 +133,7 @@ class Method(nn.Module, ABC):
     encoder: nn.Module
     gathers = False  # whether the loss compares samples of different processes
     over_batch: tuple[str, ...] = ()  # what the loss takes over a batch that accumulation divides
+    alarms: tuple[Alarm, ...] = ()  # what the loop judges a run by, besides the loss
 
     @abstractmethod
     def forward(self, batch: Batch, progress: Progress) -> Output:
@@ -128,6 +148,13 @@ class Method(nn.Module, ABC):
     def param_groups(self) -> list[ParamGroup]:
         """Return the trainable parameters in groups; one group by default."""
         return [ParamGroup(list(trainable(self)))]
+
+    def towers(self) -> Mapping[str, nn.Module]:
+        """Return the networks that evaluations can run, by the column of the data that each reads.
+
+        A method with several returns each with what it puts behind it, such as a projection.
+        """
+        return {reads(self.encoder): self.encoder}
 
     def local_state(self) -> dict[str, Tensor]:
         """Return the tensors that differ between processes, such as a replay buffer."""
@@ -195,6 +222,12 @@ def feature_dim(encoder: nn.Module) -> int:
     """Return the size of an encoder's features."""
     assert isinstance(encoder.feature_dim, int), "encoders carry feature_dim"
     return encoder.feature_dim
+
+
+def reads(encoder: nn.Module) -> str:
+    """Return the column of the data that an encoder maps to features: "image" or "text"."""
+    assert isinstance(encoder.reads, str), "encoders carry reads"
+    return encoder.reads
 
 
 def trainable(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Parameter]]:

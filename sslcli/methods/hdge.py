@@ -18,7 +18,7 @@ from sslcli.losses.energy import contrastive_divergence, hdge, log_density
 from sslcli.memory.queue import Queue
 from sslcli.methods.base import Output, Progress
 from sslcli.methods.classifier import Classifier, labels_of, noisy, train_top1
-from sslcli.methods.jem import density_metrics
+from sslcli.methods.jem import density_metrics, gap_alarm
 from sslcli.methods.sampling import Sampling
 
 
@@ -34,6 +34,7 @@ class HDGE(Classifier):
     """
 
     gathers = True
+    alarms = (gap_alarm("lower method.density_weight"),)
 
     def __init__(self, config: HDGEConfig, encoder: nn.Module) -> None:
         super().__init__(encoder, config.num_classes)

@@ -19,7 +19,7 @@ from sslcli.losses.precision import at_least_float32
 from sslcli.memory.replay import ReplayBuffer
 from sslcli.methods.base import Method, Output, Progress, feature_dim
 from sslcli.methods.classifier import labels_of, langevin
-from sslcli.methods.jem import density_metrics
+from sslcli.methods.jem import density_metrics, gap_alarm
 from sslcli.methods.sampling import check_rows, check_size
 from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.gradient_clamp import GradientClamp
@@ -40,6 +40,8 @@ class IGEBM(Method):
     Raises:
         ConfigError: If classes are asked of another encoder.
     """
+
+    alarms = (gap_alarm("raise method.energy_penalty"),)
 
     def __init__(self, config: IGEBMConfig, encoder: nn.Module) -> None:
         super().__init__()

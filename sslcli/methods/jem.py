@@ -20,9 +20,26 @@ from sslcli.losses.energy import (
     joint_log_density,
     log_density,
 )
-from sslcli.methods.base import Output, Progress
+from sslcli.methods.base import Alarm, Output, Progress
 from sslcli.methods.classifier import Classifier, labels_of, noisy, train_top1
 from sslcli.methods.sampling import Sampling
+
+
+def gap_alarm(*reins: str) -> Alarm:
+    """Return the alarm of densities of data and of samples that part.
+
+    Healthy runs of ours stay below 2 nats.
+
+    Args:
+        reins: What else the method has to keep them together.
+    """
+    return Alarm(
+        metric="log_p_gap",
+        bound=10.0,
+        what="log p of data and of samples are {value:.4g} nats apart",
+        remedies=("lower optimizer.base_lr", "take more method.sampler.steps", *reins),
+        field="method.sampler",
+    )
 
 
 class JEM(Classifier):
@@ -36,6 +53,8 @@ class JEM(Classifier):
         config: Weights, sampler and buffer.
         encoder: Maps images to [B, encoder.feature_dim].
     """
+
+    alarms = (gap_alarm("raise method.energy_penalty"),)
 
     def __init__(self, config: JEMConfig, encoder: nn.Module) -> None:
         super().__init__(encoder, config.num_classes)

@@ -35,12 +35,15 @@ def why_no_online_knn(config: Config, splits: Splits) -> str:
 def online_knn(
     config: Config, splits: Splits, device: torch.device, precision: Precision
 ) -> Probe | None:
-    """Return a probe that measures kNN on training data; None where `why_no_online_knn` has why.
+    """Return a probe that measures kNN on training data.
+
+    It is None where the config asks for none, or `why_no_online_knn` says why there is none.
 
     Queries are the validation part, or else a slice that the seed fixes: up to 2,000 against up to
     8,000 others. The test part stays out of it.
     """
-    if why_no_online_knn(config, splits):
+    every = config.evaluation.online_every
+    if not every or why_no_online_knn(config, splits):
         return None
     source = labelled(splits.train)
     asked_of = splits.validation or source
@@ -52,7 +55,7 @@ def online_knn(
     bank = Subset(source, np.sort(order[cut : cut + ONLINE_BANK]), "online bank")
     wanted = min(config.evaluation.k, len(bank))
 
-    def probe(method: Method) -> dict[str, float]:
+    def measure(method: Method) -> dict[str, float]:
         kept, asked = (
             features_of(method.encoder, part, config, device, precision) for part in (bank, queries)
         )
@@ -67,7 +70,7 @@ def online_knn(
         )
         return {"online_knn_top1": measured.top1}
 
-    return probe
+    return Probe(measure, every)
 
 
 def paired_features(

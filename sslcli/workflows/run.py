@@ -75,6 +75,18 @@ class Run:
         """The whole method with its heads and memory, in evaluation mode."""
         return assemble.load_method(self.checkpoint, self.device)
 
+    def tower(self, name: str) -> nn.Module:
+        """Return one of the method's towers in evaluation mode, by the column that it reads.
+
+        Raises:
+            UsageError: If the method has no such tower.
+        """
+        towers = self.method.towers()
+        if name not in towers:
+            what = f"{self.config.method.name} has no tower that reads {name!r}"
+            raise UsageError(what, "tower", f"one of {', '.join(towers)}")
+        return towers[name].eval()
+
     @cached_property
     def splits(self) -> Splits:
         """The data to train on and the data to test on.

@@ -9,6 +9,8 @@ from toy import toy_config
 from sslcli.config.presets import resolve
 from sslcli.engine.guards import Guards
 from sslcli.errors import UnhealthyError
+from sslcli.methods.base import Alarm
+from sslcli.methods.registry import method_class
 
 SOUND = {"loss": 2.0, "lr": 0.1, "data_wait": 0.0, "weights_finite": True}
 
@@ -18,9 +20,9 @@ def told():
     return []
 
 
-def guards(told, precision="fp32", history=(), **train):
+def guards(told, precision="fp32", history=(), alarms=(), **train):
     remedy = "raise data.workers"
-    return Guards(toy_config(**train), precision, lambda: remedy, told.append, history)
+    return Guards(toy_config(**train), precision, lambda: remedy, told.append, history, alarms)
 
 
 def judge(guard, *rows, chance=None, every=50):
@@ -100,17 +102,19 @@ def test_a_run_that_goes_on_is_judged_by_what_it_logged_before(told):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_density_whose_samples_part_from_the_data_is_told_and_then_stopped(told, sign):
-    judge(guards(told), *[{"log_p_gap": sign * gap} for gap in (9.0, 11.0, 900.0)])
+    alarms = method_class("jem").alarms
+    judge(guards(told, alarms=alarms), *[{"log_p_gap": sign * gap} for gap in (9.0, 11.0, 900.0)])
     assert len(told) == 1
     assert "11 nats apart by step 100" in told[0]
     with pytest.raises(UnhealthyError, match="the model has diverged"):
-        judge(guards(told), {"loss": -sign * 1e9, "log_p_gap": sign * 1e9})
+        judge(guards(told, alarms=alarms), {"loss": -sign * 1e9, "log_p_gap": sign * 1e9})
 
 
 @pytest.mark.parametrize("preset", ["jem/digits", "igebm/digits", "hdge/digits"])
 def test_a_density_is_told_to_change_fields_that_its_method_has(told, preset):
     config = resolve(preset).config
-    judge(Guards(config, "fp32", str, told.append), {"log_p_gap": 20.0})
+    alarms = method_class(config.method.name).alarms
+    judge(Guards(config, "fp32", str, told.append, alarms=alarms), {"log_p_gap": 20.0})
     named = re.findall(r"(?:raise|lower) method\.(\w+)", told[0])
     assert named
     assert all(hasattr(config.method, name) for name in named)
@@ -146,3 +150,9 @@ def test_a_loader_that_stalls_is_told_with_its_remedy(told):
     assert "60%" in told[0]
     assert "raise data.workers" in told[0]
     assert "step 300" in told[0]
+
+
+def test_an_alarm_of_any_method_is_told_once(told):
+    alarm = Alarm("drift", 3.0, "the keys have drifted by {value:.1f}", ("raise it",), "method.m")
+    judge(guards(told, alarms=[alarm]), *[{"drift": drift} for drift in (1.0, -4.0, 5.0)])
+    assert told == ["the keys have drifted by 4.0 by step 100; raise it if it widens"]

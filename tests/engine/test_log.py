@@ -9,7 +9,8 @@ import pytest
 import torch
 from toy import Silent, ToyLoader, toy_training
 
-from sslcli.engine.log import Log
+from sslcli.config.duration import Duration
+from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import train_step
 from sslcli.errors import DataError, UnhealthyError
 
@@ -112,7 +113,7 @@ def test_a_monitor_that_fails_warns_once_and_training_goes_on(tmp_path):
     for batch in islice(training.loader.epoch(0), 2):
         result = train_step(training, [batch])
         log.add(training, result)
-        log.row(training, result, probe)
+        log.row(training, result, Probe(probe, Duration("1 steps")))
         log.settle()
     assert len(rows(tmp_path / "metrics.jsonl")) == 2
     assert [note for note in watcher.warnings if "photos/3.jpg" in note] == [

@@ -25,8 +25,9 @@ def guesses(monkeypatch):
 
 
 def config(preset, **fields):
-    plain = {"data.source": "/guesses", "evaluation.k": 1, "data.mean": [0.0, 0.0, 0.0]}
-    return resolve(preset, None, plain | {"data.std": [1.0, 1.0, 1.0]} | fields).config
+    plain = {"data.source": "/guesses", "data.mean": [0.0, 0.0, 0.0], "data.std": [1.0, 1.0, 1.0]}
+    plain |= {"evaluation.k": 1, "evaluation.online_every": "1 epochs"}
+    return resolve(preset, None, plain | fields).config
 
 
 class Memoriser(Method):
@@ -55,10 +56,13 @@ def test_methods_that_learn_labels_are_asked_for_what_training_did_not_see(guess
     splits = assemble.open_training(chosen)
     assert len(splits.validation) == 40
     torch.manual_seed(0)
-    found = online_knn(chosen, splits, CPU, "fp32")(Memoriser(splits.train))
+    found = online_knn(chosen, splits, CPU, "fp32").measure(Memoriser(splits.train))
     assert found["online_knn_top1"] < 0.5
     everything = assemble.open_training(config("simsiam/digits")).train
-    assert online_knn(chosen, splits, CPU, "fp32")(Memoriser(everything))["online_knn_top1"] == 1
+    assert (
+        online_knn(chosen, splits, CPU, "fp32").measure(Memoriser(everything))["online_knn_top1"]
+        == 1
+    )
 
 
 def test_without_such_images_nothing_is_measured_and_why_is_said(guesses):
