@@ -14,10 +14,16 @@ FORMATS = {
     "onnx": ".onnx",
     "pt2": ".pt2",
 }
+_PLACES = {
+    "export_encoder": "exporter",
+    "ExportMeta": "report",
+    "ExportReport": "report",
+    "ImageInput": "inputs",
+    "TextInput": "inputs",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("export_encoder", "ExportMeta", "ExportReport"):
-        module = "exporter" if name == "export_encoder" else "report"
-        return getattr(import_module(f"sslcli.formats.{module}"), name)
+    if name in _PLACES:
+        return getattr(import_module(f"sslcli.formats.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

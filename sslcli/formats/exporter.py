@@ -11,8 +11,9 @@ from torch import nn
 
 from sslcli.errors import SslError, UsageError
 from sslcli.files import write_atomically
-from sslcli.formats import FORMATS, preprocessing
-from sslcli.formats.compare import Comparison, Features, compare
+from sslcli.formats import FORMATS
+from sslcli.formats.compare import Comparison, compare
+from sslcli.formats.inputs import Network
 from sslcli.formats.report import ExportMeta, ExportReport
 
 # Packages of an extra that a format needs.
@@ -24,7 +25,6 @@ class Format(Protocol):
     """The functions of each format's module; the module itself is the object."""
 
     RELATIVE_TOLERANCE: float
-    RUN: str  # Python that gives the output of `images`; empty when the file does not run alone
 
     def check(self, meta: ExportMeta) -> None:
         """Raise UsageError if the format has no place for this network."""
@@ -32,8 +32,11 @@ class Format(Protocol):
     def serialize(self, encoder: nn.Module, meta: ExportMeta) -> bytes:
         """Return the file's contents."""
 
-    def load(self, path: Path, meta: ExportMeta) -> Features:
+    def load(self, path: Path, meta: ExportMeta) -> Network:
         """Read the file back as the other tool would."""
+
+    def call(self, meta: ExportMeta) -> str:
+        """Return Python that gives the output of the inputs; empty if the file needs our code."""
 
     def notes(self, path: Path, meta: ExportMeta) -> tuple[str, ...]:
         """Say how to open the file."""
@@ -67,10 +70,10 @@ def export_encoder(
     return ExportReport(
         format,
         target,
-        result.images,
+        result.samples,
         result.max_abs_error,
         result.tolerance,
-        (*preprocessing.lines(meta), *module.notes(target, meta), *_run(module, meta)),
+        (*meta.inputs.note, *module.notes(target, meta), *_run(module, meta)),
         target.stat().st_size,
     )
 
@@ -85,7 +88,8 @@ def _difference(format: str, found: Comparison, target: Path) -> SslError:
 
 
 def _run(module: Format, meta: ExportMeta) -> tuple[str, ...]:
-    return (f"{meta.output} = {module.RUN}",) if module.RUN else ()
+    call = module.call(meta)
+    return (f"{meta.output} = {call}",) if call else ()
 
 
 def _format(name: str) -> Format:

@@ -1,5 +1,6 @@
 """An ONNX graph with a free batch size, checked and run by onnxruntime."""
 
+import warnings
 from pathlib import Path
 
 import onnx
@@ -7,11 +8,10 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from sslcli.formats.compare import Features
+from sslcli.formats.inputs import Network, dynamic_shapes
 from sslcli.formats.report import ExportMeta
 
 RELATIVE_TOLERANCE = 1e-4  # onnxruntime fuses BatchNorm into convolutions
-RUN = 'session.run(None, {"images": images.numpy()})[0]'
 
 
 def check(meta: ExportMeta) -> None:
@@ -20,31 +20,40 @@ def check(meta: ExportMeta) -> None:
 
 def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
     """Convert the encoder and put our metadata into the model."""
-    program = torch.onnx.export(
-        encoder,
-        (torch.zeros(2, 3, meta.image_size, meta.image_size),),
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        input_names=["images"],
-        output_names=[meta.output],
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():  # ids and mask share their axes, as they shall
+        warnings.filterwarnings("ignore", message="# The axis name", category=UserWarning)
+        program = torch.onnx.export(
+            encoder,
+            meta.inputs.example(),
+            dynamic_shapes=dynamic_shapes(meta.inputs),
+            input_names=list(meta.inputs.names),
+            output_names=[meta.output],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     onnx.helper.set_model_props(model, meta.strings(encoder))
     return model.SerializeToString()
 
 
-def load(path: Path, meta: ExportMeta) -> Features:
+def load(path: Path, meta: ExportMeta) -> Network:
     """Check the file and open it on the CPU."""
     onnx.checker.check_model(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def features(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([meta.output], {"images": images.numpy()})[0])
+    def features(*inputs: Tensor) -> Tensor:
+        named = {n: each.numpy() for n, each in zip(meta.inputs.names, inputs, strict=True)}
+        return torch.from_numpy(session.run([meta.output], named)[0])
 
     return features
+
+
+def call(meta: ExportMeta) -> str:
+    """Return the Python that runs it."""
+    named = ", ".join(f'"{name}": {name}.numpy()' for name in meta.inputs.names)
+    return f"session.run(None, {{{named}}})[0]"
 
 
 def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:

@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sslcli.formats.compare import Features
+from sslcli.formats.inputs import Network, dynamic_shapes
 from sslcli.formats.report import ExportMeta
 
 RELATIVE_TOLERANCE = 1e-5
-RUN = "model(images)"
 
 
 def check(meta: ExportMeta) -> None:
@@ -20,19 +19,24 @@ def check(meta: ExportMeta) -> None:
 
 def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
     """Return the program with our metadata beside it."""
-    images = torch.zeros(2, 3, meta.image_size, meta.image_size)
-    shapes = ({0: torch.export.Dim("batch")},)  # one image size, any number of images
+    example = meta.inputs.example()
+    shapes = dynamic_shapes(meta.inputs)
     with torch.no_grad():
-        program = torch.export.export(encoder, (images,), dynamic_shapes=shapes)
+        program = torch.export.export(encoder, example, dynamic_shapes=shapes)
     buffer = io.BytesIO()
     metadata = json.dumps(meta.strings(encoder))
     torch.export.save(program, buffer, extra_files={"metadata.json": metadata})
     return buffer.getvalue()
 
 
-def load(path: Path, meta: ExportMeta) -> Features:
+def load(path: Path, meta: ExportMeta) -> Network:
     """Read the program back."""
     return torch.export.load(path).module()
+
+
+def call(meta: ExportMeta) -> str:
+    """Return the Python that runs it."""
+    return f"model({', '.join(meta.inputs.names)})"
 
 
 def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from torch import nn
 
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import UsageError
-from sslcli.formats.compare import Features
+from sslcli.formats.inputs import Network
 from sslcli.nn.architectures import RESNETS, cifar_depth, vit_size
 
 
@@ -45,7 +45,7 @@ def load_lines(path: Path, encoder: EncoderConfig) -> list[str]:
     return lines
 
 
-def run(lines: tuple[str, ...]) -> Features:
+def run(lines: tuple[str, ...]) -> Network:
     """Run a recipe of ours and return its `model`."""
     scope: dict[str, nn.Module] = {}
     exec("\n".join(lines), scope)

@@ -8,8 +8,7 @@ from typing import Any
 from torch import nn
 
 from sslcli.config.schema import EncoderConfig
-from sslcli.config.views import Triple
-from sslcli.formats.preprocessing import described
+from sslcli.formats.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -18,21 +17,15 @@ class ExportMeta:
 
     Attributes:
         encoder: Name and settings that built the network.
-        image_size: Side of the images it was trained for.
-        mean: Mean of the red, green and blue channels, for images in [0, 1].
-        std: Deviation of the same.
+        inputs: What it takes.
         classes: Names of the classes, when a classifier is exported with the encoder.
         calibrator: Name of the calibrator of its logits; empty without one.
-        resize: Shorter side before the centre crop; `image_size` when None.
     """
 
     encoder: EncoderConfig
-    image_size: int
-    mean: Triple
-    std: Triple
+    inputs: Inputs
     classes: tuple[str, ...] = ()
     calibrator: str = ""
-    resize: int | None = None
 
     @property
     def output(self) -> str:
@@ -42,12 +35,9 @@ class ExportMeta:
     def strings(self, encoder: nn.Module) -> dict[str, str]:
         """Return the metadata that goes into the file, each value as JSON but the name."""
         values = {
-            "preprocessing": described(self),
             "encoder": self.encoder.model_dump(exclude={"weights"}),
             **self._described_output(encoder),
-            "image_size": self.image_size,
-            "mean": self.mean,
-            "std": self.std,
+            **self.inputs.facts,
         }
         plain = {name: json.dumps(value) for name, value in values.items()}
         return {"architecture": self.encoder.name, **plain}

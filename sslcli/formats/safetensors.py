@@ -5,13 +5,12 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import nn
 
-from sslcli.formats.compare import Features
+from sslcli.formats.inputs import Network
 from sslcli.formats.report import ExportMeta
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.weights import load_encoder_weights
 
 RELATIVE_TOLERANCE = 1e-6
-RUN = ""
 
 
 def check(meta: ExportMeta) -> None:
@@ -25,11 +24,16 @@ def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
     return save(tensors, metadata)
 
 
-def load(path: Path, meta: ExportMeta) -> Features:
+def load(path: Path, meta: ExportMeta) -> Network:
     """Build the network that the metadata names and load it strictly."""
-    encoder = build_encoder(meta.encoder, meta.image_size)
+    encoder = build_encoder(meta.encoder, meta.inputs.image_size)
     load_encoder_weights(encoder, path)
     return encoder.eval()
+
+
+def call(meta: ExportMeta) -> str:
+    """Return nothing: the file holds weights alone."""
+    return ""
 
 
 def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:

@@ -5,13 +5,12 @@ from pathlib import Path
 from torch import nn
 
 from sslcli.formats import recipe, safetensors
-from sslcli.formats.compare import Features
+from sslcli.formats.inputs import Network
 from sslcli.formats.report import ExportMeta
 from sslcli.nn.architectures import TransformerSize, patch_side, vit_size
 from sslcli.nn.encoders import timm_options
 
 RELATIVE_TOLERANCE = 1e-5
-RUN = "model(images)"
 
 
 def check(meta: ExportMeta) -> None:
@@ -25,9 +24,14 @@ def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
     return safetensors.serialize(encoder, meta)
 
 
-def load(path: Path, meta: ExportMeta) -> Features:
+def load(path: Path, meta: ExportMeta) -> Network:
     """Build timm's model by the printed lines."""
     return recipe.run(notes(path, meta))
+
+
+def call(meta: ExportMeta) -> str:
+    """Return the Python that runs it."""
+    return "model(images)"
 
 
 def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
@@ -37,7 +41,9 @@ def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
     name = meta.encoder.name
     if name.startswith("timm:"):
         name = name.removeprefix("timm:")
-        arguments = [f"{key}={value}" for key, value in timm_options(name, meta.image_size).items()]
+        arguments = [
+            f"{key}={value}" for key, value in timm_options(name, meta.inputs.image_size).items()
+        ]
     else:
         arguments = ["num_classes=0"]
     if name == "resnet10":
@@ -52,7 +58,7 @@ def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
 
 def _transformer(size: TransformerSize, meta: ExportMeta, path: Path) -> tuple[str, ...]:
     arguments = {
-        "img_size": meta.image_size,
+        "img_size": meta.inputs.image_size,
         "patch_size": patch_side(meta.encoder),
         "embed_dim": size.width,
         "depth": size.depth,

@@ -5,11 +5,10 @@ from pathlib import Path
 from torch import nn
 
 from sslcli.formats import recipe, safetensors
-from sslcli.formats.compare import Features
+from sslcli.formats.inputs import Network
 from sslcli.formats.report import ExportMeta
 
 RELATIVE_TOLERANCE = 1e-5
-RUN = "model(images)"
 
 
 def check(meta: ExportMeta) -> None:
@@ -22,9 +21,14 @@ def serialize(encoder: nn.Module, meta: ExportMeta) -> bytes:
     return safetensors.serialize(encoder, meta)
 
 
-def load(path: Path, meta: ExportMeta) -> Features:
+def load(path: Path, meta: ExportMeta) -> Network:
     """Build torchvision's model by the printed lines."""
     return recipe.run(notes(path, meta))
+
+
+def call(meta: ExportMeta) -> str:
+    """Return the Python that runs it."""
+    return "model(images)"
 
 
 def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 from sslcli.assemble import load_encoder
+from sslcli.config.pixels import Pixels
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import calibrated_classifier, stored_calibrator
 from sslcli.evaluate.classifier import class_names
 from sslcli.formats import FORMATS
 from sslcli.formats.exporter import export_encoder
+from sslcli.formats.inputs import ImageInput
 from sslcli.formats.report import ExportMeta, ExportReport
 from sslcli.listener import QUIET, Listener
 from sslcli.workflows.run import Run
@@ -110,10 +112,7 @@ def export_meta(checkpoint: Checkpoint, *, classifier: bool) -> ExportMeta:
     stored = stored_calibrator(checkpoint) if classifier else None
     return ExportMeta(
         encoder,
-        data.image_size,
-        data.mean,
-        data.std,
+        ImageInput(Pixels(data.image_size, data.mean, data.std, data.resize)),
         class_names(checkpoint) if classifier else (),
         stored.calibrator.method if stored else "",
-        data.resize,
     )

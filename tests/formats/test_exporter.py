@@ -4,19 +4,21 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import CheckpointError, ResourceError, SslError, UsageError
-from sslcli.formats import ExportMeta, export_encoder, exporter, safetensors
-from sslcli.formats.compare import compare, probes
+from sslcli.formats import ExportMeta, ImageInput, export_encoder, exporter, safetensors
+from sslcli.formats.compare import compare
 from sslcli.nn.encoders import build_encoder
 
-META = ExportMeta(EncoderConfig(name="resnet8", width=4), 16, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
+INPUTS = ImageInput(Pixels(16, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3)))
+META = ExportMeta(EncoderConfig(name="resnet8", width=4), INPUTS)
 
 
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    return build_encoder(META.encoder, META.image_size)
+    return build_encoder(META.encoder, INPUTS.image_size)
 
 
 @contextmanager
@@ -31,12 +33,12 @@ def files_of_at_most(size: int):
 
 
 def test_probes_are_batches_of_1_3_and_5_in_the_range_of_images():
-    batches = probes(META)
+    batches = [batch for (batch,) in INPUTS.probes()]
     assert [len(batch) for batch in batches] == [1, 3, 5]
     black, white = batches[2][-2:, :, 0, 0]
     torch.testing.assert_close(black, torch.tensor([-0.5 / 0.2, -0.4 / 0.2, -0.3 / 0.3]))
     torch.testing.assert_close(white, torch.tensor([0.5 / 0.2, 0.6 / 0.2, 0.7 / 0.3]))
-    assert all(map(torch.equal, batches, probes(META)))
+    assert all(map(torch.equal, batches, [batch for (batch,) in INPUTS.probes()]))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_a_folder_is_never_replaced(encoder, tmp_path):
 
 
 def test_a_copy_that_differs_is_not_kept(encoder, tmp_path, monkeypatch):
-    other = build_encoder(META.encoder, META.image_size).eval()
+    other = build_encoder(META.encoder, INPUTS.image_size).eval()
     monkeypatch.setattr(safetensors, "load", lambda path, meta: other)
     with pytest.raises(SslError, match="other features") as caught:
         export_encoder("safetensors", encoder, META, tmp_path / "e.safetensors")

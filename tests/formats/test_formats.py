@@ -5,9 +5,10 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import UsageError
-from sslcli.formats import FORMATS, ExportMeta, export_encoder
+from sslcli.formats import FORMATS, ExportMeta, ImageInput, export_encoder
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.weights import load_encoder_weights
 
@@ -16,8 +17,8 @@ CIFAR = {"name": "resnet10", "stem": "cifar"}
 
 
 def meta(**settings) -> ExportMeta:
-    encoder, mean, std = EncoderConfig(**settings), (0.5, 0.4, 0.3), (0.2, 0.2, 0.3)
-    return ExportMeta(encoder, SIZE, mean, std, resize=36)
+    pixels = Pixels(SIZE, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3), resize=36)
+    return ExportMeta(EncoderConfig(**settings), ImageInput(pixels))
 
 
 def trained(settings: ExportMeta):

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.schema import EncoderConfig
 from sslcli.errors import UsageError
-from sslcli.formats import FORMATS, ExportMeta, export_encoder
+from sslcli.formats import FORMATS, ExportMeta, ImageInput, export_encoder
 from sslcli.nn.encoders import build_encoder
 
 SINCOS = {"positions": "sin-cos", "init": "xavier", "drop_path": 0.2}
@@ -14,7 +15,7 @@ SINCOS = {"positions": "sin-cos", "init": "xavier", "drop_path": 0.2}
 def exported(format, folder, **settings):
     torch.manual_seed(0)
     config = EncoderConfig(name="vit-2-16-2", patch_size=4, **settings)
-    meta = ExportMeta(config, 8, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))
+    meta = ExportMeta(config, ImageInput(Pixels(8, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3))))
     encoder = build_encoder(config, 8)
     return encoder.eval(), export_encoder(format, encoder, meta, folder / f"x{FORMATS[format]}")
 

@@ -1,0 +1,125 @@
+"""The inputs of an exported network: how it is tried, and how its user makes them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sslcli.config.pixels import Pixels
+from sslcli.formats import preprocessing
+
+Network = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """Normalised images, [B, 3, S, S] float32.
+
+    Attributes:
+        pixels: Their size and statistics.
+        names: Of the network's arguments, in order.
+        axes: Which dimensions of each argument are free, by number, with a name.
+    """
+
+    pixels: Pixels
+    names: ClassVar = ("images",)
+    axes: ClassVar = ({0: "batch"},)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images."""
+        return self.pixels.image_size
+
+    @property
+    def note(self) -> tuple[str, ...]:
+        """Python that makes `images` of a photo."""
+        return preprocessing.lines(self.pixels)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Every step from a file to a tensor."""
+        pixels = self.pixels
+        return {
+            "preprocessing": preprocessing.described(pixels),
+            "image_size": pixels.image_size,
+            "mean": pixels.mean,
+            "std": pixels.std,
+        }
+
+    def probes(self) -> list[tuple[Tensor, ...]]:
+        """Return smooth images, noise, and black and white among smooth ones.
+
+        The smooth ones have the range and the low frequencies of photographs, the noise has all
+        frequencies, and black and white are the corners of the range.
+        """
+        generator = torch.Generator().manual_seed(0)
+        size = (self.image_size, self.image_size)
+        coarse = torch.rand(4, 3, 4, 4, generator=generator)
+        smooth = functional.interpolate(coarse, size, mode="bilinear")
+        noise = torch.randn(3, 3, *size, generator=generator)
+        corners = torch.stack([torch.zeros(3, *size), torch.ones(3, *size)])
+        mean, std = (torch.tensor(x).view(3, 1, 1) for x in (self.pixels.mean, self.pixels.std))
+        last = torch.cat([smooth[1:], corners])
+        return [((smooth[:1] - mean) / std,), (noise,), ((last - mean) / std,)]
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Return two black images."""
+        return (torch.zeros(2, 3, self.image_size, self.image_size),)
+
+
+@dataclass(frozen=True)
+class TextInput:
+    """Tokens of sentences: their numbers [B, L] int64, and a mask [B, L] bool of no padding.
+
+    Attributes:
+        max_length: Most tokens of a sentence.
+        vocabulary: Numbers of tokens are below it.
+        names: Of the network's arguments, in order.
+        axes: Which dimensions of each argument are free, by number, with a name.
+    """
+
+    max_length: int
+    vocabulary: int
+    names: ClassVar = ("ids", "mask")
+    axes: ClassVar = ({0: "batch", 1: "length"},) * 2
+    image_size: ClassVar = 0  # there are no images
+
+    @property
+    def note(self) -> tuple[str, ...]:
+        """Say what `ids` and `mask` are."""
+        return (
+            f"# ids: the tokenizer's numbers, [sentences, at most {self.max_length}] int64",
+            "# mask: the same shape, true where there is a token and no padding",
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The length and the vocabulary."""
+        return {"max_length": self.max_length, "vocabulary": self.vocabulary}
+
+    def probes(self) -> list[tuple[Tensor, ...]]:
+        """Return sentences of random tokens, of the full length and shorter."""
+        generator = torch.Generator().manual_seed(0)
+        lengths = [[self.max_length], [1, 2, 3], [1, 2, 3, 4, self.max_length]]
+        return [self._sentences(each, generator) for each in lengths]
+
+    def _sentences(self, lengths: list[int], generator: torch.Generator) -> tuple[Tensor, ...]:
+        ends = torch.tensor(lengths).clamp(max=self.max_length)
+        mask = torch.arange(int(ends.max())) < ends[:, None]  # [B, L]
+        return torch.randint(self.vocabulary, mask.shape, generator=generator) * mask, mask
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Return two sentences."""
+        return self._sentences([2, self.max_length], torch.Generator().manual_seed(0))
+
+
+Inputs = ImageInput | TextInput
+
+
+def dynamic_shapes(inputs: Inputs) -> tuple[dict[int, Any], ...]:
+    """Return the dimensions that a graph leaves free: a name stands for one size in all."""
+    names = {name: torch.export.Dim(name) for axes in inputs.axes for name in axes.values()}
+    return tuple({at: names[name] for at, name in axes.items()} for axes in inputs.axes)
