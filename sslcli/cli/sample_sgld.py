@@ -106,7 +106,8 @@ def sample_sgld(
     from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.workflows.drawn import metrics_of
     from sslcli.workflows.run import name_code_of
-    from sslcli.workflows.sample_sgld import Chains, ask, with_sampler
+    from sslcli.workflows.sample_sgld import Chains, ask
+    from sslcli.workflows.sampling_plan import with_sampler
 
     show = Show("sample-sgld", as_json=json, quiet=quiet)
     checkpoint = load_checkpoint(ckpt)

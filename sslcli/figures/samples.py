@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslcli.figures.canvas import COLOURS, drawn
-
-if TYPE_CHECKING:
-    pass
 
 Pixels = NDArray[np.uint8]
 

@@ -23,7 +23,7 @@ from sslcli.workflows.drawn import SampleResult, Samples
 from sslcli.workflows.judge import Judge, Verdict
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.sample_files import need_writable, write_samples
-from sslcli.workflows.sampling_plan import Target, chosen_classes, make_plan
+from sslcli.workflows.sampling_plan import Target, chosen_classes, make_plan, with_sampler
 
 REAL_IMAGES = 2_048  # whose energies are drawn beside the chains'
 
@@ -125,17 +125,6 @@ def ask(checkpoint: Checkpoint, class_: Sequence[str], judge: str | Path | None)
     names = _names(checkpoint)
     classes = chosen_classes(class_, names)
     return Asked(names, classes, Judge(str(judge), names) if judge else None)
-
-
-def with_sampler(
-    overrides: Mapping[str, Any] | Sequence[str], step_size: float | None, noise: float | None
-) -> Mapping[str, Any] | Sequence[str]:
-    """Return changes of the config, with those of the sampler before them."""
-    given = {"method.sampler.step_size": step_size, "method.sampler.noise": noise}
-    fields = {name: float(value) for name, value in given.items() if value is not None}
-    if isinstance(overrides, Mapping):
-        return {**fields, **overrides}
-    return [*(f"{name}={value!r}" for name, value in fields.items()), *overrides]
 
 
 def _names(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The options of `ssl sample-sgld`, with those that the checkpoint decides left open."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -105,6 +106,25 @@ def _steps(run: Run, model: EnergyModel, start: Start, asked: int | None) -> int
     what = "visits of the buffer" if start == "buffer" else "lives of chains"
     run.listener.note(f"{steps} steps, for the {what} in training")
     return steps
+
+
+def with_sampler(
+    overrides: Mapping[str, Any] | Sequence[str], step_size: float | None, noise: float | None
+) -> Mapping[str, Any] | Sequence[str]:
+    """Return changes of the config, with those of the sampler before them.
+
+    Raises:
+        UsageError: If the sampler cannot take them.
+    """
+    if step_size is not None and not 0 < step_size < math.inf:
+        raise UsageError("the factor of the gradient must be a number above 0", "step_size")
+    if noise is not None and not 0 <= noise < math.inf:
+        raise UsageError("the deviation of the noise must be a number of at least 0", "noise")
+    given = {"method.sampler.step_size": step_size, "method.sampler.noise": noise}
+    fields = {name: float(value) for name, value in given.items() if value is not None}
+    if isinstance(overrides, Mapping):
+        return {**fields, **overrides}
+    return [*(f"{name}={value!r}" for name, value in fields.items()), *overrides]
 
 
 def chosen_classes(words: Sequence[str], names: tuple[str, ...]) -> list[int]:

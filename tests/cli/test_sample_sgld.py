@@ -112,6 +112,8 @@ def test_the_function_writes_where_it_is_told_to_and_nowhere_else(jem, tmp_path)
         ({"start": "middle"}, "start"),
         ({"target": "joint"}, "target"),
         ({"class_": 10}, "class"),
+        ({"noise": -1.0}, "noise"),
+        ({"step_size": 0.0}, "step_size"),
     ],
 )
 def test_wrong_arguments_are_named_in_python(jem, wrong, argument):
@@ -339,8 +341,8 @@ def test_gates_know_what_will_be_measured(ssl, jem):
         (["--class", "eleven"], "knows no class 'eleven'"),
         (["--class", "10"], "knows no class '10'"),
         (["--class", "1", "--target", "marginal"], "--start buffer"),
-        (["--step-size", "0"], "must be a number above 0"),
-        (["--noise", "nan"], "must be a number of at least 0"),
+        (["--step-size", "0"], "must be a number above 0\nwhere: --step-size"),
+        (["--noise", "nan"], "must be a number of at least 0\nwhere: --noise"),
         (["--count", "0"], "--count"),
     ],
 )
