@@ -1,7 +1,7 @@
 """Build what a command needs from a config: the one place that knows data, networks and methods."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -243,7 +243,7 @@ def features_of(
         shown = {"tokenizer": words.tokenizer.digest, "max_length": words.longest}
     else:
         batches = eval_batches(source, config.data, EVALUATION_BATCH, device)
-        shown = config.data.model_dump(include={"image_size", "resize", "mean", "std"})
+        shown = asdict(config.data.pixels)
     return extract(
         encoder,
         batches,

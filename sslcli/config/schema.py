@@ -8,6 +8,7 @@ from sslcli.config.duration import Duration
 from sslcli.config.methods.labelled import Smoothing
 from sslcli.config.methods.registry import MethodConfig
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
+from sslcli.config.pixels import Pixels
 from sslcli.config.section import Column, Count, Fraction, NonNegative, Positive, Section
 from sslcli.config.views import Side, TextViewConfig, Triple, ViewConfig
 
@@ -149,6 +150,11 @@ class DataConfig(Section):
         if self.resize is not None and self.resize < self.image_size:
             raise ValueError("resize must be at least image_size")
         return self
+
+    @property
+    def pixels(self) -> Pixels:
+        """Return the fields that evaluation makes tensors of images by."""
+        return Pixels(self.image_size, self.mean, self.std, self.resize)
 
 
 class TrainConfig(Section):

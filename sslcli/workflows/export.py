@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from sslcli.assemble import load_encoder
-from sslcli.config.pixels import Pixels
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import calibrated_classifier, stored_calibrator
@@ -112,7 +111,7 @@ def export_meta(checkpoint: Checkpoint, *, classifier: bool) -> ExportMeta:
     stored = stored_calibrator(checkpoint) if classifier else None
     return ExportMeta(
         encoder,
-        ImageInput(Pixels(data.image_size, data.mean, data.std, data.resize)),
+        ImageInput(data.pixels),
         class_names(checkpoint) if classifier else (),
         stored.calibrator.method if stored else "",
     )
