@@ -49,4 +49,9 @@ def embed(
     found = workflow.embed(run, out=out, part=part, overwrite=overwrite, listener=show)
     shapes = {name: "x".join(map(str, each.shape)) for name, each in found.arrays().items()}
     show.table("", ("array", "shape"), list(shapes.items()))
-    show.result(path=str(path), data=found.data, arrays=shapes, unreadable=found.unreadable)
+    show.result(
+        path=str(path),
+        data={"source": found.data},
+        arrays=shapes,
+        unreadable=found.unreadable,
+    )

@@ -62,4 +62,5 @@ def export(
     show.table("", ("export", format_), rows)
     for note in report.notes:
         show.note(note)
-    show.result(**{**asdict(report), "path": str(report.path)})
+    calibrator = report.calibrator.facts() if report.calibrator else None
+    show.result(**{**asdict(report), "path": str(report.path), "calibrator": calibrator})

@@ -10,7 +10,11 @@ from torch import nn
 from sslcli.assemble import load_encoder
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.errors import UsageError
-from sslcli.evaluate.calibration.stored import calibrated_classifier, stored_calibrator
+from sslcli.evaluate.calibration.stored import (
+    StoredCalibrator,
+    calibrated_classifier,
+    stored_calibrator,
+)
 from sslcli.evaluate.classifier import class_names
 from sslcli.formats import FORMATS
 from sslcli.formats.exporter import export_encoder
@@ -28,11 +32,11 @@ class Exported(ExportReport):
     """A file that was written, read back and compared.
 
     Attributes:
-        calibrator: Name of what the logits are calibrated by; None when by nothing, or when there
-            is no classifier in the file.
+        calibrator: The stored calibrator that is folded into the classifier; None without one, or
+            when the file holds no classifier.
     """
 
-    calibrator: str | None = None
+    calibrator: StoredCalibrator | None = None
 
 
 def export(
@@ -60,13 +64,15 @@ def export(
             written, or its features differ from the encoder's; no file is left then.
     """
     checkpoint, path = planned(run, format, out, listener, classifier=classifier)
-    meta = export_meta(checkpoint, classifier=classifier)
+    stored = stored_calibrator(checkpoint) if classifier else None
+    meta = export_meta(checkpoint, stored, classifier=classifier)
     network = network_of(checkpoint, classifier=classifier)
     if classifier:
-        by = meta.calibrator or "nothing: no calibrator is stored"
-        listener.note(f"logits calibrated by {by}")
+        listener.note(
+            f"logits calibrated by {meta.calibrator or 'nothing: no calibrator is stored'}"
+        )
     report = export_encoder(format, network, meta, path, overwrite=overwrite)
-    return Exported(**vars(report), calibrator=meta.calibrator or None)
+    return Exported(**vars(report), calibrator=stored)
 
 
 def planned(
@@ -105,10 +111,11 @@ def network_of(checkpoint: Checkpoint, *, classifier: bool) -> nn.Module:
     return nn.Sequential(load_encoder(checkpoint, torch.device("cpu")), last)
 
 
-def export_meta(checkpoint: Checkpoint, *, classifier: bool) -> ExportMeta:
+def export_meta(
+    checkpoint: Checkpoint, stored: StoredCalibrator | None, *, classifier: bool
+) -> ExportMeta:
     """Return the facts about the encoder that its weights do not tell."""
     encoder, data = checkpoint.config.encoder, checkpoint.config.data
-    stored = stored_calibrator(checkpoint) if classifier else None
     return ExportMeta(
         encoder,
         ImageInput(data.pixels),

@@ -183,8 +183,9 @@ def test_an_exported_classifier_gives_calibrated_logits(ssl, run, tmp_path):
     files = [tmp_path / "before.pt2", tmp_path / "after.pt2"]
     words = ("export", run, "--classifier", "--format", "pt2", "--json", "--out")
     assert ssl(*words, files[0]).json["calibrator"] is None
-    temperature = ssl("calibrate", run, "--store", "--json").json["metrics"]["temperature"]
-    assert ssl(*words, files[1]).json["calibrator"] == "temperature"
+    stored = ssl("calibrate", run, "--store", "--json").json
+    temperature = stored["metrics"]["temperature"]
+    assert ssl(*words, files[1]).json["calibrator"] == stored["calibrator"]
     images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     before, after = (torch.export.load(file).module()(images) for file in files)
     assert before.shape == (4, 10)

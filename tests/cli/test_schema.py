@@ -29,12 +29,14 @@ QUICK = {  # a command line of every evaluation: its run, its options
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, run_once):
-    """Return a folder of tiny runs, one of them fine-tuned."""
+    """Return a folder of tiny runs, one of them fine-tuned, one a vision transformer."""
     folder = tmp_path_factory.mktemp("schema")
     for name in ("simsiam", "jem"):
         shutil.copytree(RUNS / name, folder / name)
     short = ("--set", 'evaluation.finetune.duration="2 steps"')
     run_once("finetune", folder / "simsiam", "--out", folder / "teacher", "--quiet", *short)
+    small = ("--set", "train.batch_size=32", *SHORT)
+    run_once("pretrain", "--preset", "dino/digits-vit", "--out", folder / "vit", "--quiet", *small)
     return folder
 
 
@@ -95,13 +97,22 @@ def test_errors_say_whose_they_are(command, words, ssl):
         ("presets", "show", "simsiam/digits"),
         ("data", "list"),
         ("data", "check", "digits"),
+        ("doctor",),
+        ("bench", "--method", "simsiam", "--steps", 3, "--set", "encoder.width=4"),
+        ("attention", "{vit}"),
         ("export", "{run}"),
         ("embed", "{run}", "--data", "digits", "--out", "{run}/features.npz"),
         ("pretrain", "--method", "simsiam", "--out", "{run}/new", *SHORT),
     ],
 )
 def test_other_commands_say_schema_command_and_versions(words, ssl, runs):
-    words = [word.format(run=runs / "simsiam") for word in words]
-    found = ssl(*words, "--json").json
+    words = [str(word).format(run=runs / "simsiam", vit=runs / "vit") for word in words]
+    outcome = ssl(*words, "--json")
+    assert outcome.code == 0 or "doctor" in words  # which finds what is wrong with this machine
+    found = outcome.json
     check(found, ABOUT)
     assert " ".join(words).startswith(found["command"])
+    if words[0] == "data":
+        return  # what `data list` lists, and the counts of `data check`
+    for name in found.keys() & EVALUATION.keys():
+        assert isinstance(found[name], EVALUATION[name]), name

@@ -18,7 +18,7 @@ _WORDS: dict[Column, str] = {"image": "images", "text": "sentences", "pair": "pa
 _WHERE: dict[Column, str] = {
     "image": "give images to a method of images, or sentences to a method of text",
     "text": "give a text file, a table with a title column, or a .txt beside each image",
-    "pair": "give a table with the columns sentence1, sentence2 and score",
+    "pair": "no kind of data holds pairs of sentences yet",
 }
 
 
