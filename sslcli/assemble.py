@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslcli.config.schema import Config
-from sslcli.config.section import DataFacts, MethodSection
+from sslcli.config.section import Column, DataFacts, MethodSection
 from sslcli.data.evaluation import Inputs, eval_batches, eval_texts
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
@@ -35,6 +35,7 @@ from sslcli.evaluate.learned import LEARNED, Learned, learned_of
 from sslcli.methods.base import Method
 from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
+from sslcli.nn.architectures import family_of
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.weights import check_weights, load_encoder_weights
 
@@ -126,7 +127,7 @@ def build_training(
     section = section_of(config).complete(facts_of(source))
     need(source, *sorted(section.reads))
     shown = config.views if "image" in section.reads else ()
-    texts = TextViews(tokenizer_of(config), config.texts) if "text" in section.reads else None
+    texts = text_views(config) if "text" in section.reads else None
     loader = TrainLoader(
         source,
         config.data,
@@ -231,14 +232,15 @@ def features_of(
     *,
     cache: Path | None = None,
     bar: BarFor | None = None,
+    reads: Column | None = None,
 ) -> Features:
-    """Run an encoder over every row of a source: images resized and centre-cropped, or texts.
+    """Run a network over every row of a source: images resized and centre-cropped, or texts.
 
-    What it takes its `reads` says; a network without one takes images.
+    It `reads` that column of the source; None stands for what the config's encoder reads.
     """
     batches: Iterable[tuple[Inputs, Tensor]]
-    if getattr(encoder, "reads", "image") == "text":
-        words = TextViews(tokenizer_of(config), config.texts)
+    if (reads or family_of(config.encoder).reads) == "text":
+        words = text_views(config)
         batches = eval_texts(source, words, EVALUATION_BATCH, device)
         shown = {"tokenizer": words.tokenizer.digest, "max_length": words.longest}
     else:
@@ -254,6 +256,11 @@ def features_of(
         progress=bar(f"features of {source.name}") if bar else None,
         total=len(source),
     )
+
+
+def text_views(config: Config) -> TextViews:
+    """Return what makes tokens of a config's texts."""
+    return TextViews(tokenizer_of(config), config.texts)
 
 
 def tokenizer_of(config: Config) -> Tokenizer:

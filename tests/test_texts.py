@@ -1,5 +1,6 @@
 """Toy methods of texts, and of images with texts, go wherever a method of images goes."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,21 @@ from torch.utils.flop_counter import FlopCounterMode
 from sslcli import assemble
 from sslcli.config.presets import resolve
 from sslcli.data.sources.open import open_source
+from sslcli.data.text.tokenizer import ByteTokenizer
 from sslcli.distributed import collective
 from sslcli.engine.log import Log
 from sslcli.engine.loop import steps, train_step
 from sslcli.engine.stop import Stop
 from sslcli.engine.trainer import resume, train
-from sslcli.errors import DataError, StoppedError
+from sslcli.errors import DataError, StoppedError, UsageError
 from sslcli.listener import SilentWatcher
 from sslcli.methods import custom
 from sslcli.methods.custom import completed, name_code
 from sslcli.profile.cost import estimate
 from sslcli.profile.phases import time_phases
-from sslcli.workflows.knn_eval import knn_eval
+from sslcli.workflows.export import export
+from sslcli.workflows.knn_eval import knn_eval, vote
+from sslcli.workflows.run import load
 
 CPU, FILE = torch.device("cpu"), Path(__file__).parent / "toys.py"
 TOYS = ["ToyText", "ToyTowers"]
@@ -156,20 +160,58 @@ def test_two_processes_equal_one_with_both_halves(toy, pictures, two):
         assert_close(their_state, state)
 
 
-@pytest.mark.parametrize("toy", TOYS)
-def test_a_run_is_evaluated_by_its_own_column(toy, pictures, tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def runs(pictures, tmp_path_factory):
+    """Return a function from a toy to a run of it, trained once by the command line."""
     from sslcli.cli import app
 
-    sets = ["texts=[{count=2,max_length=12}]", 'train.duration="4 epochs"', "train.batch_size=8"]
-    if toy == "ToyText":
-        sets += ['encoder={name="toy-words"}', "views=[]"]
-    words = ["pretrain", "--preset", "simsiam/digits", "--method", f"{FILE}:{toy}", "--quiet"]
-    words += ["--data", str(pictures), "--out", str(tmp_path / "run")]
-    monkeypatch.setattr("sys.argv", ["ssl", *words, *(w for s in sets for w in ("--set", s))])
-    with pytest.raises(SystemExit) as ended:
-        app.main()
-    assert ended.value.code == 0, capsys.readouterr().err
-    assert knn_eval(tmp_path / "run", k=5).top1 > 0.9
+    @cache
+    def run_of(toy):
+        out = tmp_path_factory.mktemp(toy) / "run"
+        sets = ["texts=[{count=2,max_length=12}]", 'train.duration="4 epochs"']
+        sets += ["train.batch_size=8"]
+        if toy == "ToyText":
+            sets += ['encoder={name="toy-words"}', "views=[]"]
+        words = ["pretrain", "--preset", "simsiam/digits", "--method", f"{FILE}:{toy}", "--quiet"]
+        words += ["--data", str(pictures), "--out", str(out)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", ["ssl", *words, *(w for s in sets for w in ("--set", s))])
+            with pytest.raises(SystemExit) as ended:
+                app.main()
+        assert ended.value.code == 0
+        return out
+
+    return run_of
+
+
+@pytest.mark.parametrize("toy", TOYS)
+def test_a_run_is_evaluated_by_its_own_column(toy, runs):
+    assert knn_eval(runs(toy), k=5, method=f"{FILE}:{toy}").top1 > 0.9
+
+
+@pytest.mark.parametrize("format", ["safetensors", "pt2"])
+def test_an_encoder_of_texts_is_exported_as_one(format, runs, tmp_path):
+    exported = export(runs("ToyText"), format=format, out=tmp_path / "words")
+    assert exported.compared == 9
+    assert "at most 12" in exported.notes[0]
+    if format == "pt2":
+        tokens = ByteTokenizer().encode(["a cross", "zero"], 12)
+        copy = torch.export.load(tmp_path / "words").module()
+        encoder = load(runs("ToyText"), method=f"{FILE}:ToyText").encoder
+        torch.testing.assert_close(copy(tokens.ids, tokens.mask), encoder(tokens.ids, tokens.mask))
+
+
+def test_each_tower_of_a_run_is_evaluated_by_its_column(runs):
+    run = load(runs("ToyTowers"), method=f"{FILE}:ToyTowers")
+    source, text = run.splits.test, run.tower("text")
+    found = run.features(source, text, reads="text")
+    texts = [source.text(row) for row in range(len(source))]
+    tokens = ByteTokenizer().encode(texts, 12)
+    torch.testing.assert_close(found.features, text(tokens.ids, tokens.mask).detach())
+    assert vote(run, 5, 0.1, network=text, reads="text").top1 > 0.9
+    assert vote(run, 5, 0.1, network=run.tower("image"), reads="image").top1 > 0.9
+    with pytest.raises(UsageError, match="no tower that reads 'pair'"):
+        run.tower("pair")
 
 
 def test_texts_of_a_source_give_the_features_of_the_encoder(pictures):

@@ -84,3 +84,6 @@ class ToyTowers(Toy):
     def embed(self, batch):
         (text, *_) = batch.texts
         return self.projector(self.encoder(batch.views[0])), self.text_encoder(text.ids, text.mask)
+
+    def towers(self):
+        return {"image": nn.Sequential(self.encoder, self.projector), "text": self.text_encoder}

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from sslcli.assemble import load_encoder
+from sslcli.assemble import load_encoder, text_views
+from sslcli.config.schema import Config
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import (
@@ -18,9 +19,10 @@ from sslcli.evaluate.calibration.stored import (
 from sslcli.evaluate.classifier import class_names
 from sslcli.formats import FORMATS
 from sslcli.formats.exporter import export_encoder
-from sslcli.formats.inputs import ImageInput
+from sslcli.formats.inputs import ImageInput, Inputs, TextInput
 from sslcli.formats.report import ExportMeta, ExportReport
 from sslcli.listener import QUIET, Listener
+from sslcli.nn.architectures import family_of
 from sslcli.workflows.run import Run
 
 Format = Literal["safetensors", "torchvision", "timm", "onnx", "pt2"]
@@ -115,10 +117,17 @@ def export_meta(
     checkpoint: Checkpoint, stored: StoredCalibrator | None, *, classifier: bool
 ) -> ExportMeta:
     """Return the facts about the encoder that its weights do not tell."""
-    encoder, data = checkpoint.config.encoder, checkpoint.config.data
     return ExportMeta(
-        encoder,
-        ImageInput(data.pixels),
+        checkpoint.config.encoder,
+        inputs_of(checkpoint.config),
         class_names(checkpoint) if classifier else (),
         stored.calibrator.method if stored else "",
     )
+
+
+def inputs_of(config: Config) -> Inputs:
+    """Return what a config's encoder takes: images, or the tokens of texts."""
+    if family_of(config.encoder).reads == "text":
+        words = text_views(config)
+        return TextInput(words.longest, words.tokenizer.vocabulary)
+    return ImageInput(config.data.pixels)

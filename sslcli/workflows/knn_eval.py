@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from sslcli.config.section import Column
 from sslcli.engine.device import Precision
 from sslcli.evaluate.geometry import alignment, effective_rank, uniformity
 from sslcli.evaluate.knn import KNNAccuracy, evaluate_knn
@@ -93,7 +94,7 @@ def knn_eval(
     found: dict[str, Any] = asdict(vote(opened, k, temperature, index, bar))
     if baseline:
         fresh = vote(opened, k, temperature, index, bar, opened.untrained)
-        pixels = vote(opened, k, temperature, network=nn.Flatten())
+        pixels = vote(opened, k, temperature, network=nn.Flatten(), reads="image")
         found |= {"top1_untrained": fresh.top1, "top1_pixels": pixels.top1}
     if geometry:
         found |= _geometry(opened)
@@ -107,11 +108,12 @@ def vote(
     index: Index = "flat",
     bar: Bar | None = None,
     network: nn.Module | None = None,
+    reads: Column | None = None,
 ) -> KNNAccuracy:
-    """Return the accuracy of the weighted vote on the test part, on a network's features."""
+    """Return the accuracy of the weighted vote on the test part, on features of what it `reads`."""
     precision: Precision | None = "fp32" if isinstance(network, nn.Flatten) else None
-    train, labels = run.labelled_features(run.splits.train, network, precision)
-    test, right = run.labelled_features(run.splits.test, network, precision)
+    train, labels = run.labelled_features(run.splits.train, network, precision, reads)
+    test, right = run.labelled_features(run.splits.test, network, precision, reads)
     wants_all = k == len(run.splits.train)  # that can be read
     return evaluate_knn(
         train, labels, test, right,

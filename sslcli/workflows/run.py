@@ -14,6 +14,7 @@ from sslcli import assemble
 from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
+from sslcli.config.section import Column
 from sslcli.data.sources.base import Source
 from sslcli.data.sources.given import GivenImages, Images
 from sslcli.data.sources.places import given_fields, located
@@ -130,13 +131,16 @@ class Run:
         source: Source,
         network: nn.Module | None = None,
         precision: Precision | None = None,
+        reads: Column | None = None,
     ) -> Features:
-        """Return what a network makes of every image that can be read; cached beside the run.
+        """Return what a network makes of every row that can be read; cached beside the run.
 
         Args:
-            source: Images.
+            source: Images or texts.
             network: Instead of the encoder.
             precision: Instead of the run's.
+            reads: The column of the source that the network takes, such as that of a `tower`; None
+                for the encoder's.
         """
         cache = self.checkpoint.run / "features"
         found = assemble.features_of(
@@ -147,6 +151,7 @@ class Run:
             precision or self.precision,
             cache=cache,
             bar=self.listener.bar,
+            reads=reads,
         )
         self.leave_out(source, found.rows)
         if found.note:
@@ -160,9 +165,10 @@ class Run:
         source: Source,
         network: nn.Module | None = None,
         precision: Precision | None = None,
+        reads: Column | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the features [N, D] and classes [N] of a labelled source."""
-        found = self.features(source, network, precision)
+        found = self.features(source, network, precision, reads)
         return found.features, assemble.labels_of(source, found)
 
     def leave_out(self, source: Source, rows: Tensor) -> None:
