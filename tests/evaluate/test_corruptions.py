@@ -149,7 +149,7 @@ def test_zooming_is_scipys(factor):
 
 
 def test_fog_is_a_whole_range_of_grey():
-    cloud = weather._plasma(32, 2.0, DRAWS)
+    cloud = weather.plasma(32, 2.0, DRAWS)
     assert cloud.shape == (6, 32, 32)
     assert cloud.amin(dim=(1, 2)).tolist() == [0.0] * 6
     assert cloud.amax(dim=(1, 2)).tolist() == [1.0] * 6
@@ -191,7 +191,7 @@ def test_pixelation_is_pillows(share, size):
 def test_the_elastic_field_is_interpolated_as_scipy_does():
     images = photos(2)
     places = torch.rand(2, 32, 32, 2, generator=torch.Generator().manual_seed(1)) * 38 - 3
-    found = digital._sampled(images, places, align_corners=False)
+    found = digital.sampled(images, places, align_corners=False)
     for image, at, result in zip(images, places, found, strict=True):
         coordinates = at.flip(-1).permute(2, 0, 1).numpy()  # y, x
         expected = [ndimage.map_coordinates(c, coordinates, order=1, mode="reflect") for c in image]
@@ -202,7 +202,7 @@ def test_corners_go_where_they_are_drawn():
     draws = Draws(0, torch.arange(2), 312)
     corners = torch.tensor([[26.0, 26.0], [26.0, 6.0], [6.0, 6.0]])
     moved = corners + (2 * draws.uniform(0, 3, 2) - 1) * 2.5
-    back = torch.cat([moved, torch.ones(2, 3, 1)], dim=2) @ digital._affine(32, 32, 2.5, draws)
+    back = torch.cat([moved, torch.ones(2, 3, 1)], dim=2) @ digital.corner_map(32, 32, 2.5, draws)
     torch.testing.assert_close(back, corners.expand(2, 3, 2), atol=1e-4, rtol=0)
 
 

@@ -15,6 +15,7 @@ from sslcli.nn.energy_resnet import EnergyResNet
 
 SAMPLER = {"steps": 2, "step_size": 10.0, "noise": 0.005, "noise_first": True}
 SAMPLER |= {"gradient_clamp": 0.01, "bounds": [0.0, 1.0]}
+STILL = {**SAMPLER, "steps": 1, "step_size": 1e-30, "noise": 0.0}  # chains end where they start
 REPLAY = {"size": 40, "image_size": 8, "restart": 0.05, "range": [0.0, 1.0]}
 CLAMP = {"sigmas": 3.0, "floor": 0.1, "decay": 0.999}
 
@@ -76,22 +77,26 @@ def test_images_are_dequantised_unless_told_otherwise():
 
 
 def test_the_first_chains_start_afresh_and_later_ones_keep_their_label():
-    igebm = method()
+    igebm = method(sampler=STILL)
+    first = stepped(igebm, images())
+    assert torch.equal(first.carry["labels"], images().labels)
     for _ in range(3):
         stepped(igebm, images())
-    starts, labels = igebm._starts(torch.zeros(20, dtype=torch.long))
-    held = igebm.replay.images
-    for start, label in zip(starts, labels, strict=True):
-        rows = (held == start).flatten(1).all(dim=1).nonzero().flatten()
-        assert not len(rows) or label in igebm.replay.labels[rows]
+    held, labels = igebm.replay.images.clone(), igebm.replay.labels.clone()
+    carry = igebm(images(20), progress()).carry
+    found = [(held == end).flatten(1).all(dim=1) for end in carry["samples"]]
+    assert sum(bool(rows.any()) for rows in found) > 10  # the others started afresh
+    for rows, label in zip(found, carry["labels"], strict=True):
+        assert not rows.any() or label in labels[rows]
 
 
 def test_a_share_of_chains_starts_afresh():
-    igebm = method(replay={**REPLAY, "size": 4000})
-    igebm.replay.images.fill_(2.0)  # which no fresh start can be
+    igebm = method(sampler=STILL, replay={**REPLAY, "size": 1001, "restart": 0.2})
+    igebm.replay.images.fill_(0.5)
     igebm.replay.age.fill_(1)
-    starts, _ = igebm._starts(torch.zeros(4000 - 1, dtype=torch.long))
-    assert (starts[:, 0, 0, 0] < 2).float().mean().item() == pytest.approx(0.05, abs=0.012)
+    samples = igebm(images(1000), progress()).carry["samples"]
+    is_fresh = (samples - 0.5).abs().flatten(1).amax(dim=1) > 0.1
+    assert is_fresh.float().mean().item() == pytest.approx(0.2, abs=0.05)
 
 
 def test_sampling_gives_weights_no_gradient_and_runs_in_evaluation_mode():
@@ -106,13 +111,13 @@ def test_sampling_gives_weights_no_gradient_and_runs_in_evaluation_mode():
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_share_of_recycled_chains_goes_on_under_the_batchs_classes(share):
-    igebm = method(relabel=share, replay={**REPLAY, "restart": 0.0})
+    igebm = method(sampler=STILL, relabel=share, replay={**REPLAY, "restart": 0.0})
     igebm.replay.push(torch.rand(30, 3, 8, 8), torch.full((30,), 3))
     classes = torch.arange(20) % 3
-    starts, labels = igebm._starts(classes)
-    assert torch.equal(labels, classes if share else torch.full((20,), 3))
+    carry = igebm(replace(images(20), labels=classes), progress()).carry
+    assert torch.equal(carry["labels"], classes if share else torch.full((20,), 3))
     held = igebm.replay.images
-    assert all((held == start).flatten(1).all(dim=1).any() for start in starts)
+    assert all((held == end).flatten(1).all(dim=1).any() for end in carry["samples"])
 
 
 def test_samples_stay_in_bounds():

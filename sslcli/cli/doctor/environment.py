@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from sslcli.cli.doctor.checkup import Finding, State
 
-_NAME_SECONDS = 0.5
+NAME_SECONDS = 0.5
 _LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 EFFECTS = {
     "CUDA_LAUNCH_BLOCKING": "every CUDA kernel is waited for: several times slower",
@@ -57,11 +57,11 @@ def host_name() -> Iterator[Finding]:
 
     waiting = threading.Thread(target=resolve, daemon=True)
     waiting.start()
-    waiting.join(_NAME_SECONDS)
+    waiting.join(NAME_SECONDS)
     seconds = time.perf_counter() - seconds
     advice = f"several processes may wait for it: add 127.0.1.1 {name} to /etc/hosts"
     if waiting.is_alive():
-        found = f"{name} takes more than {_NAME_SECONDS} s to resolve"
+        found = f"{name} takes more than {NAME_SECONDS} s to resolve"
         yield Finding("host name", "warning", found, advice)
     elif error:
         yield Finding("host name", "warning", f"{name} cannot be resolved: {error[0]}", advice)

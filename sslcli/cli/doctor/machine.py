@@ -17,7 +17,7 @@ _LEAST_MEMORY, _LEAST_SHARED, _LEAST_DISK = 2 * _GIB, _GIB, _GIB
 _NO_DISK = 50 * 2**20  # a run of the smallest preset writes about a tenth of this
 _LEAST_FILES = 1024  # 16 workers with 2 batches each on their way hold a few hundred
 _DRIVER = Path("/proc/driver/nvidia/version")
-_OWN_GROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+OWN_GROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def gpu() -> Iterator[Finding]:
@@ -36,14 +36,14 @@ def gpu() -> Iterator[Finding]:
             f"{about.name}, {_size(about.total_memory)}, compute capability {about.major}."
             f"{about.minor}, CUDA {torch.version.cuda}, driver {_driver() or 'unknown'}"
         )
-        if _has_kernels((about.major, about.minor), torch.cuda.get_arch_list()):
+        if has_kernels((about.major, about.minor), torch.cuda.get_arch_list()):
             yield Finding(f"cuda:{index}", "ok", found)
         else:
             advice = f"torch has kernels for {', '.join(torch.cuda.get_arch_list())} only"
             yield Finding(f"cuda:{index}", "warning", found, f"{advice}: install one that fits")
 
 
-def _has_kernels(capability: tuple[int, int], built_for: list[str]) -> bool:
+def has_kernels(capability: tuple[int, int], built_for: list[str]) -> bool:
     """Tell whether torch was built for a GPU, from names such as sm_80, sm_90a, compute_90.
 
     Kernels run on later minor versions of their major one, PTX on everything later.
@@ -100,7 +100,7 @@ def cores() -> Iterator[Finding]:
     from sslcli.environment import core_count
 
     own, threads = core_count(), torch.get_num_threads()
-    quota = _cpu_quota()
+    quota = cpu_quota()
     usable = min(own, max(1, ceil(quota))) if quota else own
     setting = os.environ.get("OMP_NUM_THREADS")
     found = f"{own} of {os.cpu_count()} cores, {threads} torch threads"
@@ -120,7 +120,7 @@ def cores() -> Iterator[Finding]:
         yield Finding("cores", "ok", found)
 
 
-def _cpu_quota() -> float | None:
+def cpu_quota() -> float | None:
     """Return how many cores' worth of time the container may use; None without a limit."""
     limits = []
     for text in _cgroup("cpu", "cpu.max"):  # "200000 100000" or "max 100000"
@@ -156,13 +156,13 @@ def memory() -> Iterator[Finding]:
 def _cgroup(controller: str, name: str) -> list[str]:
     """Return what a limit's file says in this process's control group and those above it."""
     found: list[str] = []
-    if not _OWN_GROUPS.is_file():  # macOS has no such limits
+    if not OWN_GROUPS.is_file():  # macOS has no such limits
         return found
-    for line in _OWN_GROUPS.read_text().splitlines():
+    for line in OWN_GROUPS.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
-        top = _CGROUPS / controller if controllers else _CGROUPS
+        top = CGROUPS / controller if controllers else CGROUPS
         own = top / path.lstrip("/")
         groups = [group for group in (own, *own.parents) if group.is_relative_to(top)]
         found += [file.read_text().strip() for g in groups if (file := g / name).is_file()]

@@ -89,17 +89,20 @@ def elastic(images: Tensor, stretch: tuple[float, float, float], draws: Draws) -
     rows, columns = (torch.arange(side, device=images.device).float() for side in (height, width))
     grid = torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)], dim=-1)
     ones = torch.ones(height, width, 1, device=images.device)
-    whence = torch.cat([grid, ones], dim=-1) @ _affine(height, width, reach, draws)[:, None]
-    images = _sampled(images, whence, align_corners=True)
+    whence = torch.cat([grid, ones], dim=-1) @ corner_map(height, width, reach, draws)[:, None]
+    images = sampled(images, whence, align_corners=True)
     if not length:
         return images
     field = 2 * draws.uniform(1, 2, height, width) - 1
     shift = smooth(field, smoothness, truncate=3.0, edge="mirrored") * length
-    return _sampled(images, grid + shift.permute(0, 2, 3, 1), align_corners=False)
+    return sampled(images, grid + shift.permute(0, 2, 3, 1), align_corners=False)
 
 
-def _affine(height: int, width: int, reach: float, draws: Draws) -> Tensor:
-    """Return matrices [B, 3, 2] that take (x, y, 1) of a result to the (x, y) it comes from."""
+def corner_map(height: int, width: int, reach: float, draws: Draws) -> Tensor:
+    """Return the maps that move three corners by at most `reach` pixels a coordinate, [B, 3, 2].
+
+    Each takes (x, y, 1) of a result to the (x, y) that it comes from.
+    """
     across, down, side = height // 2, width // 2, min(height, width) // 3
     corners = [[across + side, down + side], [across + side, down - side],
                [across - side, down - side]]  # fmt: skip
@@ -110,7 +113,7 @@ def _affine(height: int, width: int, reach: float, draws: Draws) -> Tensor:
     return affine
 
 
-def _sampled(images: Tensor, places: Tensor, *, align_corners: bool) -> Tensor:
+def sampled(images: Tensor, places: Tensor, *, align_corners: bool) -> Tensor:
     """Return bilinear values at places (x, y) in pixels, [B, H, W, 2], edges mirrored.
 
     The mirror lies on the edge pixels' centres (as OpenCV's) or on their outer sides (SciPy's).

@@ -15,11 +15,11 @@ def fog(images: Tensor, density: tuple[float, float], draws: Draws) -> Tensor:
     weight, decay = density
     height, width = images.shape[2:]
     brightest = images.amax(dim=(1, 2, 3), keepdim=True)
-    cloud = _plasma(max(height, width), decay, draws)[:, None, :height, :width]
+    cloud = plasma(max(height, width), decay, draws)[:, None, :height, :width]
     return (images + weight * cloud) * brightest / (brightest + weight)
 
 
-def _plasma(side: int, decay: float, draws: Draws) -> Tensor:
+def plasma(side: int, decay: float, draws: Draws) -> Tensor:
     """Return clouds by the diamond-square algorithm, [B, S, S] in [0, 1], S a power of 2."""
     size = 1 << (side - 1).bit_length()
     plane = torch.zeros(len(draws.rows), size, size, device=draws.rows.device)

@@ -5,6 +5,7 @@ import socket
 import time
 import tomllib
 from collections import namedtuple
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,23 @@ LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 def _plain_environment(monkeypatch):
     for name in (*LAUNCHER, *surroundings.EFFECTS):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def limit(tmp_path, monkeypatch):
+    """Return a function that writes control groups: by file, the limit of each from the inside."""
+
+    def write(limits):
+        groups = tmp_path / "groups"
+        for name, words in limits.items():
+            for folder, word in zip((groups / "box", groups), words, strict=False):
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(f"{word}\n")
+        (tmp_path / "own").write_text("0::/box\n")
+        monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
+        monkeypatch.setattr(machine, "CGROUPS", groups)
+
+    return write
 
 
 def only(findings):
@@ -69,7 +87,7 @@ def test_missing_data_exits_as_everywhere(ssl):
 
 
 def test_a_missing_dependency_is_a_fault(ssl, monkeypatch):
-    monkeypatch.setattr(installed, "_requirements", lambda: [("no-such-package", "1.0", "")])
+    monkeypatch.setattr(metadata, "requires", lambda name: ["no-such-package>=1.0"])
     outcome = ssl("doctor", "--json")
     assert outcome.code == 4
     assert not outcome.json["ok"]
@@ -77,7 +95,7 @@ def test_a_missing_dependency_is_a_fault(ssl, monkeypatch):
 
 
 def test_an_old_dependency_is_named_with_what_is_needed(monkeypatch):
-    monkeypatch.setattr(installed, "_requirements", lambda: [("numpy", "999.1", "")])
+    monkeypatch.setattr(metadata, "requires", lambda name: ["numpy>=999.1"])
     finding = only(installed.dependencies())
     assert finding.state == "warning"
     assert "needs 999.1" in finding.found
@@ -89,7 +107,7 @@ def test_every_extra_says_what_it_brings():
 
 
 def test_a_missing_extra_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(installed, "_requirements", lambda: [("no-such-package", "", "onnx")])
+    monkeypatch.setattr(metadata, "requires", lambda name: ['no-such-package; extra == "onnx"'])
     found = {finding.check: finding for finding in installed.extras()}["extra onnx"]
     assert found.state == "note"
     assert "no-such-package" in found.found
@@ -120,7 +138,7 @@ def test_a_torch_that_fits_its_torchvision_is_told():
 
 
 def test_a_torchvision_of_another_torch_is_told(monkeypatch):
-    monkeypatch.setattr(installed, "_version", lambda name: "0.20.1")
+    monkeypatch.setattr(metadata, "version", lambda name: "0.20.1")
     _, vision = installed.torch()
     assert vision.state == "warning"
     assert "pip install 'torchvision==0." in vision.advice
@@ -137,7 +155,7 @@ def test_a_torchvision_of_another_torch_is_told(monkeypatch):
     ],
 )
 def test_gpus_need_kernels_of_their_own_generation(capability, built_for, runs):
-    assert machine._has_kernels(capability, built_for) is runs
+    assert machine.has_kernels(capability, built_for) is runs
 
 
 @pytest.mark.parametrize(
@@ -149,14 +167,13 @@ def test_gpus_need_kernels_of_their_own_generation(capability, built_for, runs):
         ({}, None),
     ],
 )
-def test_the_cpu_quota_of_a_container_is_read(monkeypatch, limits, quota):
-    monkeypatch.setattr(machine, "_cgroup", lambda controller, name: limits.get(name, []))
-    assert machine._cpu_quota() == quota
+def test_the_cpu_quota_of_a_container_is_read(limit, limits, quota):
+    limit(limits)
+    assert machine.cpu_quota() == quota
 
 
-def test_more_threads_than_the_quota_are_too_many(monkeypatch):
-    limits = {"cpu.max": ["100000 100000"]}
-    monkeypatch.setattr(machine, "_cgroup", lambda controller, name: limits.get(name, []))
+def test_more_threads_than_the_quota_are_too_many(monkeypatch, limit):
+    limit({"cpu.max": ["100000 100000"]})
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     finding = only(machine.cores())
     assert finding.state == "warning"
@@ -166,17 +183,16 @@ def test_more_threads_than_the_quota_are_too_many(monkeypatch):
 @pytest.mark.parametrize(
     ("load", "threads", "state"), [(0.0, 1, "note"), (1e6, 2, "warning"), (1e6, 1, "ok")]
 )
-def test_threads_are_judged_by_what_else_wants_the_cores(monkeypatch, load, threads, state):
-    monkeypatch.setattr(machine, "_cgroup", lambda controller, name: [])
+def test_threads_are_judged_by_what_else_wants_the_cores(monkeypatch, limit, load, threads, state):
+    limit({})
     monkeypatch.setattr("sslcli.environment.core_count", lambda: 4)
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
     monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
     assert only(machine.cores()).state == state
 
 
-def test_the_memory_limit_of_a_container_counts(monkeypatch):
-    limits = {"memory.max": ["max", str(2**30)]}
-    monkeypatch.setattr(machine, "_cgroup", lambda controller, name: limits.get(name, []))
+def test_the_memory_limit_of_a_container_counts(limit):
+    limit({"memory.max": ["max", str(2**30)]})
     finding = only(machine.memory())
     assert finding.state == "warning"
     assert "this container may use 1.0 GiB" in finding.found
@@ -228,7 +244,7 @@ def test_a_host_name_that_cannot_be_resolved_is_a_warning(monkeypatch):
 
 
 def test_a_slow_host_name_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(surroundings, "_NAME_SECONDS", 0.01)
+    monkeypatch.setattr(surroundings, "NAME_SECONDS", 0.01)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(0.5))
     started = time.perf_counter()
     assert only(surroundings.host_name()).state == "warning"
