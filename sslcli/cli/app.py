@@ -1,4 +1,4 @@
-"""The `ssl` command: its table of commands, and what becomes of errors."""
+"""The `ssl` command: the table of its commands, and its handling of errors."""
 
 import sys
 import traceback
@@ -89,7 +89,7 @@ def main() -> NoReturn:
 
 
 def _run(arguments: list[str]) -> int:
-    """Return the exit code of a command line, having shown what went wrong."""
+    """Run a command line, show any fault, and return the exit code."""
     try:
         _expect_text(arguments)
         code = app(arguments, prog_name="ssl", standalone_mode=False) or ExitCode.DONE
@@ -116,7 +116,7 @@ def _expect_text(arguments: list[str]) -> None:
 
 
 def _command(arguments: list[str]) -> str:
-    """Return the command that a line names, such as "presets list"; nothing if it names none."""
+    """Return the command that a line names, such as "presets list"; an empty text if none."""
     group, names = typer.main.get_command(app), []
     for word in arguments:
         found = getattr(group, "commands", {}).get(word)

@@ -27,7 +27,7 @@ _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory"
 
 
 def as_fault(error: Exception) -> SslError:
-    """Return the fault that an exception stands for; an unforeseen one is logged as ours."""
+    """Return an exception as a fault; an unforeseen exception is logged as an error of ours."""
     if isinstance(error, SslError):
         _name_options(error)
         return error
@@ -95,7 +95,7 @@ def _name_options(fault: SslError) -> None:
 
 
 def _usage_fault(error: typer.TyperException) -> UsageError:
-    """Return what the command line's parser found, in our words."""
+    """Return an error of the command line's parser as a fault of ours."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     command = context.command_path if context else "ssl"
     hint = f"see: {command} --help"

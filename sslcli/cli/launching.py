@@ -1,4 +1,4 @@
-"""Train in several processes: start them for `--devices`, or join those that others started."""
+"""Train in several processes: start them for `--devices`, or join those of a launcher."""
 
 import shlex
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def must_launch(devices: int) -> bool:
-    """Return whether this process is to start the others, rather than train.
+    """Say whether this process must start several others instead of training itself.
 
     Raises:
         UsageError: If another launcher has already started processes.
@@ -60,10 +60,10 @@ def launch(
 
 
 def resume_line(out: str | None) -> "Callable[[str], str]":
-    """Return what writes the command line that goes on with a run: this one, with --resume.
+    """Return a function that writes the command line which resumes a run.
 
     Args:
-        out: The run directory, where the command line tells it.
+        out: The run directory, if the command line names it.
     """
 
     def line(run: str) -> str:
@@ -78,9 +78,9 @@ def resume_line(out: str | None) -> "Callable[[str], str]":
 
 @contextmanager
 def taking_part(device: str) -> "Iterator[torch.device]":
-    """Train together with the processes of this launcher within the context; give the device.
+    """Join the other processes of the launcher while the context lasts; yield the device.
 
-    A training that Ctrl-C has ended, with its state saved, is told as any fault that ends one.
+    If Ctrl-C ends the training with its state saved, the fault that says so is raised.
     """
     from sslcli.workflows import training
 
@@ -94,7 +94,7 @@ def taking_part(device: str) -> "Iterator[torch.device]":
 
 
 def beside(ckpt: str, name: str) -> "Path":
-    """Return the folder of this name beside a checkpoint, or in a run directory."""
+    """Return the path of a folder beside a checkpoint file, or in a run directory."""
     from pathlib import Path
 
     path = Path(ckpt)

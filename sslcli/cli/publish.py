@@ -19,13 +19,13 @@ TOP = 5  # classes up to which there is no top5
 
 
 class Publisher:
-    """Shows what came of an evaluation.
+    """Shows the plan or the results of an evaluation, and keeps its record.
 
     Args:
         show: The command's streams.
-        run: What is evaluated.
+        run: The checkpoint that is evaluated.
         require: Conditions on the metrics.
-        started: When that began, by `time.perf_counter`; None for now.
+        started: When the evaluation began, by `time.perf_counter`; None for now.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class Publisher:
         columns: Sequence[str] = ("part", "images to encode"),
         **own: Any,
     ) -> None:
-        """Say what would be run; for `--dry-run`.
+        """Show how many images would be used; for `--dry-run`.
 
         Args:
-            counts: Images by what is done with them; None for the training and the test images.
+            counts: Number of images by their use; None for the training and the test images.
             columns: Heads of the table.
             own: Further fields of the command's own record, or another `images`.
         """
@@ -129,7 +129,7 @@ class Publisher:
             self.show.warn(f"{fault.where}: {fault.what}")
 
     def _about(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what every evaluation says: of what it is, and how it was run."""
+        """Return the fields that every evaluation has: its checkpoint, data, device and others."""
         from sslcli.config.presets import config_hash
 
         run, splits = self.run, self.run.splits
@@ -147,7 +147,7 @@ class Publisher:
 
 
 def _failed(faults: Sequence[str]) -> dict[str, Any]:
-    """Return what a record says of requirements that are not met."""
+    """Return the fields that tell unmet requirements; none if all are met."""
     if not faults:
         return {}
     return {"exit_code": int(ExitCode.GATE_NOT_MET), "unmet": list(faults)}
@@ -167,8 +167,8 @@ def open_run(
     Args:
         ckpt: A checkpoint or run directory.
         show: The command's streams.
-        require: What each `--require` says.
-        metrics: What will be measured, for `require`.
+        require: The texts of each `--require`.
+        metrics: Names that `require` may use.
         labelled: Whether the data must have labels.
         options: See `workflows.run.load`.
     """
@@ -187,7 +187,7 @@ def open_run(
 
 
 def seeded(metrics: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
-    """Return the metrics there will be when an evaluation is repeated over seeds."""
+    """Return the names of the metrics of an evaluation, repeated over seeds or not."""
     if not seeds:
         return tuple(metrics)
     return (*metrics, "top1_deviation", "top5_deviation", "seeds")

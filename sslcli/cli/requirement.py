@@ -55,7 +55,7 @@ class Requirement:
         return f"{self.metric} {self.operator} {self.value:g}"
 
     def check(self, metrics: Mapping[str, float]) -> bool:
-        """Return whether `metrics` meet the condition; NaN meets none, nor does what is absent."""
+        """Say whether `metrics` meet the condition; NaN and an absent metric do not."""
         value = metrics.get(self.metric)
         return value is not None and _OPERATORS[self.operator](value, self.value)
 

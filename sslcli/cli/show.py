@@ -47,7 +47,7 @@ class Show:
         self.err.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def bar(self, what: str) -> Bar:
-        """Return what shows how far a piece of work is."""
+        """Return a progress bar for a piece of work."""
         from sslcli.cli.watch import WorkBar
 
         return WorkBar(self, what)
@@ -55,7 +55,7 @@ class Show:
     def watcher(
         self, total_steps: int, first_step: int, steps_per_epoch: int
     ) -> AbstractContextManager[Watcher]:
-        """Return what shows a training run while it goes on."""
+        """Return the display of a training run; a context manager."""
         from sslcli.cli.watch import RunWatcher
 
         return RunWatcher(self, total_steps, first_step, steps_per_epoch)
@@ -82,13 +82,13 @@ class Show:
             print_json(self.record(**fields))
 
     def record(self, **fields: Any) -> dict[str, Any]:
-        """Return what the JSON object says: whose it is, what was found, with which versions."""
+        """Return the JSON object: the schema, the command, its own fields, and the versions."""
         about = {"schema": JSON_SCHEMA, "command": self.command}
         return {**about, **fields, "versions": versions()}
 
 
 def _rank() -> int:
-    """Return this process's number; 0 where the launcher's variables make no sense."""
+    """Return this process's rank; 0 if the launcher's variables make no sense."""
     try:
         return world().rank
     except UsageError:
@@ -98,7 +98,7 @@ def _rank() -> int:
 def console(*, stderr: bool) -> Console:
     """Return a console without colour or animation off a terminal or under NO_COLOR.
 
-    FORCE_COLOR and its like are not asked: what is piped keeps the form that scripts read.
+    FORCE_COLOR is ignored, so that output to a pipe keeps the form that scripts read.
     """
     plain = bool(os.environ.get("NO_COLOR"))
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty() and not plain
@@ -133,7 +133,7 @@ def show_error(error: SslError, *, command: str, as_json: bool, by: str = "") ->
         error: What to show.
         command: The command that failed; "" where none was named.
         as_json: Print JSON too.
-        by: Which of several processes met it.
+        by: The one of several processes that failed.
     """
     err = console(stderr=True)
     if by:

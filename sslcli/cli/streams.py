@@ -1,4 +1,4 @@
-"""The standard streams: there whatever the shell did, and faults of stdout are told like others."""
+"""The standard streams: opened if the shell closed them; faults of stdout become errors."""
 
 import io
 import os
@@ -19,7 +19,7 @@ class LostOutputError(ResourceError):
 
 
 class Output(io.TextIOWrapper):
-    """Stdout, whose faults say that it is stdout; that its reader has gone is no fault."""
+    """Stdout, whose faults name it; a reader that has gone is no fault."""
 
     def write(self, text: str) -> int:
         """Write text, raising LostOutputError when that cannot be done."""
@@ -44,9 +44,9 @@ def _told(work: Callable[[], T]) -> T:
 def open_streams() -> None:
     """Give this process all three streams, which can hold file names that are no text.
 
-    What the shell has closed takes and gives nothing; otherwise the next file to be opened would
-    get the number of the closed stream, and what a library prints would land in it. Writing to a
-    closed stdout stays an error, when it is tried.
+    A stream that the shell closed is opened on the null device. Otherwise the next file to be
+    opened would get its number, and what a library prints would land in that file. Writing to a
+    closed stdout is still an error.
     """
     for number, mode in enumerate(_MODES):
         try:
@@ -66,7 +66,7 @@ def open_streams() -> None:
 
 
 def silence(*numbers: int) -> None:
-    """Send what else is written to streams nowhere, even while Python shuts down."""
+    """Discard everything that is still written to these streams, even while Python shuts down."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in numbers:
         os.dup2(nowhere, number)

@@ -19,7 +19,7 @@ _NUMBER = re.compile(
 def fitted(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> RenderableType:
-    """Return a table, or one block a row where its numbers would not fit beside each other.
+    """Return a table; if its numbers do not fit beside each other, a block of lines for each row.
 
     Args:
         title: Stands above it; may be empty.
@@ -40,7 +40,7 @@ def fitted(
 
 
 def _least(column: str, cells: Sequence[str]) -> int:
-    """Return the cells that a column needs: numbers whole, of names a part."""
+    """Return the least width of a column: whole numbers, but names may be folded."""
     longest = max(map(cell_len, [column, *cells]))
     return longest if _are_numbers(cells) else min(longest, max(_NAME, _longest_number(cells)))
 
@@ -54,7 +54,7 @@ def _longest_number(cells: Sequence[str]) -> int:
 
 
 def _stacked(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
-    """Return a block a row: its first cell, and below it each other cell after its head."""
+    """Return a block for each row: its first cell, then a line for each other cell."""
     head = max(map(cell_len, columns[1:]), default=0)
     lines = [Text(title, style="bold")] if title else []
     for first, *others in rows:

@@ -7,12 +7,12 @@ import typer
 
 
 def as_typed(text: str) -> str:
-    """Return a message as a command line says it: `k` is --k there, `knn_eval()` ssl knn-eval."""
+    """Write a message for the command line: `k` becomes --k, `knn_eval()` becomes ssl knn-eval."""
     return re.sub(r"`(\w+)(\(\))?`", lambda found: _spelling(found) or found[0], text)
 
 
 def option(argument: str) -> str:
-    """Return the option that sets an argument of any command; nothing if none does."""
+    """Return the option of an argument, such as --k for k; an empty text if there is none."""
     if argument == "overrides":
         return "--set"
     for command in _commands().values():

@@ -37,7 +37,7 @@ class BenchResult:
         mode: How images get to the device.
         times: Medians of each phase, in seconds a step.
         meanings: What each phase is here, and others that do not occur.
-        remedy: What would make the bottleneck wider, in one sentence.
+        remedy: How to make the bottleneck faster, in one sentence.
     """
 
     preset: str | None
@@ -51,7 +51,7 @@ class BenchResult:
     remedy: str
 
     def rate(self, seconds: float) -> float | None:
-        """Return images a second when a step takes some seconds; None for what takes no time."""
+        """Return images a second for `seconds` a step; None for a time too short to measure."""
         return self.times.images / seconds if seconds >= _TOO_SHORT else None
 
 
@@ -111,7 +111,7 @@ def bench(
 
 
 def _endless(config: Config) -> Config:
-    """Return the config with a duration that no timing comes to the end of.
+    """Return the config with a duration longer than any timing.
 
     Raises:
         UsageError: If it needs a checkpoint, or this is one of several processes.
@@ -127,7 +127,7 @@ def _endless(config: Config) -> Config:
 
 
 def _build(config: Config, device: str, listener: Listener) -> Training:
-    """Return a training of the config, having said on what and with what."""
+    """Build the training of a config, and tell the listener its device, precision and data."""
     where = pick_device(device)
     tune_device(where)
     precision, why = resolve_precision(config.train.precision, where)
@@ -141,7 +141,7 @@ def _build(config: Config, device: str, listener: Listener) -> Training:
 
 
 def _meanings(training: Training) -> dict[str, str]:
-    """Return what each phase is in this training."""
+    """Return a short description of each phase in this training."""
     is_streamed = bool(training.loader.remedy)
     in_workers = "in one process; the loop has workers for it"
     on_cpu = training.device.type == "cpu"
@@ -161,7 +161,7 @@ def _meanings(training: Training) -> dict[str, str]:
 
 
 def remedy(times: StepTimes, training: Training) -> str:
-    """Return in one sentence what would make the bottleneck wider."""
+    """Return one sentence of advice on how to make the bottleneck faster."""
     idle = _idle_cores(training)
     if times.bottleneck in ("decode", "crop", "tokenise"):
         held = "raise data.memory_budget_gib, so that decoded images are held in memory"

@@ -34,7 +34,7 @@ class SplitCalibration:
     Attributes:
         before: Of the logits as they are.
         after: Of the calibrated ones; None when nothing is applied.
-        reliability: The bins of both, by the name of what makes the probabilities.
+        reliability: The bins before and after: by "as trained", and by the calibrator's name.
         calibrator: What is applied, and what it was fitted on.
         protocol: How this was measured, in one line.
     """
@@ -88,7 +88,7 @@ class CalibrationResult:
         return self.first.protocol
 
     def metrics(self) -> dict[str, float | None]:
-        """Return the numbers by name; over seeds means, with deviations, and the first's counts."""
+        """Return the numbers by name; of several seeds the means, and the deviations."""
         first = self.first.metrics()
         if self.over_seeds is None:
             return dict(first)
@@ -197,7 +197,7 @@ def store_calibrator(run: Run, result: CalibrationResult) -> CalibrationResult:
 
 
 def _calibrate(run: Run, fitting: Fitting, bins: int, seed: int) -> SplitCalibration:
-    """Fit on one part and measure both on the other, which the fit has not seen."""
+    """Fit on some images; measure before and after calibration on the others."""
     fit, report = parts(run, fitting, seed)
     logits, labels = _logits(run, report)
     before, panel = _measure(logits.log_softmax(dim=1), labels, bins)
@@ -224,7 +224,7 @@ def _measure(log_probabilities: Tensor, labels: Tensor, bins: int) -> tuple[Cali
 def _calibrator(
     run: Run, fitting: Fitting, fit: Source | None, seed: int
 ) -> StoredCalibrator | None:
-    """Return the checkpoint's calibrator, or one that is fitted now; None without either."""
+    """Return the stored calibrator, or fit one; None if there is none to apply."""
     if fitting.method == "stored":
         return stored_calibrator(run.checkpoint)
     if fit is None:
@@ -246,7 +246,7 @@ def _calibrator(
 def _logits(run: Run, source: Source) -> tuple[Tensor, Tensor]:
     """Return logits [N, C] float64 and classes [N] of the images that can be read.
 
-    Both parts are seen as every evaluation sees images: in evaluation mode, centre-cropped.
+    As in every evaluation the network is in evaluation mode, and images are centre-cropped.
     """
     found = run.features(source)
     labels, known = need_labels(source), class_names(run.checkpoint)

@@ -20,15 +20,16 @@ from sslcli.listener import warn_of
 from sslcli.workflows.run import Run
 
 Kind = Literal["temperature", "vector", "isotonic", "stored", "none"]
-SHARE = 0.5  # of the held-out images is fitted on
+SHARE = 0.5  # of the held-out images, to fit on
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """What is fitted, and on which images.
+    """The calibrator to fit, and the images to fit it on.
 
     Attributes:
-        method: A calibrator of `CALIBRATORS`; "stored" applies the checkpoint's, "none" none.
+        method: A calibrator of `CALIBRATORS`; "stored" applies the checkpoint's, "none" applies
+            none.
         data: Labelled data to fit on; None for a share of the held-out images.
         share: Share of each class's held-out images; None for `SHARE`.
     """
@@ -55,7 +56,7 @@ def check_fitting(
 
     Args:
         checkpoint: Whose classifier is calibrated.
-        fitting: What is fitted, and on which images.
+        fitting: The calibrator to fit, and its images.
         seeds: One fit each; none for a single one.
         store: Whether the calibrator is to be kept in the checkpoint.
         overwrite: Whether it may replace one.
@@ -95,7 +96,7 @@ def parts(run: Run, fitting: Fitting, seed: int) -> tuple[Source | None, Source]
         seed: Decides which share of the held-out images is fitted on.
 
     Raises:
-        UsageError: If what would be reported on was fitted on, or trained on.
+        UsageError: If the images to report on were trained on, or a calibrator was fitted on them.
     """
     test = run.splits.test
     if fitting.method == "stored" and (stored := stored_calibrator(run.checkpoint)):
@@ -117,7 +118,10 @@ def _unseen_by(stored: FittedOn, test: Source) -> Source:
 
 
 def is_fitted_on(stored: FittedOn, test: Source, fingerprint: str) -> bool:
-    """Tell whether a calibrator was fitted on this data; by name when an older version did it."""
+    """Tell whether a calibrator was fitted on this data.
+
+    Data that an older version fitted on has no comparable fingerprint and is told by its name.
+    """
     same = same_data(stored.fingerprint, fingerprint)
     names = test.name, f" of {test.name}, seed {stored.seed}"
     return stored.data.endswith(names) if same is None else same
@@ -146,7 +150,7 @@ def _fit_data(run: Run, spec: str) -> Source:
 
 
 def _divided(source: Source, share: float, seed: int) -> tuple[Source, Source]:
-    """Divide a source in two, the same way on every machine: what was fitted on is not tested."""
+    """Return the images to fit on and the others, the same ones on every machine."""
     labels = need_labels(source)
     chosen = stratified(labels, share, holdout_keys(len(labels), seed))
     named = f"{share:.0%} of {source.name}, seed {seed}"

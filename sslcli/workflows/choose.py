@@ -1,4 +1,4 @@
-"""Choose what to train: the preset that suits the data, what is laid over it, and a run's own."""
+"""Find the config to train with: a preset that suits the data, and the changes laid over it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,7 +44,7 @@ def planned(
     listener: Listener,
     **given: Any,
 ) -> Config:
-    """Return the config to train with, for a new run or one that is gone on with.
+    """Return the config to train with, of a new run or of one to resume.
 
     Args:
         method: A paper's short name, or a class of the user's own, whose file may then run.
@@ -80,7 +80,7 @@ def planned(
 
 
 def fields_of(**given: Any) -> dict[str, Any]:
-    """Return the config's fields for arguments by the names of `FIELDS`, without None and False."""
+    """Return the config's field for each argument of `FIELDS` that is neither None nor False."""
     return {
         FIELDS[name]: each for name, each in given.items() if each is not None and each is not False
     }
@@ -95,7 +95,7 @@ def resolved(
     device: str,
     listener: Listener,
 ) -> Resolved:
-    """Return what the preset of the data, or the given one, and everything laid over it make.
+    """Return the config of a preset, given or chosen for the data, with all changes laid over it.
 
     Args:
         method: A paper's short name, or a class of the user's own, whose file may then run.
@@ -112,7 +112,7 @@ def resolved(
 
 
 def _named(method: str | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields with a user's own class, whose file may run from now on."""
+    """Return the fields with a user's own class as the method; its file may run from now on."""
     if not is_custom(method):
         return fields
     from sslcli.methods.custom import name_code  # noqa: PLC0415  torch, for own methods alone
@@ -124,7 +124,7 @@ def _named(method: str | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
 def _divided(
     fields: Mapping[str, Any], overrides: Changes
 ) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """Return every change by its field, and those that are still texts."""
+    """Return the changes that are values by field, and those that are texts to parse."""
     if isinstance(overrides, Mapping):
         return {**fields, **overrides}, ()
     return fields, overrides
@@ -140,13 +140,14 @@ def _gone_on(
     device: str,
     listener: Listener,
 ) -> Config:
-    """Return the config of the run at a place with what is given laid over it.
+    """Return the config of the run to resume, with the given changes laid over it.
 
-    Where the preset is named once more it is that, as the version which began the run knew it.
+    If the preset is named again, the config is that preset's, with new fields as the version that
+    began the run had them.
     """
     from sslcli.workflows.resuming import aged, stored  # noqa: PLC0415  torch, to resume alone
 
-    # an older run has chosen by its seed what is held out
+    # older runs chose the held-out images by their seed
     fields = {**fields, "data.holdout_seed": place.stored().data.holdout_seed}
     if not (preset or config) and (not method or is_custom(method)):
         fields, texts = _divided(_named(method, fields), overrides)

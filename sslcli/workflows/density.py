@@ -102,7 +102,7 @@ def chains_of(section: MethodSection) -> tuple[SamplerConfig, ReplayConfig] | No
 
 
 def noise_of(section: MethodSection) -> float:
-    """Return the deviation of the noise that a classifier saw its images with."""
+    """Return the deviation of the noise that training adds to images."""
     if isinstance(section, JEMConfig | HDGEConfig | SupervisedConfig):
         return section.data_noise
     return 0.0
@@ -157,9 +157,10 @@ class EnergyModel:
         return self._sampling.by_class if self._sampling else self.num_classes is not None
 
     def default_steps(self, start: Start) -> int:
-        """Return how far training takes a chain: one visit on, or from a fresh start to its last.
+        """Return as many steps as training takes a chain, at least `MIN_STEPS`.
 
-        No fewer than show whether chains have settled.
+        From the buffer that is one visit. From a fresh start it is all the visits that a chain gets
+        on average before it is renewed. Fewer than `MIN_STEPS` cannot show whether chains settle.
         """
         restart = self._buffer.restart
         visits = 1 / restart if restart else VISITS
@@ -189,7 +190,7 @@ class EnergyModel:
         return torch.cat([run(slice(at, at + self._seen)).float().cpu() for at in starts])
 
     def fresh(self, labels: Tensor) -> Tensor:
-        """Draw starts as training drew fresh ones, of the classes [N] where it knew classes."""
+        """Draw fresh starts as training drew them, [N, 3, H, W], for chains of the classes [N]."""
         if not isinstance(self.method, IGEBM):
             assert self.method.sampling
             return self.method.sampling.fresh(labels.to(self.device))
@@ -200,8 +201,8 @@ class EnergyModel:
     def recalled(self, labels: Tensor) -> tuple[Tensor, int]:
         """Draw starts from the buffer.
 
-        Where the model was trained by samples of p(x), the labels in its buffer mean nothing, and
-        the class of an image is the one that the model itself sees in it.
+        If the model was trained by samples of p(x), the labels in its buffer mean nothing; the
+        class of an image is then the one that the model predicts.
 
         Args:
             labels: The class that each start must be of, [N]; -1 for any.
@@ -234,7 +235,7 @@ class EnergyModel:
         return self.probabilities(self.replay.images[rows.to(self.device)]).argmax(dim=1)
 
     def run(self, starts: Tensor, labels: Tensor | None, settings: Langevin, bar: Bar) -> ChainEnds:
-        """Run a chain from each start, as many at a time as training had.
+        """Run a chain from each start, in batches of the training's size.
 
         Args:
             starts: [N, 3, H, W].

@@ -45,11 +45,12 @@ class Samples:
         samples: In [0, 1], [N, 3, S, S].
         energies: Of the density that was climbed, in nats, [N].
         log_p: log p(x) up to a constant, in nats, [N].
-        labels: The class asked for, else the one that the model sees; -1 without classes, [N].
+        labels: The class asked for, or else the one that the model predicts, [N]; -1 for a model
+            without classes.
         climbed: The class y of a chain that climbed log p(x, y), [N]; -1 for log p(x).
         probabilities: The model's p(y|x), [N, C]; None without classes.
         trajectory: Energies before each step, [steps, N].
-        non_finite: Chains that did not.
+        non_finite: Number of chains that ended in other values.
     """
 
     samples: Tensor
@@ -71,7 +72,7 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleResult(Samples):
-    """Samples with what they are compared with.
+    """Samples, the plan they were drawn by, and what they are compared with.
 
     Attributes:
         plan: The chains that were run.
@@ -115,7 +116,7 @@ class SampleResult(Samples):
         }
 
     def class_rows(self) -> list[ClassRow]:
-        """Return a row a class that there are samples of, or that the judge sees in one."""
+        """Return a row for each class of a sample, by its label or by the judge."""
         judged = self.verdict.histogram if self.verdict else {}
         right = self.verdict.right if self.verdict else None
         rows = []
@@ -144,7 +145,7 @@ def metrics_of(has_judge: bool) -> tuple[str, ...]:
 
 
 def _mean(values: Tensor | None, which: Tensor | None = None) -> float | None:
-    """Return the mean of all values, or of some; None of none."""
+    """Return the mean of all values, or of those in `which`; None if there are none."""
     if values is None:
         return None
     chosen = values if which is None else values[which]

@@ -26,7 +26,7 @@ WRITERS = (".npz", ".parquet")
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The features of N images that could be read, and what is known of each.
+    """The features of N images or texts that could be read, with their rows, files and labels.
 
     Attributes:
         data: Name of the data set.
@@ -35,8 +35,8 @@ class Embeddings:
         files: Where each image comes from, [N] text.
         labels: Class of each, [N] int64, -1 where it has none; None when no image has one.
         class_names: Name of each class of the data; None when no image has one.
-        probabilities: What the checkpoint's classifier says, [N, C] float32, calibrated when a
-            calibrator is stored; None when it has no classifier.
+        probabilities: Of the checkpoint's classifier, [N, C] float32, calibrated if a calibrator
+            is stored; None if it has no classifier.
         classifier_classes: Name of each class of the classifier, [C] text, or None.
         unreadable: By data set, the images that were left out.
         path: The file that was written, if any.
@@ -54,7 +54,7 @@ class Embeddings:
     path: Path | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return every array there is, by name; this is what an .npz file holds."""
+        """Return every array that is not None by its name, as an .npz file holds them."""
         names = ("features", "rows", "labels", "class_names", "probabilities",
                  "classifier_classes", "files")  # fmt: skip
         found = {name: getattr(self, name) for name in names}
@@ -109,10 +109,10 @@ def embed(
 
 
 def writable(out: str | Path | None, *, overwrite: bool) -> Path | None:
-    """Return the path to write to.
+    """Check the file to write, and return its path; None for None.
 
     Raises:
-        UsageError: If it has no known ending, is there already, or needs a package.
+        UsageError: If it has an unknown ending, exists already, or needs a missing package.
     """
     if out is None:
         return None
@@ -170,7 +170,7 @@ def _embedded(run: Run, source: Source, path: Path | None) -> Embeddings:
 def _predictions(
     checkpoint: Checkpoint, features: Tensor, listener: Listener
 ) -> dict[str, np.ndarray]:
-    """Return what the checkpoint's classifier says of the features; nothing if it has none."""
+    """Return the classifier's probabilities and class names; nothing without a classifier."""
     if linear_classifier(checkpoint) is None:
         return {}
     stored = stored_calibrator(checkpoint)

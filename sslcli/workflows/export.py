@@ -85,7 +85,7 @@ def planned(
     *,
     classifier: bool,
 ) -> tuple[Checkpoint, Path]:
-    """Tell the listener what will be exported and where to, and return it.
+    """Return the checkpoint and the path to write to, and tell the listener both.
 
     Raises:
         SslError: If there is no checkpoint, or the format has no place for a classifier.
@@ -105,7 +105,7 @@ def network_of(checkpoint: Checkpoint, *, classifier: bool) -> nn.Module:
     """Return a checkpoint's encoder on the CPU, followed by its classifier when asked for.
 
     Raises:
-        UsageError: If there is no classifier, or its stored calibrator is no linear one.
+        UsageError: If there is no classifier, or its stored calibrator is not linear.
     """
     if not classifier:
         return load_encoder(checkpoint, torch.device("cpu"))

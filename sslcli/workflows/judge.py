@@ -23,7 +23,7 @@ class Verdict:
         checkpoint: The judge's.
         names: Classes that it knows.
         seen: Number of the class of each sample, among `names`, [N].
-        right: Whether that is the sample's label, [N]; None for a model without classes.
+        right: Whether it is the sample's label, [N]; None for a model without classes.
         top1_real: Share of real test images that it puts in their class; None without labels.
     """
 
@@ -49,14 +49,14 @@ class Verdict:
 
 
 class Judge:
-    """A classifier's run; it sees samples as every evaluation sees images, in 8 bits.
+    """A trained classifier that is shown samples as images of 8 bits, as every evaluation's are.
 
     Args:
         ckpt: A checkpoint with a classifier.
         known: Classes of the model that is sampled; none when it has none.
 
     Raises:
-        UsageError: If it is no classifier, or does not know a class of the model.
+        UsageError: If the checkpoint has no classifier, or lacks a class of the model.
     """
 
     def __init__(self, ckpt: str, known: tuple[str, ...]) -> None:
@@ -91,7 +91,8 @@ class Judge:
     def top1(self, source: Source, run: Run) -> float | None:
         """Return the share of real images that it puts in their class.
 
-        That is what samples as good as real images would get; None without labels it knows.
+        Samples as good as real images would get the same share. It is None if the images have no
+        labels, or labels that the judge does not know.
         """
         if source.labels is None or not len(source):
             return None

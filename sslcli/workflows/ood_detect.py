@@ -1,4 +1,4 @@
-"""Tell the data of a network from other data: fit scores on the former, measure them on both."""
+"""Tell images like the training data from others: fit scores, then measure them on both sets."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def ood_detect(
     precision: str | None = None,
     listener: Listener = QUIET,
 ) -> OODResult:
-    """Score how far images are from the training data, and measure how well that parts two sets.
+    """Score how far images are from the training data, and measure how well scores part two sets.
 
     Every score rises towards the inside, the test images of the run. Scores are fitted on training
     images and never on test images.
@@ -141,7 +141,7 @@ class Network:
         return nn.Sequential(self.run.encoder, copy.deepcopy(self.classifier).to(self.run.device))
 
     def see(self, source: Source) -> Seen:
-        """Return what the network makes of a data set, from the cache when it has it."""
+        """Return the features and logits of a data set, from the cache if they are there."""
         return self._see(source)[0]
 
     def _see(self, source: Source) -> tuple[Seen, np.ndarray]:
@@ -152,7 +152,7 @@ class Network:
         return seen, found.rows.numpy()
 
     def known(self, *, tune: bool) -> tuple[Known, Seen | None]:
-        """Return what scores are fitted on, and the pseudo-outliers when they are to be tuned."""
+        """Return the data to fit scores on, and pseudo-outliers if scores are to be tuned."""
         config, train = self.run.config, self.run.splits.train
         seen, rows = self._see(train)
         held = validation_rows(len(train), config.seed)
@@ -191,7 +191,7 @@ class Network:
         return strange_classes(seen.labels.numpy(), *self._names)
 
     def accuracy(self, seen: Seen) -> float | None:
-        """Return the classifier's top-1 on labelled images of its classes, else None."""
+        """Return the classifier's top-1; None if an image lacks a label that it knows."""
         if seen.logits is None or seen.labels is None or self.strange_classes(seen):
             return None
         labels = torch.from_numpy(find_classes(seen.labels.numpy(), *self._names))
@@ -199,7 +199,7 @@ class Network:
 
 
 def _tell_left_out(run: Run, left_out: Mapping[str, str]) -> None:
-    """Note which scores do not apply, those of one reason in one line."""
+    """Note which scores do not apply and why, in one line a reason."""
     for why in dict.fromkeys(left_out.values()):
         names = ", ".join(name for name, reason in left_out.items() if reason == why)
         run.listener.note(f"left out: {names}: {why}")

@@ -44,10 +44,10 @@ def _distinct(specs: Sequence[str]) -> list[str]:
 
 
 def names(specs: Sequence[str]) -> list[str]:
-    """Return a short name for each, made of letters, digits and -_./ alone.
+    """Return a short name for each set, made of letters, digits and -_./ only.
 
-    A path is called by its last part without the suffix, or by all of it where that is not unique.
-    A name that still equals another, as the name of a file too, gets a number.
+    The name of a path is its last part without the suffix, or the whole path if several sets share
+    that part. Names that are still equal, or would name the same file, get a number.
     """
     short = [spec if spec in (*KINDS, *NAMES) else _plain(Path(spec).stem) for spec in specs]
     wanted = [

@@ -82,7 +82,7 @@ class Place:
 
 
 def restarted(place: Place) -> Place:
-    """Return the place to go on in when a launcher has started this training anew.
+    """Return the place of a training that a launcher has restarted: it resumes if it had begun.
 
     Raises:
         UsageError: If nobody can tell which run that was.

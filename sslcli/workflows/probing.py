@@ -22,7 +22,7 @@ PAIRS = 4_096
 
 
 def why_no_online_knn(config: Config, splits: Splits) -> str:
-    """Return why kNN on training data says nothing of a run, or nothing when it does."""
+    """Return why kNN on training data says nothing about a run; an empty text if it does."""
     labels = labelled(splits.train).labels
     if labels is None or len(np.unique(labels)) < 2:
         return f"{splits.train.name} has no two classes"

@@ -1,4 +1,4 @@
-"""Go on with a run: what must be as it was, what may differ, and what follows from that."""
+"""Resume a run: which fields must be as they were, and which may differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ _LENGTHS = {"train.duration"} | {
 
 
 def saved(run: Path) -> Checkpoint | None:
-    """Return the checkpoint that a run goes on from; None when it has saved nothing whole."""
+    """Return the newest whole checkpoint that a run has saved; None if it has none."""
     for folder in reversed(saved_states(run)):
         try:
             return load_checkpoint(folder / "model.safetensors")
@@ -41,10 +41,10 @@ def saved(run: Path) -> Checkpoint | None:
 
 
 def refused(old: Config, new: Config, past: Checkpoint | None) -> list[str]:
-    """Return the fields in which a config differs from that of the run it should go on with.
+    """Return the fields that keep a config from resuming a run, because they differ from the run's.
 
-    Once the run has saved something, lengths and data are compared by what they amount to, in
-    `check_length` and `check_data`.
+    Once the run has saved something, `check_length` and `check_data` compare lengths and data by
+    their meaning instead.
     """
     free = set(_LENGTHS) if past else set()
     if past and str(past.data.get("fingerprint")).startswith(OF_CONTENT):
@@ -104,7 +104,7 @@ def aged(resolved: Resolved, past: Checkpoint | None) -> tuple[Config, list[str]
 
 
 def lacked(past: Checkpoint | None) -> dict[str, list[str]]:
-    """Return the fact that keeps in mind what the version which began the run did not know."""
+    """Return the fact that lists the fields which the version that began the run did not know."""
     if past is None:
         return {}
     fields = _unset(past.config) | set(past.facts.get(LACKED, []))
@@ -142,7 +142,7 @@ def _table(tree: Any, field: str) -> dict[str, Any]:
 
 
 def stored(config: Config, run: Path, fields: Mapping[str, Any], texts: Sequence[str]) -> Config:
-    """Return a run's config with options laid over it, its data and its code where they lie now."""
+    """Return a run's config with changes laid over it, and the present paths of data and code."""
     past = saved(run)
     data, _ = located(config.data, past.paths if past else {}, given_fields(fields, texts))
     method = config.method
@@ -188,10 +188,10 @@ def begun_with(past: Checkpoint | None, device: torch.device) -> str | None:
 
 
 def check_length(past: Checkpoint, training: Training, listener: Listener) -> None:
-    """Let a run become longer, or shorter than planned, and say what its schedule makes of that.
+    """Allow a run another length, and tell the listener what that does to its schedule.
 
     Raises:
-        ConfigError: If more is done than the run is to be long.
+        ConfigError: If the run has done more steps than it is to have.
     """
     done, per_epoch = int(past.facts["step"]), training.steps_per_epoch
     before = past.config.train.duration.steps(per_epoch)
@@ -208,7 +208,7 @@ def check_length(past: Checkpoint, training: Training, listener: Listener) -> No
 
 
 def _rates(training: Training, done: int, before: int, now: int) -> str:
-    """Say how rates go on when a run gets another length."""
+    """Say how another length changes the rate and the weight decay."""
     config, per_epoch = training.config, training.steps_per_epoch
     groups = training.optimizer.param_groups
     base = next((g for g in groups if not g["constant_lr"]), groups[0])["base_lr"]

@@ -93,8 +93,8 @@ def robust_eval(
         data_root: Folder of torchvision's data sets.
         download: Allow such a set to be fetched.
         device: Where to run.
-        precision: Arithmetic, when not that of an opened run, or fp32: less rounds small steps of
-            attacks away.
+        precision: Arithmetic; None for an opened run's own, or else fp32, since lower precision
+            rounds small steps of attacks away.
         listener: Who is told what happens.
 
     Raises:
@@ -165,7 +165,7 @@ class Robustness:
         return result
 
     def conditions(self) -> list[Condition]:
-        """Return all: the plain classifier, corruptions, attacks of refined ones, AutoAttack."""
+        """Return the conditions in the order of testing: clean, corruptions, PGD, AutoAttack."""
         trial, plain, clean = self.trial, self.plain, Tried()
         is_attacked = clean in trial.classifiers()
         first = [] if is_attacked else [attack_condition(plain, [clean.condition], [])]
@@ -173,7 +173,7 @@ class Robustness:
         return [*first, *spoilt, *self._attacks(), *self._autoattacks()]
 
     def protocol(self) -> str:
-        """Return how it is measured, in one line."""
+        """Return the settings of the measurement, in one line."""
         trial, parts = self.trial, [f"{len(self.rows):,} test images, seed {self.seed}"]
         if trial.eps or trial.eps_l2:
             parts.append(
@@ -195,7 +195,7 @@ class Robustness:
         return "; ".join(parts)
 
     def _attacks(self) -> list[Condition]:
-        """Return PGD at all radii on each classifier that is attacked, after no attack."""
+        """Return a condition a classifier under PGD: first without attack, then at every radius."""
         trial = self.trial
         attacks = [
             PGD(norm, [radius * _UNIT[norm] for radius in radii], trial.steps, trial.step,
@@ -224,7 +224,7 @@ class Robustness:
         return conditions
 
     def _refined(self, steps: int) -> Defence:
-        """Return JEM-k, k = `steps`."""
+        """Return the classifier that refines an image by `steps` steps first, JEM-k."""
         assert self.sampler
         return replace(
             self.plain,
@@ -236,7 +236,7 @@ class Robustness:
 
     @property
     def _noise(self) -> float:
-        """Deviation of the noise of JEM-k: what was asked for, else that of training.
+        """Deviation of JEM-k's noise: the `noise` that was given, or else that of training.
 
         The paper's code adds none against L2 attacks; a `noise` of 0 does that.
         """
@@ -244,7 +244,7 @@ class Robustness:
         return noise_of(self.run.checkpoint.config.method) if asked is None else asked
 
     def _sampler(self) -> Langevin:
-        """Return what images are refined with: training's sampler, or JEM's where it had none.
+        """Return the sampler that refines images: that of training, or JEM's if training had none.
 
         Raises:
             UsageError: If the method learned no density.
@@ -278,7 +278,10 @@ class Robustness:
 
 
 def _progress(bar: Bar, conditions: Sequence[Condition], images: int) -> Callable[[str, int], None]:
-    """Return what moves a bar by the work of each condition that a batch of images has met."""
+    """Return a callback that moves the bar after a condition was tried on a batch of images.
+
+    The bar counts passes through the network, of which conditions need different numbers.
+    """
     passes = {each.names[-1]: each.passes for each in conditions}
     done, total = 0, images * sum(passes.values())
 

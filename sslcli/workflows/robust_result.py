@@ -15,9 +15,9 @@ class RobustRow(Tried):
 
     Attributes:
         accuracy: Share of images that are classified rightly.
-        interval: 95 % interval of it; which images were tested is all that it covers.
-        zero_gradient: Share of images that hold against PGD only for want of a gradient; None for
-            what is no PGD.
+        interval: 95 % interval of it, over the choice of test images alone.
+        zero_gradient: Share of images on which PGD failed because the gradient was 0; None for
+            conditions other than PGD.
     """
 
     accuracy: float

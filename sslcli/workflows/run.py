@@ -238,7 +238,7 @@ def load(
 def _changed(
     run: Run, fields: Mapping[str, Any], texts: Sequence[str], device: str, listener: Listener
 ) -> Run:
-    """Return an opened run with changes; itself, with what it has loaded, when there are none."""
+    """Return an opened run with changes laid over it; the same object if there are none."""
     listener = run.listener if listener is QUIET else listener
     where = run.device if device == "auto" else pick_device(device)
     if not fields and not texts and (where, listener) == (run.device, run.listener):
@@ -256,7 +256,7 @@ def _opened(
 
 
 def name_code_of(checkpoint: Checkpoint, method: str) -> None:
-    """Let the code of a checkpoint's own method run, because the person says where it lies.
+    """Allow the file of a checkpoint's custom method to run, because the caller names it.
 
     Raises:
         UsageError: If the checkpoint's method is no such class.

@@ -1,4 +1,4 @@
-"""The options of `ssl sample-sgld`, with those that the checkpoint decides left open."""
+"""Plan the chains of `sample_sgld`: what was not asked for follows from the checkpoint."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class Plan:
     Attributes:
         start: Where they begin.
         target: Whether they climb log p(x), or log p(x, y) of their class.
-        classes: What they are shared out among; empty where classes play no part.
+        classes: The classes that chains are divided among; empty if classes play no part.
         labels: Class of each chain, [N]; -1 for none.
         settings: The sampler.
         seed: Decides starts and noise.
@@ -75,7 +75,7 @@ def make_plan(
     target: Target | None,
     steps: int | None,
 ) -> Plan:
-    """Decide what was left open, and say so.
+    """Return the plan, with a choice for all that was not asked for, and tell the listener.
 
     A model that was trained by samples of classes is sampled by class unless told otherwise.
 
@@ -111,7 +111,7 @@ def _steps(run: Run, model: EnergyModel, start: Start, asked: int | None) -> int
 def with_sampler(
     overrides: Mapping[str, Any] | Sequence[str], step_size: float | None, noise: float | None
 ) -> Mapping[str, Any] | Sequence[str]:
-    """Return changes of the config, with those of the sampler before them.
+    """Return `overrides` with the sampler's step size and noise put before them.
 
     Raises:
         UsageError: If the sampler cannot take them.

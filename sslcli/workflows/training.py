@@ -1,4 +1,4 @@
-"""Carry out one training run: what pretraining, fine-tuning and every other training share."""
+"""Carry out one training run; pretraining, fine-tuning and all other trainings share this."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ from sslcli.workflows.run import Run
 
 @contextmanager
 def taking_part(device: str, say: Callable[[str], None]) -> Iterator[torch.device]:
-    """Train together with the processes of this launcher within the context; give the device.
+    """Join the other processes of the launcher while the context lasts; yield the device.
 
     Args:
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -45,7 +45,7 @@ def taking_part(device: str, say: Callable[[str], None]) -> Iterator[torch.devic
 
 
 def device_of(run: str | Path | Run, device: str) -> str:
-    """Return the device that was asked for; of an opened run, "auto" is where it is."""
+    """Return the device that was asked for; "auto" is the device of a run that is open already."""
     return str(run.device) if isinstance(run, Run) and device == "auto" else device
 
 
@@ -68,14 +68,14 @@ def train_run(
     stop: Stop,
     listener: Listener,
 ) -> dict[str, Any]:
-    """Run the loop under a watcher and return the last metrics; the run is this process's no more.
+    """Train to the end under a watcher and return the last metrics; the run is unlocked then.
 
     Args:
         training: What to train.
         splits: Its data.
         facts: What the checkpoint says of the data.
         run: The run directory, which this process has locked.
-        place: Whether the run is gone on with.
+        place: Whether the run is resumed.
         stop: Signals and time limit.
         listener: Who is told what happens.
 
@@ -97,7 +97,7 @@ def train_run(
 
 
 def _has_ended(training: Training, run: Path, listener: Listener) -> bool:
-    """Put `training` where the run's newest state left it, and say whether that is its end."""
+    """Load the run's newest state into `training`, and say whether that is the run's end."""
     if not from_main(has_state(run)):
         listener.note("this run had saved nothing yet: starting at step 0")
         return False

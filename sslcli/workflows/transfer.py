@@ -1,4 +1,4 @@
-"""Trainings that start from a checkpoint and end with an accuracy: probes, students and others."""
+"""The base of trainings that start from a checkpoint and end with an accuracy."""
 
 import re
 from abc import ABC, abstractmethod
@@ -59,7 +59,7 @@ class Transfer(ABC):
         run: Checkpoint, data and encoder.
         place: Where the training goes; further seeds go beside it.
         stop: Signals and time limit.
-        seeds: The seeds that follow each other; a series resumed goes on where it stopped.
+        seeds: The seeds to train with in turn; a resumed series goes on where it stopped.
     """
 
     def __init__(self, run: Run, place: Place, stop: Stop, seeds: Sequence[int] = ()) -> None:
@@ -143,7 +143,7 @@ class Transfer(ABC):
         )
 
     def logits(self, classifier: nn.Module, config: Config) -> Features:
-        """Return what a classifier makes of the test part."""
+        """Return the logits of a classifier on the test part."""
         test = self.run.splits.test
         found = assemble.features_of(classifier, test, config, self.run.device, self.precision)
         self.run.leave_out(test, found.rows)
@@ -152,7 +152,7 @@ class Transfer(ABC):
 
 @contextmanager
 def _naming_fields_of(section: str) -> Iterator[None]:
-    """Have faults name the fields that the recipe is read from, such as its optimizer.base_lr."""
+    """Make faults name the recipe's own fields, such as evaluation.linear.optimizer.base_lr."""
     try:
         yield
     except SslError as fault:
@@ -166,7 +166,7 @@ def _naming_fields_of(section: str) -> Iterator[None]:
 def config_of(
     config: Config, method: dict[str, Any], recipe: RecipeConfig, source: Source, seed: int
 ) -> Config:
-    """Return the config of a training by a recipe: the checkpoint's in all else."""
+    """Return the checkpoint's config with a method and a recipe in place of its own."""
     plain = config.model_dump()
     plain |= {
         "preset": f"{config.preset}+{method['name']}",

@@ -1,4 +1,4 @@
-"""Images that an evaluation could not read and left out: said on stderr, and in its result."""
+"""Images or texts that an evaluation could not read: a warning, and a part of its result."""
 
 from typing import TypedDict
 
@@ -33,10 +33,10 @@ def warn_of_unreadable(
         listener: Who is warned.
 
     Returns:
-        What a result says of them, by the source's name; nothing when all were read.
+        Their number and the first files, by the source's name; empty if all were read.
 
     Raises:
-        DataError: If they are too many, which features from a cache have not been held to.
+        DataError: If they are too many; cached features were not checked for that.
     """
     missing = np.setdiff1d(np.arange(len(source)), rows.cpu().numpy())
     if not len(missing):

@@ -1,4 +1,4 @@
-"""`ssl doctor`: what is installed, and what would bite on this machine."""
+"""`ssl doctor`: report what is installed, and what would cause trouble on this machine."""
 
 from typing import TYPE_CHECKING
 

@@ -73,7 +73,7 @@ def _no_gpu(built: str | None, warning: str) -> Finding:
 
 
 def _driver() -> str:
-    """Return the version of the NVIDIA driver; nothing when there is none."""
+    """Return the version of the NVIDIA driver; an empty text if there is none."""
     try:
         words = _DRIVER.read_text().split("Kernel Module")[1].split()
     except (OSError, IndexError):
@@ -154,7 +154,7 @@ def memory() -> Iterator[Finding]:
 
 
 def _cgroup(controller: str, name: str) -> list[str]:
-    """Return what a limit's file says in this process's control group and those above it."""
+    """Return the contents of a limit's file in this process's control group and those above it."""
     found: list[str] = []
     if not OWN_GROUPS.is_file():  # macOS has no such limits
         return found
@@ -236,12 +236,12 @@ def cache() -> Iterator[Finding]:
 
 
 def _nearest(folder: Path) -> Path:
-    """Return the deepest part of a path that is there."""
+    """Return the deepest part of a path that exists."""
     return next(path for path in folder.absolute().parents if os.path.lexists(path))
 
 
 def _refusal(folder: Path) -> str:
-    """Return why a folder takes no file; nothing when it does. No file is left in it."""
+    """Return why no file can be made in a folder; an empty text if one can. None is left there."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return ""

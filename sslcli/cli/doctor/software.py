@@ -130,7 +130,7 @@ def shadows() -> Iterator[Finding]:
 
 
 def _module(path: Path) -> str:
-    """Return the name that a file or package is imported by; nothing when it cannot be."""
+    """Return the name that a file or package is imported by; an empty text if it cannot be."""
     if path.suffix in (".py", ".so", ".pyd") and path.is_file():
         return path.name.split(".")[0]
     return path.name if (path / "__init__.py").is_file() and not _is_own(path) else ""
@@ -141,7 +141,7 @@ def _is_own(path: Path) -> bool:
 
 
 def _hideable() -> set[str]:
-    """Return the modules that we use and a file can hide: none that the interpreter contains."""
+    """Return the modules that we use and that a file can hide; those built into Python are not."""
     declared = {_MODULES.get(name, name) for name, _, extra in _requirements() if extra != "test"}
     imported = {name.partition(".")[0] for name in sys.modules} - {"__main__"}
     return {

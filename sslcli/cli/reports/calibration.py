@@ -65,7 +65,7 @@ def _table(result: CalibrationResult) -> dict[str, Any]:
 
 
 def _draw(publisher: Publisher, result: CalibrationResult, name: str) -> list[str]:
-    """Draw the diagram and return its path; a disk that refuses it costs the figure alone."""
+    """Draw the diagram and return its path; if it cannot be written, only the figure is missing."""
     path = publisher.run.checkpoint.run / "figures" / name
     try:
         write_atomically(path, lambda file: reliability_diagram(result.first.reliability, file))

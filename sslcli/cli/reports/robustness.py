@@ -38,7 +38,7 @@ def _attack_rows(result: RobustResult) -> list[tuple[Any, ...]]:
 
 
 def _by_corruption(result: RobustResult) -> dict[str, dict[int | None, float]]:
-    """Return accuracies by corruption, then by severity; their mean has None for one."""
+    """Return accuracies by corruption, then by severity; the key None is their mean."""
     found: dict[str, dict[int | None, float]] = {}
     for row in result.rows:
         if row.corruption:
@@ -55,7 +55,7 @@ def _corruption_rows(spoilt: dict[str, dict[int | None, float]]) -> Iterable[tup
 
 
 def _draw(publisher: Publisher, result: RobustResult) -> list[str]:
-    """Draw what there is; a disk that refuses a figure costs that figure alone."""
+    """Draw the figures; if one cannot be written, only that figure is missing."""
     spoilt = _corruption_panels(result)
     figures = {
         "robust-attacks.png": (_attack_panels(result), dict(_AXES.values())),
@@ -74,7 +74,7 @@ def _draw(publisher: Publisher, result: RobustResult) -> list[str]:
 
 
 def _attack_panels(result: RobustResult) -> dict[str, dict[str, Curve]]:
-    """Return accuracy against the radius: a panel a norm, a line a classifier and attack."""
+    """Return accuracy against the radius: a panel for each norm, a line for each attack."""
     clean = {row.refine: row.accuracy for row in result.rows if not (row.norm or row.corruption)}
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in result.rows:
@@ -86,14 +86,14 @@ def _attack_panels(result: RobustResult) -> dict[str, dict[str, Curve]]:
 
 
 def _line(row: RobustRow) -> str:
-    """Return what a figure calls the line of an attack."""
+    """Return the label of an attack's line in a figure."""
     if row.is_autoattack:
         return "AutoAttack"
     return "PGD" if row.refine is None else f"refine-{row.refine}"
 
 
 def _corruption_panels(result: RobustResult) -> dict[str, dict[str, Curve]]:
-    """Return accuracy against the severity: a panel a kind, a line a corruption."""
+    """Return accuracy against the severity: a panel for each kind, a line for each corruption."""
     kinds = {each.name: each.kind for each in CORRUPTIONS}
     curves = {
         name: [(0.0, result.top1), *((float(level), accuracies[level]) for level in LEVELS)]
