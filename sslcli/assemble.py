@@ -131,7 +131,7 @@ def build_training(
     loader = TrainLoader(
         source,
         config.data,
-        Views(shown, config.data.mean, config.data.std, config.seed),
+        Views(shown, config.data.pixels, config.seed),
         batch_size=train.batch_size // train.accumulate,
         seed=config.seed,
         device=device,

@@ -180,7 +180,7 @@ def step_on_cuda(preset, monkeypatch, change=lambda method: method):
         )
         images = torch.empty(8, 3, 8, 8, dtype=torch.uint8, device=cuda)
         rows = torch.arange(8, device=cuda)
-        views = Views(config.views, config.data.mean, config.data.std, 0)(images, rows, 0)
+        views = Views(config.views, config.data.pixels, 0)(images, rows, 0)
         result = train_step(training, [Batch(views, rows, torch.zeros_like(rows))])
         monitors = [*result.output.metrics.values(), *result.output.spread().values()]
         assert {tensor.device.type for tensor in (result.loss, *monitors)} == {"cuda"}

@@ -23,12 +23,14 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision import transforms
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.views import ViewConfig
 from sslcli.data.images.threads import cut_evenly, share
 from sslcli.data.images.views import Views
 from sslcli.engine.device import tune_device
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PIXELS = Pixels(224, MEAN, STD)
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "probability": 0.8}
 RECIPE = {"count": 2, "crop_scale": (0.2, 1.0), "flip": 0.5, "jitter": JITTER, "grayscale": 0.2}
 SMALL = ViewConfig(size=32, **RECIPE)
@@ -76,14 +78,14 @@ def clocked(work: Callable[[], int]) -> tuple[int, float]:
 
 
 def packed_side(pixels: np.ndarray) -> Side:
-    views = Views([SMALL], MEAN, STD, seed=0)
+    views = Views([SMALL], PIXELS, seed=0)
     batch, rows = torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.arange(len(pixels))
     batch = batch.contiguous()
     return lambda: clocked(lambda: sum(len(view) for view in views(batch, rows, epoch=0)))
 
 
 def cut_side(pixels: np.ndarray, config: ViewConfig) -> Side:
-    views, rows = Views([config], MEAN, STD, seed=0), torch.arange(len(pixels))
+    views, rows = Views([config], PIXELS, seed=0), torch.arange(len(pixels))
     crops = np.empty((2, len(pixels), 224, 224, 3), dtype=np.uint8)
 
     def cut(piece: slice) -> None:

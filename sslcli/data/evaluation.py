@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.schema import DataConfig
 from sslcli.data.batch import Tokens
 from sslcli.data.images.store import Store, pack
@@ -32,7 +33,7 @@ def eval_batches(
 
     Args:
         source: What to evaluate on.
-        data: Sizes, mean and deviation, budgets.
+        data: The pixels, and budgets.
         batch_size: Images of a batch; there may be fewer in any.
         device: Where batches are needed.
 
@@ -45,7 +46,8 @@ def eval_batches(
     device = torch.device(device)
     rows = range(len(source))
     batches = [rows[start : start + batch_size] for start in rows[::batch_size]]
-    mean, std = (torch.tensor(x, device=device).view(3, 1, 1) for x in (data.mean, data.std))
+    shown = data.pixels
+    mean, std = (torch.tensor(x, device=device).view(3, 1, 1) for x in (shown.mean, shown.std))
     for used, images in staged(_squares(source, data, batches, device), device):
         pixels = images.to(torch.float32, memory_format=torch.channels_last)
         yield pixels.div_(255).sub_(mean).div_(std), used
@@ -110,16 +112,17 @@ def _squares(
     source: Source, data: DataConfig, batches: list[range], device: torch.device
 ) -> Iterator[list[Tensor]]:
     """Yield rows and uint8 images [B, 3, S, S] on the host."""
+    shown = data.pixels
     if isinstance(store := pack(source, data), Store):
         for batch in batches:
             rows = torch.tensor([row for row in batch if row not in store.bad])
             if len(rows):
                 images = store.gather(rows)
-                yield [rows, resize_and_crop(images, data.image_size, data.resize)]
+                yield [rows, resize_and_crop(images, shown.image_size, shown.resize)]
         return
     workers = worker_count(data.workers, shares_cores=device.type == "cpu")
     bad = Bad()
-    for rows, images, found in Stream(_Squares(source, data), workers).over(batches):
+    for rows, images, found in Stream(_Squares(source, shown), workers).over(batches):
         bad |= found
         refuse_too_many(source, bad, data.max_bad_fraction)
         if len(rows):
@@ -129,8 +132,8 @@ def _squares(
 class _Squares(Dataset):
     """Map rows to those that are readable, and their images, [B, 3, S, S] uint8."""
 
-    def __init__(self, source: Source, data: DataConfig) -> None:
-        self.source, self.size, self.resize = source, data.image_size, data.resize
+    def __init__(self, source: Source, pixels: Pixels) -> None:
+        self.source, self.size, self.resize = source, pixels.image_size, pixels.resize
 
     def __getitem__(self, rows: range) -> tuple[Tensor, Tensor, Bad]:
         images, used, bad = [torch.empty(0, 3, self.size, self.size, dtype=torch.uint8)], [], Bad()

@@ -145,9 +145,8 @@ class EnergyModel:
         assert owner is not None, "need_density has seen the sampler"
         self.replay = owner.replay
         self.batch = config.train.batch_size  # training has shown that it fits the device
-        self._mean, self._std = (
-            torch.tensor(x).view(3, 1, 1) for x in (config.data.mean, config.data.std)
-        )
+        pixels = config.data.pixels
+        self._mean, self._std = (torch.tensor(x).view(3, 1, 1) for x in (pixels.mean, pixels.std))
         # Logits are one pass for a classifier, and one a class for IGEBM.
         self._seen = self.batch if self._sampling else max(1, self.batch // (self.num_classes or 1))
 

@@ -167,13 +167,13 @@ class Network:
             validation=seen.pick(is_held, lambda module: self._run(module, part)),
             network=self.whole,
             classifier=self.classifier,
-            std=config.data.std,
+            std=config.data.pixels.std,
             density=density_of(self.run.checkpoint, self.run.device, config.seed),
             calibrator=self.stored.calibrator if self.stored else None,
         )
         if not tune:
             return known, None
-        return known, self.see(FarSource(PSEUDO_OUTLIERS, part, config.data, config.seed))
+        return known, self.see(FarSource(PSEUDO_OUTLIERS, part, config.data.pixels, config.seed))
 
     def _run(self, module: nn.Module, source: Source) -> Tensor:
         features: Tensor = self.run.features(source, module).features

@@ -75,7 +75,7 @@ def _plain(text: str) -> str:
 def _open(run: Run, spec: str) -> Source:
     data = run.config.data
     if spec in KINDS:
-        return FarSource(spec, run.splits.test, data, run.config.seed)
+        return FarSource(spec, run.splits.test, data.pixels, run.config.seed)
     whole = open_source(
         spec,
         part=None,

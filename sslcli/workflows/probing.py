@@ -82,7 +82,7 @@ def paired_features(
     as in its first two epochs. Up to 4,096 images are used.
     """
     rows = np.random.default_rng(config.seed).permutation(len(source))[:PAIRS]
-    views = Views(config.views, config.data.mean, config.data.std, config.seed)
+    views = Views(config.views, config.data.pixels, config.seed)
     loader = TrainLoader(
         Subset(source, np.sort(rows), f"{len(rows)} of {source.name}"),
         config.data,

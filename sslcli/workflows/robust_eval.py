@@ -138,7 +138,8 @@ class Robustness:
         if classifier.out_features < 2:
             what = "a classifier of one class is never wrong"
             raise UsageError(what, str(checkpoint.path), "take one of two classes or more")
-        trial.check_l2(run.config.data.image_size)
+        pixels = run.config.data.pixels
+        trial.check_l2(pixels.image_size)
         self.sampler = self._sampler() if trial.refine else None
         if not len(test):
             hint = "name some with `test`, or set data.holdout"
@@ -146,8 +147,7 @@ class Robustness:
         known = class_names(checkpoint)
         self.labels = match_classes(need_labels(test), test.class_names, known)
         self.network = nn.Sequential(run.encoder, classifier).eval().requires_grad_(False)
-        data = run.config.data
-        self.plain = Defence(self.network, data.mean, data.std, run.precision)
+        self.plain = Defence(self.network, pixels.mean, pixels.std, run.precision)
         order = np.random.default_rng(self.seed).permutation(len(test))
         self.rows = np.sort(order[: trial.count or len(test)])
         self.stuck: Counter[str] = Counter()  # images that an attack held without a gradient

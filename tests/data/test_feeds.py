@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.views import TextViewConfig, ViewConfig
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
@@ -13,7 +14,8 @@ from sslcli.data.sources.sentences import Sentences
 from sslcli.data.text.feed import TextViews
 from sslcli.data.text.tokenizer import ByteTokenizer
 
-NO_VIEWS = Views((), (0.5,) * 3, (0.25,) * 3, 0)
+PIXELS = Pixels(8, (0.5,) * 3, (0.25,) * 3)
+NO_VIEWS = Views((), PIXELS, 0)
 WORDS = TextViews(ByteTokenizer(), [TextViewConfig(max_length=4), TextViewConfig(max_length=9)])
 SENTENCES = Sentences("s", [f"row {row:02}" for row in range(10)])
 
@@ -67,7 +69,7 @@ def captioned(request, tmp_path, write_files, encode):
 
 
 def pairs(source, data, **how):
-    views = Views([ViewConfig(count=2, size=8, crop_scale=(0.3, 1))], (0.5,) * 3, (0.25,) * 3, 0)
+    views = Views([ViewConfig(count=2, size=8, crop_scale=(0.3, 1))], PIXELS, 0)
     return loader(source, data, views, **how)
 
 

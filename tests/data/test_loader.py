@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as pil
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.views import ViewConfig
 from sslcli.data.evaluation import resize_and_crop
 from sslcli.data.images import streamed
@@ -16,11 +17,11 @@ from sslcli.data.loader import TrainLoader, eval_batches
 from sslcli.data.sources.open import Source, Subset, open_source
 from sslcli.errors import ConfigError, DataError
 
-STATS = ((0.5,) * 3, (0.25,) * 3)
+PIXELS = Pixels(8, (0.5,) * 3, (0.25,) * 3)
 
 
 def views(count=2, size=8):
-    return Views([ViewConfig(count=count, size=size, crop_scale=(0.3, 1), flip=0.5)], *STATS, 0)
+    return Views([ViewConfig(count=count, size=size, crop_scale=(0.3, 1), flip=0.5)], PIXELS, 0)
 
 
 def loader(source, data, batch_size=4, drop_last=False, **how):

@@ -31,7 +31,7 @@ path, batches, batch_size = sys.argv[1], *map(int, sys.argv[2:])
 stats = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
 data = DataConfig(source=path, image_size=8, workers=2, **stats)
 source = open_splits(data).train
-views = Views([ViewConfig(count=2, size=8, crop_scale=(0.3, 1), flip=0.5)], *stats.values(), 0)
+views = Views([ViewConfig(count=2, size=8, crop_scale=(0.3, 1), flip=0.5)], data.pixels, 0)
 loader = TrainLoader(
     source, data, views, batch_size=batch_size, seed=0, device="cpu", drop_last=True
 )

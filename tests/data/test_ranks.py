@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.views import ViewConfig
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
 from sslcli.data.sources.open import open_source
 from sslcli.errors import ConfigError
 
-STATS = ((0.5,) * 3, (0.25,) * 3)
+PIXELS = Pixels(8, (0.5,) * 3, (0.25,) * 3)
 ROWS = 31  # in batches of 12, the last of 7: uneven among 2, 3 and 4 processes
 
 
@@ -28,7 +29,7 @@ def source(request, tmp_path, write_tar, encode):
 
 
 def loaders(source, data, world_size, batch_size=12, drop_last=False, **how):
-    views = Views([ViewConfig(count=2, size=8, crop_scale=(0.3, 1), flip=0.5)], *STATS, 0)
+    views = Views([ViewConfig(count=2, size=8, crop_scale=(0.3, 1), flip=0.5)], PIXELS, 0)
     fixed = {"batch_size": batch_size, "seed": 0, "device": "cpu", "drop_last": drop_last}
     return [
         TrainLoader(source, data, views, rank=rank, world_size=world_size, **fixed, **how)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcli.config.views import BlurConfig, JitterConfig, Triple, ViewConfig
+from sslcli.config.pixels import Pixels
+from sslcli.config.views import BlurConfig, JitterConfig, ViewConfig
 from sslcli.data.images.autoaugment import autoaugment, draw_operations
 from sslcli.data.images.blur import auto_kernel, gaussian_blur
 from sslcli.data.images.box_blur import boxes, pillow_blur
@@ -34,15 +35,14 @@ class Views:
 
     Args:
         configs: Groups of views of one recipe and size; views are numbered through them.
-        mean: Per channel, of images in [0, 1].
-        std: Per channel.
+        pixels: The statistics that views are normalised by.
         seed: Seed of the run.
     """
 
-    def __init__(self, configs: Sequence[ViewConfig], mean: Triple, std: Triple, seed: int) -> None:
+    def __init__(self, configs: Sequence[ViewConfig], pixels: Pixels, seed: int) -> None:
         self.configs = tuple(configs)
         self.num_views = sum(config.count for config in configs)
-        self._mean, self._std, self._seed = mean, std, seed
+        self._mean, self._std, self._seed = pixels.mean, pixels.std, seed
 
     def __call__(self, images: Tensor, rows: Tensor, epoch: int) -> list[Tensor]:
         """Return all views of images of one size; an accelerator is never waited for.

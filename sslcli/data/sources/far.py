@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcli.config.schema import DataConfig
+from sslcli.config.pixels import Pixels
 from sslcli.data.counter import uniform
 from sslcli.data.evaluation import resize_and_crop
 from sslcli.data.images.blur import gaussian_blur
@@ -28,14 +28,14 @@ class FarSource(Source):
     Args:
         kind: One of `KINDS`, or "jigsaw".
         base: The inside images, whose number, up to 10,000, the far set has as well.
-        data: The size that evaluation brings images to.
+        pixels: The size that evaluation brings images to.
         seed: Decides every draw.
     """
 
-    def __init__(self, kind: str, base: Source, data: DataConfig, seed: int) -> None:
+    def __init__(self, kind: str, base: Source, pixels: Pixels, seed: int) -> None:
         self.kind, self.base, self.seed, self.name = kind, base, seed, kind
         # The side before the central crop: evaluation then takes the middle and resizes nothing.
-        self.side = data.resize or data.image_size
+        self.side = pixels.shorter_side
         self._make = _MAKERS[kind]
         self._partners = _partners(len(base), seed)
         self._facts = f"{kind} {seed} {self.side} {len(self)}".encode()

@@ -6,6 +6,7 @@ from torchvision.transforms import AutoAugment
 from torchvision.transforms import functional as reference
 from torchvision.transforms.autoaugment import _apply_op
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.views import ViewConfig
 from sslcli.data.images.autoaugment import KINDS, autoaugment, draw_operations
 from sslcli.data.images.draws import Samples, draw
@@ -110,7 +111,7 @@ def test_a_view_depends_on_seed_epoch_row_and_view_and_not_on_its_batch():
     config = ViewConfig(count=2, size=SIZE, crop_scale=(0.2, 1.0), flip=0.5, autoaugment="v0",
                         order=("crop", "flip", "autoaugment"))  # fmt: skip
     views, pixels, rows = (
-        Views([config], (0.5,) * 3, (0.5,) * 3, seed=0),
+        Views([config], Pixels(32, (0.5,) * 3, (0.5,) * 3), seed=0),
         photos(16),
         torch.arange(16),
     )

@@ -108,7 +108,7 @@ def test_parameters_stay_in_their_ranges():
 
 def test_views_of_streamed_images_show_the_same_window():
     config = resolve("exemplar-cnn/stl10").config
-    views = Views(config.views, config.data.mean, config.data.std, 0)
+    views = Views(config.views, config.data.pixels, 0)
     image = np.ascontiguousarray(pixels(56)[0].permute(1, 2, 0).numpy())
     rows = torch.tensor([4])
     (whole,) = views(torch.from_numpy(image).permute(2, 0, 1)[None], rows, 1)

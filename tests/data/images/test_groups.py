@@ -4,6 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.views import ViewConfig
 from sslcli.data.images.draws import Samples, draw, draw_boxes
 from sslcli.data.images.views import Views
@@ -20,7 +21,7 @@ def images():
 
 
 def make(config, *before, mean=(0.0,) * 3, std=(1.0,) * 3):
-    return Views([*before, config], mean, std, 7)
+    return Views([*before, config], Pixels(8, mean, std), 7)
 
 
 def numbers(config, first):

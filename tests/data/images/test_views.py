@@ -6,12 +6,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.views import ViewConfig
 from sslcli.data.images import threads
 from sslcli.data.images.draws import Samples, draw, draw_boxes
 from sslcli.data.images.views import Views
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
+PIXELS = Pixels(32, MEAN, STD)
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "probability": 0.8}
 GLOBAL = ViewConfig(
     count=2,
@@ -101,7 +103,7 @@ def replay(pixels, config, draws, box, n):
 )
 def test_views_equal_torchvision_with_the_same_parameters(config):
     pixels, rows = images(16, 36, 32), torch.arange(16)
-    views = Views([config], MEAN, STD, seed=7)(pixels, rows, epoch=4)
+    views = Views([config], PIXELS, seed=7)(pixels, rows, epoch=4)
     for view, made in enumerate(views):
         numbers = Samples(7, 4, rows, torch.full_like(rows, view)).numbers()
         draws, boxes = draw(config, numbers), draw_boxes(config, numbers, 36, 32)
@@ -111,7 +113,7 @@ def test_views_equal_torchvision_with_the_same_parameters(config):
 
 
 def test_views_have_their_sizes_and_layout():
-    views = Views([GLOBAL, LOCAL], MEAN, STD, seed=0)
+    views = Views([GLOBAL, LOCAL], PIXELS, seed=0)
     made = views(images(), ROWS, epoch=0)
     assert views.num_views == len(made) == 5
     assert [tuple(view.shape) for view in made] == [(6, 3, 32, 32)] * 2 + [(6, 3, 18, 18)] * 3
@@ -120,7 +122,7 @@ def test_views_have_their_sizes_and_layout():
 
 
 def test_a_sample_depends_on_its_row_and_not_on_its_batch(monkeypatch):
-    views, pixels = Views([GLOBAL, LOCAL], MEAN, STD, seed=0), images()
+    views, pixels = Views([GLOBAL, LOCAL], PIXELS, seed=0), images()
     together = views(pixels, ROWS, epoch=3)
     pick = torch.tensor([4, 1])
     monkeypatch.setattr(threads, "_LEAST_VALUES", 1)
@@ -131,13 +133,13 @@ def test_a_sample_depends_on_its_row_and_not_on_its_batch(monkeypatch):
 
 
 def test_seed_epoch_row_and_view_each_change_a_view():
-    pixels, views = images(1).expand(2, 3, 32, 32), Views([GLOBAL], MEAN, STD, seed=0)
+    pixels, views = images(1).expand(2, 3, 32, 32), Views([GLOBAL], PIXELS, seed=0)
     first, second = views(pixels, torch.tensor([0, 1]), epoch=0)
     others = [
         first[1],
         second[0],
         views(pixels, torch.tensor([0, 1]), epoch=1)[0][0],
-        Views([GLOBAL], MEAN, STD, seed=1)(pixels, torch.tensor([0, 1]), epoch=0)[0][0],
+        Views([GLOBAL], PIXELS, seed=1)(pixels, torch.tensor([0, 1]), epoch=0)[0][0],
     ]
     assert all((first[0] - other).abs().mean() > 0.1 for other in others)
     assert torch.equal(first, views(pixels, torch.tensor([0, 1]), epoch=0)[0])
@@ -145,7 +147,7 @@ def test_seed_epoch_row_and_view_each_change_a_view():
 
 @pytest.mark.parametrize("config", [FULL_CROP, FULL_CROP.model_copy(update={"size": 18})])
 def test_cut_and_finish_equal_the_crop_on_the_device(config):
-    pixels, views = images(6, 60, 50), Views([config], MEAN, STD, seed=2)
+    pixels, views = images(6, 60, 50), Views([config], PIXELS, seed=2)
     cuts = [
         views.cut(image.permute(1, 2, 0).numpy(), row, epoch=1)
         for image, row in zip(pixels, ROWS.tolist(), strict=True)
@@ -157,17 +159,17 @@ def test_cut_and_finish_equal_the_crop_on_the_device(config):
 
 
 def test_finish_numbers_the_views_of_all_groups():
-    views = Views([FULL_CROP, GLOBAL], MEAN, STD, seed=0)
+    views = Views([FULL_CROP, GLOBAL], PIXELS, seed=0)
     crops = [torch.zeros(6, 3, size, size, dtype=torch.uint8) for size in (40, 40, 32, 32)]
     crops = [torch.randint_like(crop, 256) for crop in crops]
-    alone = [Views([config], MEAN, STD, seed=0) for config in (FULL_CROP, GLOBAL)]
+    alone = [Views([config], PIXELS, seed=0) for config in (FULL_CROP, GLOBAL)]
     made = views.finish(crops, ROWS, epoch=0)
     assert torch.equal(made[0], alone[0].finish(crops[:2], ROWS, epoch=0)[0])
     assert not torch.equal(made[2], alone[1].finish(crops[2:], ROWS, epoch=0)[0])
 
 
 def test_views_never_read_back_from_an_accelerator():
-    views = Views([OTHER_FORMS, LOCAL, MOCO_V1, AUTOAUGMENT, JEM], MEAN, STD, seed=0)
+    views = Views([OTHER_FORMS, LOCAL, MOCO_V1, AUTOAUGMENT, JEM], PIXELS, seed=0)
     with FakeTensorMode():
         rows = torch.zeros(6, dtype=torch.long, device="cuda")
         pixels = torch.zeros(6, 3, 32, 32, dtype=torch.uint8, device="cuda")
@@ -179,7 +181,7 @@ def test_views_never_read_back_from_an_accelerator():
 
 
 def test_views_travel_to_workers():
-    views = Views([GLOBAL], MEAN, STD, seed=5)
+    views = Views([GLOBAL], PIXELS, seed=5)
     copied = pickle.loads(pickle.dumps(views))
     image = images(1, 50, 60)[0].permute(1, 2, 0).numpy()
     ours, theirs = views.cut(image, 9, epoch=2), copied.cut(image, 9, epoch=2)

@@ -23,7 +23,7 @@ def base() -> ArraySource:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_images_follow_kind_seed_and_row(base: ArraySource, kind: str):
-    far, again, other = (FarSource(kind, base, DATA, seed) for seed in (0, 0, 1))
+    far, again, other = (FarSource(kind, base, DATA.pixels, seed) for seed in (0, 0, 1))
     image = far.load(3)
     assert (image.shape, image.dtype) == ((16, 16, 3), np.uint8)
     assert (image == again.load(3)).all()
@@ -34,12 +34,12 @@ def test_images_follow_kind_seed_and_row(base: ArraySource, kind: str):
 
 
 def test_kinds_have_fingerprints_of_their_own(base: ArraySource):
-    assert len({FarSource(kind, base, DATA, 0).fingerprint for kind in ALL}) == len(ALL)
+    assert len({FarSource(kind, base, DATA.pixels, 0).fingerprint for kind in ALL}) == len(ALL)
 
 
 def test_noise_is_distributed_as_said(base: ArraySource):
     def values(kind):
-        far = FarSource(kind, base, DATA, 0)
+        far = FarSource(kind, base, DATA.pixels, 0)
         return np.stack([far.load(row) for row in range(40)]) / 255
 
     uniform, normal = values("uniform-noise"), values("gaussian-noise")
@@ -51,16 +51,16 @@ def test_noise_is_distributed_as_said(base: ArraySource):
 
 
 def test_constants_and_blurred_noise_are_smooth(base: ArraySource):
-    flat = FarSource("constant", base, DATA, 0).load(0)
+    flat = FarSource("constant", base, DATA.pixels, 0).load(0)
     assert (flat == flat[0, 0]).all()
-    smooth = FarSource("blurred-noise", base, DATA, 0).load(0).astype(int)
-    rough = FarSource("uniform-noise", base, DATA, 0).load(0).astype(int)
+    smooth = FarSource("blurred-noise", base, DATA.pixels, 0).load(0).astype(int)
+    rough = FarSource("uniform-noise", base, DATA.pixels, 0).load(0).astype(int)
     assert (smooth.min(), smooth.max()) == (0, 255)
     assert 2 * np.abs(np.diff(smooth, axis=0)).mean() < np.abs(np.diff(rough, axis=0)).mean()
 
 
 def test_interpolations_are_means_of_two_different_images(base: ArraySource):
-    far = FarSource("interpolation", base, DATA, 0)
+    far = FarSource("interpolation", base, DATA.pixels, 0)
     partners = [far.partner(row) for row in range(40)]
     assert sorted(partners) == list(range(40))
     assert all(row != partner for row, partner in enumerate(partners))
@@ -69,7 +69,7 @@ def test_interpolations_are_means_of_two_different_images(base: ArraySource):
 
 
 def test_permuted_pixels_keep_their_colours_but_not_their_places(base: ArraySource):
-    far, original = FarSource("permuted-pixels", base, DATA, 0).load(2), base.load(2)
+    far, original = FarSource("permuted-pixels", base, DATA.pixels, 0).load(2), base.load(2)
     assert (far != original).any()
     colours = [sorted(map(tuple, image.reshape(-1, 3).tolist())) for image in (far, original)]
     assert colours[0] == colours[1]
@@ -81,7 +81,7 @@ def test_jigsaws_move_whole_tiles(base: ArraySource):
             image[r : r + 4, c : c + 4].tobytes() for r in range(0, 16, 4) for c in range(0, 16, 4)
         ]
 
-    far, original = FarSource(PSEUDO_OUTLIERS, base, DATA, 0).load(2), base.load(2)
+    far, original = FarSource(PSEUDO_OUTLIERS, base, DATA.pixels, 0).load(2), base.load(2)
     assert tiles(far) != tiles(original)
     assert sorted(tiles(far)) == sorted(tiles(original))
 
@@ -89,12 +89,12 @@ def test_jigsaws_move_whole_tiles(base: ArraySource):
 def test_images_have_the_size_before_the_central_crop(base: ArraySource):
     data = DATA.model_copy(update={"image_size": 12, "resize": 14})
     for kind in ALL:
-        assert FarSource(kind, base, data, 0).load(0).shape == (14, 14, 3)
+        assert FarSource(kind, base, data.pixels, 0).load(0).shape == (14, 14, 3)
 
 
 def test_evaluation_reads_them_without_resizing(base: ArraySource):
     data = DATA.model_copy(update={"image_size": 12, "resize": 14})
-    far = FarSource("uniform-noise", base, data, 0)
+    far = FarSource("uniform-noise", base, data.pixels, 0)
     ((images, rows),) = eval_batches(far, data, 64, "cpu")
     expected = torch.from_numpy(far.load(7))[1:13, 1:13].permute(2, 0, 1) / 255
     torch.testing.assert_close(images[7] * 0.25 + 0.5, expected)
@@ -103,7 +103,7 @@ def test_evaluation_reads_them_without_resizing(base: ArraySource):
 
 def test_a_far_set_is_as_large_as_its_base_up_to_a_limit():
     pixels = np.zeros((MOST + 5, 3, 1, 1), dtype=np.uint8)
-    assert len(FarSource("constant", ArraySource("many", pixels), DATA, 0)) == MOST
+    assert len(FarSource("constant", ArraySource("many", pixels), DATA.pixels, 0)) == MOST
 
 
 def test_the_help_names_every_far_set():
