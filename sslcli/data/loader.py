@@ -14,7 +14,7 @@ from sslcli.data.images.store import NotPacked, pack
 from sslcli.data.images.streamed import Streamed
 from sslcli.data.images.views import Views
 from sslcli.data.order import Deal, epoch_order
-from sslcli.data.sources.base import Source
+from sslcli.data.sources.base import Source, noun
 from sslcli.data.streaming import worker_count
 from sslcli.data.text.feed import TextViews, Tokenised
 from sslcli.data.unreadable import Bad
@@ -83,7 +83,7 @@ class TrainLoader:
     ) -> None:
         self.source, self.seed, self.device = source, seed, torch.device(device)
         self._deal = Deal(len(source), batch_size, drop_last, rank, world_size, parts)
-        _refuse_small(self._deal, least)
+        _refuse_small(self._deal, least, noun(source))
         self._machine_share = machine_share
         self.feed: Feed = self._open(data, views, texts, progress)
         labels = source.labels if labelled else None
@@ -149,10 +149,10 @@ class TrainLoader:
         return Streamed(self.source, views, self.device, workers, data.max_bad_fraction, store)
 
 
-def _refuse_small(deal: Deal, least: int) -> None:
-    """Raise ConfigError when there is no batch, or one leaves a process too few images."""
+def _refuse_small(deal: Deal, least: int, rows: str) -> None:
+    """Raise ConfigError when there is no batch, or one leaves a process too few `rows`."""
     if not len(deal):
-        what = f"{deal.n} images are too few for one batch of {deal.step_size}"
+        what = f"{deal.n} {rows} are too few for one batch of {deal.step_size}"
         hint = "lower train.batch_size, or set train.drop_last to false"
         raise ConfigError(what, "train.batch_size", hint)
     size, needed = deal.size(len(deal) - 1), least * deal.world_size
@@ -162,5 +162,5 @@ def _refuse_small(deal: Deal, least: int) -> None:
     if size < deal.batch_size:
         which = "the last batch of an epoch"
         hint = "set train.drop_last=true, or another train.batch_size"
-    what = f"{which} has {size} of {deal.n} images and needs {needed}: {least} for each process"
+    what = f"{which} has {size} of {deal.n} {rows} and needs {needed}: {least} for each process"
     raise ConfigError(what, "train.batch_size", hint)

@@ -137,7 +137,7 @@ class Guards:
     def _check_stall(self, row: Mapping[str, Any]) -> None:
         if len(self._waits) == STALLED_ROWS and min(self._waits) > STALLED_SHARE:
             what = f"{row['data_wait']:.0%} of the time up to step {row['step']} "
-            self._tell("stall", f"{what}went by waiting for images; {self._remedy()}")
+            self._tell("stall", f"{what}went by waiting for batches; {self._remedy()}")
 
     def _tell(self, kind: str, text: str) -> None:
         if kind not in self._told:

@@ -11,6 +11,7 @@ import torch
 from sslcli import assemble
 from sslcli.config.duration import Duration
 from sslcli.config.schema import Config
+from sslcli.data.sources.base import noun
 from sslcli.engine.device import pick_device, resolve_precision, tune_device
 from sslcli.engine.loop import Training
 from sslcli.environment import core_count, world
@@ -97,7 +98,6 @@ def bench(
     training = _build(_endless(chosen), device, listener)
     threads, workers = torch.get_num_threads(), worker_processes(training)
     mode = training.loader.mode
-    listener.note(f"images are {mode}; {workers} workers, {threads} torch threads")
     times = time_phases(training, steps, listener.bar("timing"))
     if times.spread > _STEADY:
         listener.warn(
@@ -134,10 +134,14 @@ def _build(config: Config, device: str, listener: Listener) -> Training:
     listener.note(f"device {where}, precision {precision} ({why})")
     splits = assemble.open_training(config, listener.bar)
     method = assemble.build_method(config, where, assemble.facts_of(splits.train))
-    listener.note(f"data {splits.train.name}: {len(splits.train):,} images")
+    rows = noun(splits.train)
+    listener.note(f"data {splits.train.name}: {len(splits.train):,} {rows}")
     warn_of(splits.oddities, listener)
     bar = listener.bar("decoding")
-    return assemble.build_training(config, method, splits.train, where, precision, bar)
+    training = assemble.build_training(config, method, splits.train, where, precision, bar)
+    workers, threads = worker_processes(training), torch.get_num_threads()
+    listener.note(f"{rows} are {training.loader.mode}; {workers} workers, {threads} torch threads")
+    return training
 
 
 def _meanings(training: Training) -> dict[str, str]:

@@ -88,7 +88,7 @@ class CalibrationResult:
         return self.first.protocol
 
     def metrics(self) -> dict[str, float | None]:
-        """Return the numbers by name; of several seeds the means, and the deviations."""
+        """Return the numbers by name; over seeds means, deviations, and the first seed's counts."""
         first = self.first.metrics()
         if self.over_seeds is None:
             return dict(first)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from sslcli import assemble
-from sslcli.data.sources.base import NO_LABEL, Source
+from sslcli.data.sources.base import NO_LABEL, Source, noun
 from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
@@ -143,7 +143,7 @@ def images_of(run: Run, part: Part, path: Path | None) -> Source:
     )
     warn_of(source.oddities, run.listener)
     to = f" to {path}" if path else ""
-    run.listener.note(f"{len(source):,} images of {source.name}{to}")
+    run.listener.note(f"{len(source):,} {noun(source)} of {source.name}{to}")
     return source
 
 

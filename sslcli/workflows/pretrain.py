@@ -9,6 +9,7 @@ import torch
 
 from sslcli import assemble
 from sslcli.config.schema import Config
+from sslcli.data.sources.base import noun
 from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main, main_first, wait, world_size
 from sslcli.engine.accumulation import accumulation_note
@@ -134,11 +135,12 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
     method = assemble.build_method(
         config, where, assemble.facts_of(splits.train), load_start=past is None, told=listener.note
     )
-    listener.note(f"data {splits.train.name}: {len(splits.train):,} images; {splits.note}")
+    rows = noun(splits.train)
+    listener.note(f"data {splits.train.name}: {len(splits.train):,} {rows}; {splits.note}")
     warn_of(splits.oddities, listener)
     bar = listener.bar("decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
-    listener.note(f"images are {training.loader.mode}")
+    listener.note(f"{rows} are {training.loader.mode}")
     if note := accumulation_note(method, config.train):
         listener.note(note)
     if past is not None:

@@ -15,7 +15,7 @@ from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
 from sslcli.config.section import Column
-from sslcli.data.sources.base import Source
+from sslcli.data.sources.base import Source, noun
 from sslcli.data.sources.given import GivenImages, Images
 from sslcli.data.sources.places import given_fields, located
 from sslcli.data.sources.splits import Splits, shared_files
@@ -98,7 +98,9 @@ class Run:
         splits = assemble.open_data(self.config, self.listener.bar)
         for remark in expect_unseen(self.checkpoint, splits.test):
             self.listener.warn(remark)
-        counts = f"{len(splits.train):,} training and {len(splits.test):,} test images"
+        counts = (
+            f"{len(splits.train):,} training and {len(splits.test):,} test {noun(splits.train)}"
+        )
         self.listener.note(f"data {splits.train.name}: {counts}; {splits.note}")
         warn_of((*splits.oddities, *shared_files(splits.train, splits.test)), self.listener)
         return splits

@@ -15,6 +15,8 @@ from sslcli.data.images.store import pack
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader, eval_batches
 from sslcli.data.sources.open import Source, Subset, open_source
+from sslcli.data.sources.sentences import Sentences
+from sslcli.data.unreadable import refuse_empty
 from sslcli.errors import ConfigError, DataError
 
 PIXELS = Pixels(8, (0.5,) * 3, (0.25,) * 3)
@@ -144,6 +146,13 @@ def test_the_limit_of_unreadable_images_is_of_the_whole_set(
 def test_too_few_images_for_a_batch_are_refused(uniform, options):
     with pytest.raises(ConfigError, match="too few"):
         loader(uniform, options(), batch_size=13, drop_last=True)
+
+
+def test_too_few_sentences_are_called_so(options):
+    with pytest.raises(ConfigError, match="1 sentences are too few for one batch of 4"):
+        loader(Sentences("s", ["one"]), options(), drop_last=True)
+    with pytest.raises(DataError, match="there are no sentences in it"):
+        refuse_empty(Sentences("s", []))
 
 
 def test_sentences_are_refused(tmp_path, options):

@@ -243,6 +243,11 @@ def digest(*chunks: bytes | np.ndarray) -> str:
     return state.hexdigest()
 
 
+def noun(source: Source) -> str:
+    """Return the word for the rows of a source in messages: "images", or "sentences"."""
+    return _WORDS["image" if "image" in source.columns else min(source.columns)]
+
+
 def need(source: Source, *columns: Column) -> None:
     """Refuse data that lacks one of the columns.
 
