@@ -111,13 +111,12 @@ def robust_eval(
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
     precision: Annotated[
-        options.Arithmetic | None,
+        options.Arithmetic,
         options.device(
             "--precision",
             help="Arithmetic; less than fp32 rounds small steps of attacks away.",
-            show_default="fp32",
         ),
-    ] = None,
+    ] = "fp32",
     require: options.Require = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -148,7 +147,7 @@ def robust_eval(
     # --seed goes to the trial alone: which images are held out is the checkpoint's affair.
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
-        overrides=set_ or [], device=device, precision=precision or "fp32", method=method,
+        overrides=set_ or [], device=device, precision=precision, method=method,
         require=require or [], metrics=trial.metrics(),
     )  # fmt: skip
     robustness = Robustness(publisher.run, trial, seed)
