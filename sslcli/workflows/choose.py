@@ -1,6 +1,6 @@
 """Find the config to train with: a preset that suits the data, and the changes laid over it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,12 @@ from sslcli.config.schema import Config, TrainConfig
 from sslcli.environment import world
 from sslcli.errors import DataError, UsageError
 from sslcli.listener import Listener
+from sslcli.workflows.changes import Changes, divided
 from sslcli.workflows.place import Place
 
 if TYPE_CHECKING:
     from sslcli.data.sources.open import Source
 
-Changes = Mapping[str, Any] | Sequence[str]  # by dotted field, or as `--set` writes them
 FIELDS = {  # of the config, by the argument that sets each
     "data": "data.source",
     "test": "data.test",
@@ -106,7 +106,7 @@ def resolved(
         device: Where to train.
         listener: Told which preset was chosen and why.
     """
-    fields, texts = _divided(_named(method, fields), overrides)
+    fields, texts = divided(_named(method, fields), overrides)
     name = choose_preset(method, preset, config, fields.get("data.source"), device, listener)
     return resolve(name, config, fields, texts)
 
@@ -119,15 +119,6 @@ def _named(method: str | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
     name_code(str(method))
     return {**fields, "method.name": method}
-
-
-def _divided(
-    fields: Mapping[str, Any], overrides: Changes
-) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """Return the changes that are values by field, and those that are texts to parse."""
-    if isinstance(overrides, Mapping):
-        return {**fields, **overrides}, ()
-    return fields, overrides
 
 
 def _gone_on(
@@ -150,7 +141,7 @@ def _gone_on(
     # older runs chose the held-out images by their seed
     fields = {**fields, "data.holdout_seed": place.stored().data.holdout_seed}
     if not (preset or config) and (not method or is_custom(method)):
-        fields, texts = _divided(_named(method, fields), overrides)
+        fields, texts = divided(_named(method, fields), overrides)
         return stored(place.stored(), Path(str(place.out)), fields, texts)
     wished = resolved(method, preset, config, fields, overrides, device, listener)
     chosen, kept = aged(wished, place.saved())

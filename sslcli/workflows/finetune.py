@@ -25,6 +25,7 @@ from sslcli.listener import QUIET, Listener
 from sslcli.methods.base import HasProjector, Method
 from sslcli.methods.registry import method_class
 from sslcli.methods.supervised import Finetune, LinearProbe, first_layers
+from sslcli.workflows.changes import Changes, laid_under
 from sslcli.workflows.place import Place
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import device_of, expect_one, taking_part
@@ -115,16 +116,10 @@ def finetune(
         return Finetuning(opened, place, stop, seeds or (), head_layers=from_head_layer).result()
 
 
-def with_share(
-    overrides: Mapping[str, Any] | Sequence[str], share: float | None
-) -> Mapping[str, Any] | Sequence[str]:
+def with_share(overrides: Changes, share: float | None) -> Changes:
     """Return changes of the config with the share of the labels before them, if one is given."""
     field = "evaluation.finetune.label_fraction"
-    if share is None:
-        return overrides
-    if isinstance(overrides, Mapping):
-        return {field: share, **overrides}
-    return [f"{field}={float(share)}", *overrides]
+    return overrides if share is None else laid_under({field: float(share)}, overrides)
 
 
 class Supervised(Transfer):

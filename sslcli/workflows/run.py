@@ -28,6 +28,7 @@ from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.methods.base import Method
 from sslcli.methods.custom import name_code
 from sslcli.nn.read_out import read_out
+from sslcli.workflows.changes import Changes, divided
 from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
 
 FEW = 64  # images that are decoded sooner than worker processes start
@@ -187,7 +188,7 @@ def load(
     test: str | None = None,
     data_root: str | None = None,
     download: bool = False,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Changes = (),
     seed: int | None = None,
     device: str = "auto",
     precision: str | None = None,
@@ -228,12 +229,10 @@ def load(
     fields = {name: value for name, value in fields.items() if value is not None}
     if data and not test:
         fields["data.test"] = None
-    texts = () if isinstance(overrides, Mapping) else overrides
-    if isinstance(overrides, Mapping):
-        fields |= overrides
+    changes = divided(fields, overrides)
     if isinstance(run, Run):
-        return _changed(run, fields, texts, device, listener)
-    config = revised(checkpoint, fields, texts, listener)
+        return _changed(run, *changes, device, listener)
+    config = revised(checkpoint, *changes, listener)
     return _opened(checkpoint, config, pick_device(device), listener)
 
 

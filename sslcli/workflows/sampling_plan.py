@@ -1,7 +1,7 @@
 """Plan the chains of `sample_sgld`: what was not asked for follows from the checkpoint."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from torch import Tensor
 from sslcli.errors import UsageError
 from sslcli.evaluate.sampling import shared_out
 from sslcli.perturb.sgld import Langevin
+from sslcli.workflows.changes import Changes, laid_under
 from sslcli.workflows.density import EnergyModel, Start
 from sslcli.workflows.run import Run
 
@@ -108,9 +109,7 @@ def _steps(run: Run, model: EnergyModel, start: Start, asked: int | None) -> int
     return steps
 
 
-def with_sampler(
-    overrides: Mapping[str, Any] | Sequence[str], step_size: float | None, noise: float | None
-) -> Mapping[str, Any] | Sequence[str]:
+def with_sampler(overrides: Changes, step_size: float | None, noise: float | None) -> Changes:
     """Return `overrides` with the sampler's step size and noise put before them.
 
     Raises:
@@ -122,9 +121,7 @@ def with_sampler(
         raise UsageError("the deviation of the noise must be a number of at least 0", "noise")
     given = {"method.sampler.step_size": step_size, "method.sampler.noise": noise}
     fields = {name: float(value) for name, value in given.items() if value is not None}
-    if isinstance(overrides, Mapping):
-        return {**fields, **overrides}
-    return [*(f"{name}={value!r}" for name, value in fields.items()), *overrides]
+    return laid_under(fields, overrides)
 
 
 def chosen_classes(words: Sequence[str], names: tuple[str, ...]) -> list[int]:
