@@ -5,7 +5,7 @@ from torch import Tensor
 from sslcli.errors import CheckpointError
 
 _HINTS = {
-    "fp16": "fp16 ends at 65,504; take the `precision` bf16 or fp32, which go on to 3e38",
+    "fp16": "fp16 ends at 65,504; take `precision` bf16 or fp32, which go on to 3e38",
     "bf16": "bf16 goes as far as fp32, so no precision helps: training has diverged; "
     "take an earlier checkpoint",
     "fp32": "no precision helps: training has diverged; take an earlier checkpoint",

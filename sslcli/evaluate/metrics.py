@@ -54,7 +54,7 @@ def check_features(name: str, features: Float[Tensor, "batch dim"]) -> None:
     if not bool(features.isfinite().all()):
         raise UsageError(
             f"the features of the {name} set hold NaN or infinity",
-            hint="the encoder diverged, or overflows in fp16; try the `precision` fp32",
+            hint="the encoder diverged, or overflows in fp16; try `precision` fp32",
         )
 
 

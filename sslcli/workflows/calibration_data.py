@@ -65,10 +65,10 @@ def check_fitting(
     _check_arguments(fitting, seeds, store=store)
     there = FACT in checkpoint.facts
     if store and there and not overwrite:
-        hint = "add `overwrite` to replace it, or look at it with the `method` stored"
+        hint = "add `overwrite` to replace it, or look at it with `method` stored"
         raise UsageError("this checkpoint has a calibrator already", str(checkpoint.path), hint)
     if fitting.method == "stored" and not there:
-        hint = "fit one first, and `store` it"
+        hint = "fit one first, with `calibrate()` and `store`"
         raise UsageError("no calibrator is stored here", str(checkpoint.path), hint)
 
 
@@ -76,8 +76,8 @@ def _check_arguments(fitting: Fitting, seeds: Sequence[int], *, store: bool) -> 
     given = {"store": store, "seeds": seeds, "fit_data": fitting.data, "fit_share": fitting.share}
     for name, value in given.items():
         if value and not fitting.fits:
-            hint = f"leave it out, or choose a `method` of {', '.join(CALIBRATORS)}"
-            raise UsageError(f"the method {fitting.method} fits nothing", name, hint)
+            hint = f"leave it out, or choose `method` {' or '.join(CALIBRATORS)}"
+            raise UsageError(f"`method` {fitting.method} fits nothing", name, hint)
     if fitting.data and fitting.share:
         raise UsageError("`fit_data` is fitted on whole", "fit_share", "leave out one of them")
     if store and seeds:

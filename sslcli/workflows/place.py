@@ -34,7 +34,9 @@ class Place:
             where, hint = "resume, overwrite", "leave out one of them"
             raise UsageError("a run is either gone on with or replaced", where, hint)
         if self.resume and not self.out:
-            raise UsageError("`resume` needs the run's folder", "out", "add `out`")
+            raise UsageError(
+                "`resume` needs the run's folder", "out", "say where it lies with `out`"
+            )
 
     def stored(self) -> Config:
         """Return the config of the run to resume, as its folder has it."""
@@ -90,7 +92,9 @@ def restarted(place: Place) -> Place:
     if not world().restarts:
         return place
     if not place.out:
-        raise UsageError("a restarted training cannot find its run", "out", "add `out`")
+        raise UsageError(
+            "a restarted training cannot find its run", "out", "say where it lies with `out`"
+        )
     if (Path(place.out) / CONFIG).is_file():
         return Place(place.out, resume=True)
     return place

@@ -105,7 +105,7 @@ def _steps(run: Run, model: EnergyModel, start: Start, asked: int | None) -> int
         return asked
     steps = model.default_steps(start)
     what = "visits of the buffer" if start == "buffer" else "lives of chains"
-    run.listener.note(f"{steps} steps, for the {what} in training")
+    run.listener.note(f"{steps} steps, for the {what} in training; `steps` takes others")
     return steps
 
 

@@ -203,8 +203,8 @@ def test_curves_that_do_not_fold_are_not_exported(ssl, run):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--method", "none", "--store"], "fits nothing"),
-        (["--method", "stored"], "no calibrator is stored"),
+        (["--method", "none", "--store"], "error: --method none fits nothing"),
+        (["--method", "stored"], "fit one first, with ssl calibrate and --store"),
         (["--store", "--seeds", "0-1"], "one calibrator is stored"),
         (["--fit-data", "digits", "--fit-share", "0.5"], "fitted on whole"),
         (["--fit-data", "digits", "--seeds", "0-1"], "leaves no choice"),

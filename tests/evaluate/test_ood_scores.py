@@ -142,8 +142,9 @@ def test_vim_refuses_to_divide_by_an_empty_residual():
     classifier = linear(random(2, 3) @ torch.eye(3, 8), torch.zeros(2))
     space = PrincipalSpace(flat, classifier)
     assert space.rank == 3
-    with pytest.raises(UsageError, match="span 3 dimensions"):
+    with pytest.raises(UsageError, match="span 3 dimensions") as caught:
         space.fit(flat, classifier(flat), dim=3)
+    assert caught.value.where == "`score` vim"
     assert space.fit(flat, classifier(flat), dim=2).alpha < 100
 
 

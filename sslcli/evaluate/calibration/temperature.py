@@ -43,7 +43,7 @@ def fit_temperature(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, 
         raise UsageError(
             f"all {len(labels)} fitting images are classified right, so the best T is 0",
             "temperature scaling",
-            "fit on more images, with `fit_share` or `fit_data`; the `method` none measures alone",
+            "fit on more images, with `fit_share` or `fit_data`; `method` none measures alone",
         )
     return 1 / _inverse_temperature(scores, own)
 

@@ -84,5 +84,5 @@ def _shortened(scores: Tensor, labels: Tensor, found: Tensor, step: Tensor) -> f
 
 
 def _unbounded(what: str) -> UsageError:
-    hint = "fit on more images, or use the `method` temperature, which is one number"
+    hint = "fit on more images, or use `method` temperature, which is one number"
     return UsageError(what, "vector scaling", hint)

@@ -147,6 +147,6 @@ def _checked(side: str, scores: Float[Tensor, " n"]) -> Array:
     if np.isnan(values).any():
         raise CheckpointError(
             f"{np.isnan(values).sum()} scores of the {side} set are NaN",
-            hint="features or logits overflow; try the `precision` fp32",
+            hint="features or logits overflow; try `precision` fp32",
         )
     return values

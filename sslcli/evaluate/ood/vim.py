@@ -71,7 +71,7 @@ class PrincipalSpace:
         if not 1 <= dim < self.rank:
             raise UsageError(
                 f"the training features span {self.rank} dimensions; {dim} of them leave no rest",
-                where="score",
+                where="`score` vim",
                 hint="it applies where features have more dimensions than the data uses",
             )
         space = VirtualLogit(self.origin, self.axes[:, dim:], alpha=1.0)
