@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.schema import DataConfig
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
@@ -39,7 +40,8 @@ class Untouched(Views):
     """Leave the images as they are."""
 
     def __init__(self) -> None:
-        super().__init__((), (0.5,) * 3, (0.25,) * 3, seed=0)
+        super().__init__((), Pixels(SIZE, (0.5,) * 3, (0.25,) * 3), seed=0)
+        self.num_views = 1
 
     def __call__(self, images, rows, epoch):
         return [images]
