@@ -40,7 +40,7 @@ def launch(
         run: The run directory.
         place: Whether the command line names it.
         devices: Number of processes.
-        device: What `--device` says.
+        device: The value of `--device`.
         restarts: How often to start again after a process was killed.
         show: The command's streams.
     """

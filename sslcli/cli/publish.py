@@ -76,7 +76,7 @@ class Publisher:
         """Print the numbers, append them to results.jsonl, then hold them to the requirements.
 
         Args:
-            found: What was measured, by name: numbers, and None for what was not. Words among
+            found: Numbers by name; None for those that were not measured. Words among
                 them, such as the protocol, are fields of the record beside the metrics.
             columns: Heads of the table.
             rows: Rows of the table, when one metric a line is not the best one.
@@ -84,7 +84,7 @@ class Publisher:
             protocol: How it was measured, in one line, where `found` does not say it.
             intervals: Low and high end of a metric, where that is known.
             figures: Paths of what was drawn.
-            calibrator: What makes probabilities of the logits, and what it was fitted on.
+            calibrator: The facts of the calibrator of the probabilities, and of its fit.
             own: Further fields of the command's own record.
 
         Raises:

@@ -69,7 +69,7 @@ def unmet(
 
     Args:
         requirements: Of metrics that can exist, as `Requirement.parse` has made sure.
-        metrics: What was measured.
+        metrics: The measured numbers by name.
         why_not: Returns why a metric was not measured; nothing where that is not known.
     """
     faults = []

@@ -130,7 +130,7 @@ def show_error(error: SslError, *, command: str, as_json: bool, by: str = "") ->
     """Print every fault as error, where and hint on stderr, and as JSON on stdout if asked.
 
     Args:
-        error: What to show.
+        error: One fault or several.
         command: The command that failed; "" where none was named.
         as_json: Print JSON too.
         by: The one of several processes that failed.

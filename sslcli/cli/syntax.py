@@ -41,7 +41,7 @@ def parse_radii(given: Sequence[str] | None, option: str, levels: int) -> tuple[
     """Read radii such as ["2,4", "8"], rising and without repetition; "none" is none.
 
     Args:
-        given: What the option says; None when it is not given.
+        given: The value of the option; None if it is not given.
         option: Its name, for errors.
         levels: What 255 of 255 levels are in the option's unit: 255, or 1.
 

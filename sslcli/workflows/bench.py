@@ -30,14 +30,14 @@ class BenchResult:
     """The times of the phases of a training step.
 
     Attributes:
-        preset: What was timed; None when a config file alone said it.
+        preset: The preset that was timed; None for a config file without one.
         device: Where.
         precision: In which arithmetic.
         threads: Threads of torch.
         workers: Processes that decode images.
         mode: How images get to the device.
         times: Medians of each phase, in seconds a step.
-        meanings: What each phase is here, and others that do not occur.
+        meanings: A description of each phase, also of phases that do not occur.
         remedy: How to make the bottleneck faster, in one sentence.
     """
 

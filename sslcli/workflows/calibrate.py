@@ -35,7 +35,7 @@ class SplitCalibration:
         before: Of the logits as they are.
         after: Of the calibrated ones; None when nothing is applied.
         reliability: The bins before and after: by "as trained", and by the calibrator's name.
-        calibrator: What is applied, and what it was fitted on.
+        calibrator: The calibrator that is applied, with the facts of its fit; None without one.
         protocol: How this was measured, in one line.
     """
 
@@ -143,7 +143,7 @@ def calibrate(
             `download`, `overrides`, `device`, `precision` and `listener`.
         data: The data set, when not the checkpoint's.
         test: The held-out data.
-        method: What to fit; "stored" applies what was stored, "none" only measures.
+        method: The calibrator to fit; "stored" applies the stored one, "none" only measures.
         fit_data: Labelled data to fit on, all of it unseen in training.
         fit_share: Share of each class's held-out images to fit on; None for half.
         bins: Bins of every calibration error.
@@ -180,7 +180,7 @@ def store_calibrator(run: Run, result: CalibrationResult) -> CalibrationResult:
 
     Args:
         run: Whose classifier was calibrated.
-        result: What `calibrate` returned.
+        result: From `calibrate`.
 
     Raises:
         UsageError: If nothing was fitted, or a training is writing to the run.

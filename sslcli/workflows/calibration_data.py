@@ -92,7 +92,7 @@ def parts(run: Run, fitting: Fitting, seed: int) -> tuple[Source | None, Source]
 
     Args:
         run: The checkpoint and its data.
-        fitting: What to fit on.
+        fitting: The calibrator to fit, and its images.
         seed: Decides which share of the held-out images is fitted on.
 
     Raises:

@@ -78,7 +78,7 @@ class SampleResult(Samples):
         plan: The chains that were run.
         names: Classes of the model; none when it has none.
         real: Energies of training images, in nats, [R]; None when there are none to compare with.
-        verdict: What a judge sees in the samples; None without one.
+        verdict: The classes that a judge sees in the samples; None without a judge.
         files: Paths of what was written.
     """
 

@@ -54,7 +54,7 @@ def export(
 
     Args:
         run: A run directory, a checkpoint, or what `load` returned.
-        format: What the next tool reads: "safetensors", "torchvision", "timm", "onnx" or "pt2".
+        format: The format of the next tool: "safetensors", "torchvision", "timm", "onnx" or "pt2".
         classifier: Export the classifier too (onnx and pt2), so that logits come out; a temperature
             or vector scaling that was stored is folded into its last layer.
         out: Where to write; None for encoder-FORMAT or classifier-FORMAT beside the checkpoint.
@@ -126,7 +126,7 @@ def export_meta(
 
 
 def inputs_of(config: Config) -> Inputs:
-    """Return what a config's encoder takes: images, or the tokens of texts."""
+    """Return the inputs of a config's encoder: images, or the tokens of texts."""
     if family_of(config.encoder).reads == "text":
         words = text_views(config)
         return TextInput(words.longest, words.tokenizer.vocabulary)

@@ -20,7 +20,7 @@ Index = Literal["flat", "ivf", "hnsw"]
 
 @dataclass(frozen=True)
 class KNNResult(KNNAccuracy):
-    """Accuracy of the vote, and of what it is compared with where that was asked for.
+    """Accuracy of the vote, and of the baselines that were asked for.
 
     Attributes:
         top1_untrained: Of the encoder with fresh weights.

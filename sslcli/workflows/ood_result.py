@@ -42,7 +42,7 @@ class OODResult:
 
     Attributes:
         measured: A row per score and outside set, set by set.
-        settings: What each score was run with, in the order of the scores.
+        settings: The settings of each score, in the order of the scores.
         left_out: Why further scores do not apply, by name.
         top1: The classifier's accuracy on the inside images; None where it has no meaning.
         calibrator: The stored calibrator, where it corrected a score of probabilities.

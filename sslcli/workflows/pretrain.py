@@ -68,7 +68,7 @@ def pretrain(
         overwrite: Replace the run in `out`.
         max_time: When to stop with the state saved: seconds, or a text such as "3h55m".
         keep: Resumable states kept; None for the preset's.
-        on_collapse: What collapsed embeddings cause; None for the preset's.
+        on_collapse: The reaction to collapsed embeddings; None for the preset's.
         devices: No more than 1; several need the command line or torchrun.
         device: "auto", "cpu", "cuda" or "cuda:1".
         precision: "auto", "bf16", "fp16" or "fp32"; None for the preset's.
@@ -111,7 +111,7 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
     """Open the data and build the method and its training; each of several processes calls it.
 
     Args:
-        config: What to train.
+        config: The config to train with.
         place: Where the run goes, which is looked at and not made.
         where: This process's device.
         listener: Who is told what happens.

@@ -82,8 +82,8 @@ def aged(resolved: Resolved, past: Checkpoint | None) -> tuple[Config, list[str]
     The run goes on as it began, unless an option asks for something else.
 
     Args:
-        resolved: What presets and options say now.
-        past: What the run has saved.
+        resolved: The config of the presets and options as they are now.
+        past: The checkpoint that the run has saved.
 
     Returns:
         The config, and the fields in which it is the run's and not the preset's.

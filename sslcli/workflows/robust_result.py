@@ -70,7 +70,7 @@ def result_of(
     """Turn what was measured into numbers.
 
     Args:
-        trial: What was tried.
+        trial: The settings.
         right: Which images were classified rightly, [N] bool, by the condition's name.
         stuck: How many images each PGD attack failed to break after a gradient of 0, by name.
         protocol: The settings, in one line.

@@ -136,7 +136,7 @@ class Run:
         precision: Precision | None = None,
         reads: Column | None = None,
     ) -> Features:
-        """Return what a network makes of every row that can be read; cached beside the run.
+        """Return a network's features of every row that can be read; cached beside the run.
 
         Args:
             source: Images or texts.

@@ -139,7 +139,7 @@ class Chains:
 
     Args:
         run: Checkpoint and data.
-        asked: What `ask` has returned.
+        asked: The checked request, from `ask`.
         count: Chains.
         start: Where they begin.
         target: The density that they climb.

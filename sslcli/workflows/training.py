@@ -71,9 +71,9 @@ def train_run(
     """Train to the end under a watcher and return the last metrics; the run is unlocked then.
 
     Args:
-        training: What to train.
+        training: The training to run.
         splits: Its data.
-        facts: What the checkpoint says of the data.
+        facts: Facts about the data, for the checkpoint.
         run: The run directory, which this process has locked.
         place: Whether the run is resumed.
         stop: Signals and time limit.

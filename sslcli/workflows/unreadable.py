@@ -27,7 +27,7 @@ def warn_of_unreadable(
     """Warn of the images of a source that are not among `rows`.
 
     Args:
-        source: What was to be read.
+        source: The data that was to be read.
         rows: Which of its rows were read, [N] int64.
         data: How many may be unreadable.
         listener: Who is warned.

@@ -15,8 +15,8 @@ class Finding:
         check: Name of the check.
         state: "ok"; "note" for what is good to know; "warning" for what may slow down or break a
             run; "fault" for what keeps `ssl` from working.
-        found: What there is.
-        advice: What to do about it; empty when there is nothing to do.
+        found: The state of things, in words.
+        advice: The remedy; empty if none is needed.
     """
 
     check: str

@@ -34,7 +34,7 @@ def publish(publisher: Publisher, result: CalibrationResult, *, figure: str, bin
 
     Args:
         publisher: Where it goes.
-        result: What was measured.
+        result: The measured numbers.
         figure: The diagram's file name.
         bins: How many bins were asked for.
     """

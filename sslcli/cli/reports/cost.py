@@ -31,10 +31,10 @@ def show_estimate(
     """Print the config as TOML, and the estimate as a table or in the JSON object.
 
     Args:
-        training: What would be trained, built for one process.
+        training: The training to estimate, built for one process.
         show: Where to print.
         processes: Processes that would share each batch.
-        peak_tflops: What one device can do, in 1e12 operations a second; None: no hours are given.
+        peak_tflops: Speed of one device, in 1e12 operations a second; None gives no hours.
         utilisation: Share of the peak that is reached; None: all of it, so hours are a lower bound.
 
     Raises:
