@@ -76,7 +76,7 @@ def _check_arguments(fitting: Fitting, seeds: Sequence[int], *, store: bool) -> 
     given = {"store": store, "seeds": seeds, "fit_data": fitting.data, "fit_share": fitting.share}
     for name, value in given.items():
         if value and not fitting.fits:
-            hint = f"leave it out, or choose `method` {' or '.join(CALIBRATORS)}"
+            hint = f"leave it out, or choose `method` {', '.join(CALIBRATORS)}"
             raise UsageError(f"`method` {fitting.method} fits nothing", name, hint)
     if fitting.data and fitting.share:
         raise UsageError("`fit_data` is fitted on whole", "fit_share", "leave out one of them")
