@@ -116,8 +116,13 @@ def save_state(
             shutil.rmtree(partial, ignore_errors=True)
     if is_main():
         point_checkpoint(run, folder)
-        for old in saved_states(run)[:-keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        drop_old(run, folder, keep)
+
+
+def drop_old(run: Path, newest: Path, keep: int) -> None:
+    """Remove the oldest states up to `newest`, of which so many stay."""
+    for old in [folder for folder in saved_states(run) if folder <= newest][:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _empty(folder: Path) -> None:

@@ -12,6 +12,7 @@ from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import Training, steps, train_step
 from sslcli.engine.state import (
+    drop_old,
     newest_state,
     pack_optimizer,
     point_checkpoint,
@@ -107,6 +108,8 @@ def resume(training: Training, run: Path) -> list[str]:
     if is_main() and not _has_saved(run, state.step, weights):
         # A killed process may have saved the one without the other.
         point_checkpoint(run, state.folder)
+    if is_main():  # nor may it have come to remove what is too old
+        drop_old(run, state.folder, training.config.train.keep)
     training.method.load_state_dict(weights)
     unpack_optimizer(training.optimizer, state.tensors("optimizer"), state.scalars["optimizer"])
     if state.scalars["scaler"]:

@@ -78,6 +78,14 @@ def test_state_keeps_the_newest_and_checkpoint_is_its_model(tmp_path):
     assert load_checkpoint(tmp_path).facts["step"] == 12
 
 
+def test_resuming_removes_the_states_that_a_kill_left_too_old(tmp_path):
+    run(toy_training(keep=9), tmp_path)
+    states = sorted((tmp_path / "state").iterdir())
+    assert len(states) > 2
+    resume(toy_training(keep=2), tmp_path)
+    assert sorted((tmp_path / "state").iterdir()) == states[-2:]
+
+
 def test_a_damaged_state_is_named_and_the_one_before_is_used(tmp_path):
     run(toy_training(), tmp_path)
     file = tmp_path / "state" / "step-00000012" / "optimizer.safetensors"
