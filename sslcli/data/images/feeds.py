@@ -1,5 +1,6 @@
 """The base of both feeds of images: views on the device, and shapes to count with."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,15 +13,15 @@ from sslcli.data.images.views import Views
 Paced = Iterator[tuple[Tensor, Batch]]  # rows on the host, and the batch of these
 
 
-class Images:
+class Images(ABC):
     """The base of feeds of images: their views, and the device that needs them."""
 
     views: Views
     device: torch.device
 
+    @abstractmethod
     def paced(self, batches: Sequence[np.ndarray], epoch: int) -> Paced:
         """Yield each batch of views with its rows on the host."""
-        raise NotImplementedError
 
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield the views of each batch of rows."""

@@ -26,10 +26,6 @@ class Sentences(Source):
         """Return one sentence, encoded."""
         return self.texts[row].encode()
 
-    def text(self, row: int) -> str:
-        """Return one sentence."""
-        return self.texts[row]
-
     def examine(self, row: int) -> tuple[bytes, str, str]:
         """Return one sentence; it has no mode and no size."""
         return self.read(row), "", ""
