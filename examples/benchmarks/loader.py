@@ -26,8 +26,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from sslcli.config.data import DataConfig
 from sslcli.config.pixels import Pixels
-from sslcli.config.schema import DataConfig
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
 from sslcli.data.sources.open import open_source

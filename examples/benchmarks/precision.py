@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.engine.device import autocast, pick_device, resolve_precision
 from sslcli.nn.encoders import build_encoder
 

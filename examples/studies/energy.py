@@ -28,6 +28,7 @@ from matplotlib.axes import Axes
 import sslcli
 from sslcli import assemble
 from sslcli.data.evaluation import eval_batches
+from sslcli.data.sources.base import need_labels
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.evaluate.calibration.measures import measure_calibration
 
@@ -92,7 +93,7 @@ def classified(run: Path) -> dict[str, float]:
             for images, seen in eval_batches(test, checkpoint.config.data, 100, "cpu")
         ]
     logits, seen = (torch.cat(part) for part in zip(*parts, strict=True))
-    labels = torch.from_numpy(assemble.need_labels(test))[seen]
+    labels = torch.from_numpy(need_labels(test))[seen]
     found = measure_calibration(logits.double().log_softmax(dim=1), labels, BINS)
     return {"top1": found.top1, "ece": found.ece}
 

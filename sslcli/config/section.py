@@ -11,6 +11,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # DINO's head has the most, 65,536; the bound keeps a weight matrix within 64 bits of memory.
 Features = Annotated[int, Field(ge=2, le=2**20)]
 Column = Literal["image", "text", "pair"]

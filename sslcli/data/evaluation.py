@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from sslcli.config.data import DataConfig
 from sslcli.config.pixels import Pixels
-from sslcli.config.schema import DataConfig
 from sslcli.data.batch import Tokens
 from sslcli.data.images.store import Store, pack
 from sslcli.data.sources.base import Source, need

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 from sslcli.data.batch import Batch
 from sslcli.data.evaluation import eval_batches
 from sslcli.data.feed import Feed, ImageFeed, Paired

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 from sslcli.config.section import Fraction, Section
 from sslcli.data.sources.base import Source, Subset, derived, labelled, shared_rows, take_part
 from sslcli.data.sources.builtin import NAMES

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import UsageError
 from sslcli.formats.inputs import Network
 from sslcli.nn.architectures import RESNETS, cifar_depth, vit_size

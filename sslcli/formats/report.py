@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.formats.inputs import Inputs
 
 

@@ -1,15 +1,9 @@
-"""The table of encoder families, and checks of their settings, without torch for the help."""
+"""The names of networks and the sizes that they stand for, without torch for the help."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
 from typing import NamedTuple
 
-from sslcli.config.schema import EncoderConfig
-from sslcli.config.section import Column
-from sslcli.errors import ConfigError
-
-Faults = Callable[[EncoderConfig, int], Iterator[ConfigError]]
+from sslcli.config.encoder import EncoderConfig
 
 
 class Architecture(NamedTuple):
@@ -67,9 +61,6 @@ EXEMPLAR = {
     "exemplar-medium": (64, 128, 256, 512),
     "exemplar-large": (92, 256, 512, 1024),
 }
-_STEM = ("stem", "stem_stride", "stem_padding")
-_RESNET = (*_STEM, "width", "zero_init_residual")
-_SHARED = {"name", "normalize_features", "weights"}  # settings that every family has
 _CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110))
 
 
@@ -123,162 +114,6 @@ def map_sizes(config: EncoderConfig, image_size: int) -> list[int]:
     return sizes
 
 
-def family_of(config: EncoderConfig) -> "Family":
-    """Return the family that an encoder's name belongs to.
-
-    Raises:
-        ConfigError: If it belongs to none, with the nearest names.
-    """
-    for family in FAMILIES:
-        if family.matches(config.name):
-            return family
-    raise _unknown(config.name)
-
-
-def check_encoder(config: EncoderConfig, image_size: int) -> None:
-    """Raise one ConfigError that carries everything wrong with an encoder's settings.
-
-    Names of timm's models are checked when the network is built, since that needs timm.
-    """
-    family = family_of(config)
-    unused = [name for name in EncoderConfig.model_fields if name not in {*_SHARED, *family.fields}]
-    faults = [*_unused(config, unused), *family.faults(config, image_size)]
-    if faults:
-        first, *others = faults
-        raise ConfigError(first.what, first.where, first.hint, others)
-
-
-def _unknown(name: str) -> ConfigError:
-    nearest = get_close_matches(name, encoder_names(), n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(nearest)}" if nearest else f"one of {', '.join(encoder_names())}"
-    hint += '; models of timm are written "timm:NAME"'
-    return ConfigError(f"no encoder is called {name!r}", "encoder.name", hint)
-
-
-def _unused(config: EncoderConfig, fields: Iterable[str]) -> Iterator[ConfigError]:
-    for field in fields:
-        if getattr(config, field) != EncoderConfig.model_fields[field].default:
-            yield _unused_field(config, field)
-
-
-def _unused_field(config: EncoderConfig, field: str) -> ConfigError:
-    is_stem = config.name in RESNETS and field in _STEM
-    kind = "a timm model" if config.name.startswith("timm:") else "this network"
-    has = "the ImageNet stem" if is_stem else kind
-    hint = 'leave it out, or set encoder.stem = "cifar"' if is_stem else "leave it out"
-    return ConfigError(f"{has} ({config.name}) has no {field}", f"encoder.{field}", hint)
-
-
-def _no_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
-    yield from ()
-
-
-def _token_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
-    size = vit_size(config.name)
-    assert size is not None
-    if size.width % size.heads:
-        hint = "write vit-DEPTH-WIDTH-HEADS with a width that the heads divide"
-        what = f"{size.heads} heads cannot share {size.width} entries"
-        yield ConfigError(what, "encoder.name", hint)
-    if config.positions == "sin-cos" and size.width % 4:
-        what = f"a sin-cos table needs a width divisible by 4, not {size.width}"
-        yield ConfigError(what, "encoder.positions", 'use another width, or "learned"')
-    if image_size % (patch := patch_side(config)):
-        what = f"{image_size}-pixel images do not divide into patches of {patch} pixels"
-        hint = f"choose a divisor of {image_size}, or another data.image_size"
-        yield ConfigError(what, "encoder.patch_size", hint)
-
-
-def _least(least: int) -> "Faults":
-    """Return a check that images have so many pixels a side."""
-
-    def faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
-        if image_size < least:
-            what = f"{image_size}-pixel images are too small for {config.name}: its maps vanish"
-            yield ConfigError(what, "data.image_size", f"use images of at least {least} pixels")
-
-    return faults
-
-
-def _resnet_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
-    if config.name in RESNETS and config.stem == "imagenet":
-        yield from _unused(config, ("stem_stride", "stem_padding"))
-    yield from _width_faults(config)
-    yield from _size_faults(config, image_size)
-
-
-def _width_faults(config: EncoderConfig) -> Iterator[ConfigError]:
-    base = RESNETS[config.name].base_width if config.name in RESNETS else 64
-    if config.width and config.width * base % 64:
-        hint = f"use a multiple of {64 // base}"
-        yield ConfigError(f"{config.name} cannot be {config.width} wide", "encoder.width", hint)
-
-
-def _size_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
-    sizes = map_sizes(config, image_size)
-    if min(sizes[:-1]) <= 1:  # the last stage would stride over a single pixel
-        maps = " -> ".join(map(str, (image_size, *sizes)))
-        hint = f"use images of at least {_smallest(config)} pixels"
-        if config.stem == "imagenet" and config.name in RESNETS:
-            hint += ', or encoder.stem = "cifar"'
-        elif config.stem_stride == 2:
-            hint += ", or encoder.stem_stride = 1"
-        what = (
-            f"{image_size}-pixel images are too small for {config.name}: its maps vanish ({maps})"
-        )
-        yield ConfigError(what, "data.image_size", hint)
-
-
-def _smallest(config: EncoderConfig) -> int:
-    return next(size for size in range(1, 65) if min(map_sizes(config, size)[:-1]) > 1)
-
-
 def _half(size: int) -> int:
     """Return the size after a convolution or pool of stride 2 padded to keep the centre."""
     return (size - 1) // 2 + 1
-
-
-class Family(NamedTuple):
-    """A kind of network.
-
-    Attributes:
-        matches: Tells whether a name is one of the family's.
-        build: "module:function" that builds it from the config and the side of the images.
-        fields: The settings it has, besides those that every family has.
-        faults: What else is wrong with the settings, given the side of the images.
-        reads: The column of the data that it maps to features.
-    """
-
-    matches: Callable[[str], object]
-    build: str
-    fields: tuple[str, ...] = ()
-    faults: Faults = _no_faults
-    reads: Column = "image"
-
-
-FAMILIES = [
-    Family(lambda name: name.startswith("timm:"), "sslcli.nn.encoders:build_timm"),
-    Family(
-        vit_size,
-        "sslcli.nn.encoders:build_transformer",
-        ("patch_size", "positions", "init", "drop_path"),
-        _token_faults,
-    ),
-    Family(
-        wide_size,
-        "sslcli.nn.encoders:build_wide_resnet",
-        ("norm", "activation", "dropout"),
-        _least(4),
-    ),
-    Family(
-        IGEBM.__contains__,
-        "sslcli.nn.encoders:build_energy_resnet",
-        ("width", "activation", "dropout", "conv_bias", "form"),
-        _least(8),
-    ),
-    Family(
-        EXEMPLAR.__contains__, "sslcli.nn.encoders:build_exemplar_net", ("dropout",), _least(32)
-    ),
-    Family(RESNETS.__contains__, "sslcli.nn.encoders:build_resnet", _RESNET, _resnet_faults),
-    Family(cifar_depth, "sslcli.nn.encoders:build_cifar_resnet", _RESNET, _resnet_faults),
-]

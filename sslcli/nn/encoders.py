@@ -8,15 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import ConfigError
 from sslcli.nn.architectures import (
     EXEMPLAR,
     IGEBM,
     RESNETS,
-    check_encoder,
     cifar_depth,
-    family_of,
     patch_side,
     vit_size,
     wide_size,
@@ -24,6 +22,7 @@ from sslcli.nn.architectures import (
 from sslcli.nn.cifar_resnet import CifarResNet
 from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.exemplar_net import ExemplarNet
+from sslcli.nn.families import check_encoder, family_of
 from sslcli.nn.resnet import ResNet, cifar_stem, imagenet_stem
 from sslcli.nn.unit_length import give_unit_vectors
 from sslcli.nn.vit import VisionTransformer

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from sslcli import assemble
+from sslcli.config.evaluation import DistillationConfig
 from sslcli.config.methods.labelled import DistillConfig
-from sslcli.config.schema import Config, DistillationConfig
+from sslcli.config.schema import Config
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Splits
 from sslcli.engine.checkpoint import Checkpoint

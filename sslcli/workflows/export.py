@@ -22,7 +22,7 @@ from sslcli.formats.exporter import export_encoder
 from sslcli.formats.inputs import ImageInput, Inputs, TextInput
 from sslcli.formats.report import ExportMeta, ExportReport
 from sslcli.listener import QUIET, Listener
-from sslcli.nn.architectures import family_of
+from sslcli.nn.families import family_of
 from sslcli.workflows.run import Run
 
 Format = Literal["safetensors", "torchvision", "timm", "onnx", "pt2"]

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from sslcli import assemble
+from sslcli.config.evaluation import ProtocolConfig
 from sslcli.config.methods.labelled import HeadLayer
-from sslcli.config.schema import Config, ProtocolConfig
+from sslcli.config.schema import Config
 from sslcli.data.sources.base import need_labels
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Subset

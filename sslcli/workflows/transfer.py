@@ -11,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from sslcli import assemble
-from sslcli.config.schema import Config, RecipeConfig
+from sslcli.config.evaluation import RecipeConfig
+from sslcli.config.schema import Config
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main, world_size

@@ -5,7 +5,7 @@ from typing import TypedDict
 import numpy as np
 from torch import Tensor
 
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 from sslcli.data.sources.base import Source
 from sslcli.data.unreadable import refuse_too_many
 from sslcli.listener import Listener

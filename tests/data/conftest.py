@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ BATCHES, BATCH_SIZE = 200, 256
 CHILD = """
 import json, multiprocessing, re, sys, time
 from itertools import islice
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 from sslcli.config.views import ViewConfig
 from sslcli.data.loader import TrainLoader
 from sslcli.data.sources.splits import open_splits

@@ -4,8 +4,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from sslcli.config.encoder import EncoderConfig
 from sslcli.config.pixels import Pixels
-from sslcli.config.schema import EncoderConfig
 from sslcli.errors import CheckpointError, ResourceError, SslError, UsageError
 from sslcli.formats import ExportMeta, ImageInput, export_encoder, exporter, safetensors
 from sslcli.formats.compare import compare

@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from sslcli.config.encoder import EncoderConfig
 from sslcli.config.pixels import Pixels
-from sslcli.config.schema import EncoderConfig
 from sslcli.errors import UsageError
 from sslcli.formats import FORMATS, ExportMeta, ImageInput, export_encoder
 from sslcli.nn.encoders import build_encoder

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.formats import FORMATS, ExportMeta, TextInput, export_encoder
-from sslcli.nn import architectures
-from sslcli.nn.architectures import Family
+from sslcli.nn import families
 from sslcli.nn.encoders import build_encoder
+from sslcli.nn.families import Family
 
 INPUTS = TextInput(max_length=7, vocabulary=20)
 
@@ -32,7 +32,7 @@ def build(config, image_size):
 @pytest.fixture
 def meta(monkeypatch):
     family = Family("mean-of-words".__eq__, f"{__name__}:build", reads="text")
-    monkeypatch.setattr(architectures, "FAMILIES", [*architectures.FAMILIES, family])
+    monkeypatch.setattr(families, "FAMILIES", [*families.FAMILIES, family])
     return ExportMeta(EncoderConfig(name="mean-of-words"), INPUTS)
 
 

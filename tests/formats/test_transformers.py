@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from sslcli.config.encoder import EncoderConfig
 from sslcli.config.pixels import Pixels
-from sslcli.config.schema import EncoderConfig
 from sslcli.errors import UsageError
 from sslcli.formats import FORMATS, ExportMeta, ImageInput, export_encoder
 from sslcli.nn.encoders import build_encoder

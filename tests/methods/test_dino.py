@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from sslcli.config.encoder import EncoderConfig
 from sslcli.config.methods.transformers import DINOConfig
 from sslcli.config.optimizers import AdamConfig, SGDConfig
 from sslcli.config.presets import resolve
-from sslcli.config.schema import EncoderConfig
 from sslcli.data.batch import Batch
 from sslcli.engine.accumulation import joined
 from sslcli.engine.optim import build_optimizer

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from sslcli.config.encoder import EncoderConfig
 from sslcli.config.methods.transformers import MoCoV3Config
 from sslcli.config.optimizers import AdamConfig
-from sslcli.config.schema import EncoderConfig
 from sslcli.data.batch import Batch
 from sslcli.engine.optim import build_optimizer
 from sslcli.errors import ConfigError

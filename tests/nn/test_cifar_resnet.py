@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.nn.cifar_resnet import Block
 from sslcli.nn.encoders import build_encoder
 

@@ -3,11 +3,11 @@ import copy
 import pytest
 import torch
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import ConfigError
-from sslcli.nn import architectures
-from sslcli.nn.architectures import Family
+from sslcli.nn import families
 from sslcli.nn.encoders import build_encoder
+from sslcli.nn.families import Family
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_normalized_features_are_unit_vectors_of_the_same_weights(name):
 
 def test_a_new_family_is_one_row_of_the_table(monkeypatch):
     row = Family("bag-of-words".__eq__, f"{__name__}:bag_of_words", reads="text")
-    monkeypatch.setattr(architectures, "FAMILIES", [*architectures.FAMILIES, row])
+    monkeypatch.setattr(families, "FAMILIES", [*families.FAMILIES, row])
     encoder = build_encoder(EncoderConfig(name="bag-of-words"))
     assert (encoder.feature_dim, encoder.reads) == (3, "text")
     with pytest.raises(ConfigError, match="has no width"):

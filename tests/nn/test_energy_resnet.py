@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import ConfigError
 from sslcli.nn.architectures import IGEBM
 from sslcli.nn.encoders import build_encoder

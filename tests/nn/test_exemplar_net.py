@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.exemplar_net import ExemplarNet
 

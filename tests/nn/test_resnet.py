@@ -3,7 +3,7 @@ import torch
 import torchvision
 from torch import nn
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.nn.encoders import build_encoder
 
 

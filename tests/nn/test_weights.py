@@ -5,7 +5,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import CheckpointError
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.weights import check_weights, load_encoder_weights

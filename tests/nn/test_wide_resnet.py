@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sslcli.config.schema import EncoderConfig
+from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import ConfigError
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.wide_resnet import WideResNet

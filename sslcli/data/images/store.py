@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 from sslcli.data.images.decoding import Decoding
 from sslcli.data.sources.base import ArraySource, Source, Subset, digest, need
 from sslcli.data.sources.index import FORMAT, cache_folder, write_whole

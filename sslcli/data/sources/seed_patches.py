@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sslcli.config.schema import SeedsConfig
+from sslcli.config.data import SeedsConfig
 from sslcli.data.sources.base import Source, derived
 from sslcli.errors import ConfigError, DataError
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 from sslcli.data.order import holdout_keys, stratified
 from sslcli.data.sources.base import (
     NO_LABEL,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sslcli.cli.ood_detect import ood_detect
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 from sslcli.data.evaluation import eval_batches
 from sslcli.data.sources.far import KINDS, MOST, PSEUDO_OUTLIERS, FarSource
 from sslcli.data.sources.open import ArraySource

@@ -67,7 +67,7 @@ def test_a_copy_has_the_fingerprint_and_a_stamp_of_its_own(tmp_path, make, form)
 
 
 def open_splits_of(spec):
-    from sslcli.config.schema import DataConfig
+    from sslcli.config.data import DataConfig
 
     stats = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     return open_splits(DataConfig(source=str(spec), image_size=8, holdout=0.5, **stats))

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from sslcli.config.schema import DataConfig
+from sslcli.config.data import DataConfig
 from sslcli.data.sources import builtin
 from sslcli.data.sources.check import check
 from sslcli.data.sources.open import open_source

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sslcli.config.schema import SeedsConfig
+from sslcli.config.data import SeedsConfig
 from sslcli.data.sources.base import ArraySource
 from sslcli.data.sources.seed_patches import SeedPatches, gradient_energy, weighted_choice
 from sslcli.errors import ConfigError, DataError

@@ -1,0 +1,39 @@
+"""Build what a command needs from a config: the one room that knows data, networks and methods."""
+
+from sslcli.assemble.facts import data_facts, facts_of, remembered_facts
+from sslcli.assemble.models import (
+    build_method,
+    load_encoder,
+    load_method,
+    load_start_weights,
+    place,
+)
+from sslcli.assemble.reading import (
+    EVALUATION_BATCH,
+    features_of,
+    labels_of,
+    open_data,
+    open_training,
+    text_views,
+    tokenizer_of,
+)
+from sslcli.assemble.training import build_training
+
+__all__ = [
+    "EVALUATION_BATCH",
+    "build_method",
+    "build_training",
+    "data_facts",
+    "facts_of",
+    "features_of",
+    "labels_of",
+    "load_encoder",
+    "load_method",
+    "load_start_weights",
+    "open_data",
+    "open_training",
+    "place",
+    "remembered_facts",
+    "text_views",
+    "tokenizer_of",
+]

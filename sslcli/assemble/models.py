@@ -1,0 +1,98 @@
+"""Build a config's encoder and method, and rebuild those of a checkpoint."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from sslcli.assemble.facts import remembered_facts
+from sslcli.config.schema import Config
+from sslcli.config.section import DataFacts, MethodSection
+from sslcli.engine.checkpoint import Checkpoint
+from sslcli.methods.base import Method
+from sslcli.methods.custom import section_of
+from sslcli.methods.registry import method_class
+from sslcli.nn.encoders import build_encoder
+from sslcli.nn.weights import check_weights, load_encoder_weights
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def build_method(
+    config: Config,
+    device: torch.device | str = "cpu",
+    facts: DataFacts | None = None,
+    *,
+    load_start: bool = False,
+    told: Callable[[str], object] = lambda note: None,
+) -> Method:
+    """Return the config's method on `device`, with the fresh weights that its seed decides.
+
+    Args:
+        config: What to build.
+        device: Where to put it.
+        facts: What is known of the training data, for a method that remembers each of its images.
+        load_start: Load the weights that `encoder.weights` names, before targets are copied.
+        told: Called with what is to be said of those weights.
+
+    Raises:
+        ConfigError: If something does not fit: the encoder, the method or the data.
+    """
+    torch.manual_seed(config.seed)
+    encoder = build_encoder(config.encoder, config.data.image_size)
+    if load_start:
+        load_start_weights(encoder, config, told)
+    section = section_of(config).complete(facts or DataFacts())
+    build: Callable[[MethodSection, nn.Module], Method] = method_class(section.name)
+    return place(build(section, encoder), config, device)
+
+
+def load_start_weights(encoder: nn.Module, config: Config, told: Callable[[str], object]) -> None:
+    """Load the weights that `encoder.weights` names, if any, and tell what is to be said of them.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    if not config.encoder.weights:
+        return
+    report = load_encoder_weights(encoder, config.encoder.weights)
+    if report.note:
+        told(f"{config.encoder.weights}: {report.note}")
+
+
+def place(module: ModuleT, config: Config, device: torch.device | str) -> ModuleT:
+    """Move a module to the device, in the memory format that the config asks for."""
+    layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
+    return module.to(device=device).to(memory_format=layout)
+
+
+def load_encoder(checkpoint: Checkpoint, device: torch.device) -> nn.Module:
+    """Rebuild a checkpoint's encoder with its weights.
+
+    Raises:
+        CheckpointError: If its tensors do not fit the config it carries.
+    """
+    config, weights = checkpoint.config, checkpoint.tensors("encoder.")
+    with torch.device("meta"):  # an altered config may describe a network larger than the memory
+        described = build_encoder(config.encoder, config.data.image_size)
+    check_weights(described, weights, str(checkpoint.path))
+    encoder = build_encoder(config.encoder, config.data.image_size)
+    encoder.load_state_dict(weights)
+    return place(encoder, config, device).eval()
+
+
+def load_method(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Method:
+    """Rebuild a checkpoint's whole method, memory included, in evaluation mode.
+
+    Raises:
+        CheckpointError: If its tensors do not fit the config it carries.
+    """
+    config, weights = checkpoint.config, checkpoint.tensors()
+    facts = remembered_facts(checkpoint)
+    with torch.device("meta"):  # as in load_encoder
+        described = build_method(config, "meta", facts)
+    check_weights(described, weights, str(checkpoint.path))
+    method = build_method(config, device, facts)
+    method.load_state_dict(weights)
+    return method.eval()

@@ -1,0 +1,98 @@
+"""Open a config's data and read it: as features of a network, as texts, as labels."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sslcli.config.schema import Config
+from sslcli.config.section import Column
+from sslcli.data.evaluation import Inputs, eval_batches, eval_texts
+from sslcli.data.sources.base import need_labels
+from sslcli.data.sources.open import Source
+from sslcli.data.sources.seed_patches import SeedPatches
+from sslcli.data.sources.splits import Splits, open_splits
+from sslcli.data.text.feed import TextViews
+from sslcli.data.text.tokenizer import ByteTokenizer, Tokenizer
+from sslcli.engine.device import Precision
+from sslcli.evaluate.features import Features, cache_key, extract
+from sslcli.methods.custom import section_of
+from sslcli.nn.families import family_of
+
+EVALUATION_BATCH = 512
+BarFor = Callable[[str], Callable[[int, int], None]]
+
+
+def open_data(config: Config, bar: BarFor | None = None) -> Splits:
+    """Open the config's data set in its two parts, of labelled data what has a label."""
+    progress = bar("reading the data") if bar else None
+    return open_splits(config.data, progress, only_labelled=True)
+
+
+def open_training(config: Config, bar: BarFor | None = None) -> Splits:
+    """Open the data to train on: all of it, unless it comes with a test part.
+
+    A method that sees no labels needs nothing held out; one that learns them keeps off the images
+    that evaluations will hold out. None sees those of `data.validation`.
+    """
+    learns_labels, data = section_of(config).learns_labels, config.data
+    data = data if learns_labels else data.model_copy(update={"holdout": 0.0})
+    progress = bar("reading the data") if bar else None
+    splits = open_splits(data, progress, only_labelled=learns_labels).without_validation(data)
+    if data.seeds:
+        progress = bar("looking for seeds") if bar else None
+        patches = SeedPatches(splits.train, data.seeds, config.seed, progress)
+        return replace(splits, train=patches)
+    return splits
+
+
+def features_of(
+    encoder: nn.Module,
+    source: Source,
+    config: Config,
+    device: torch.device,
+    precision: Precision,
+    *,
+    cache: Path | None = None,
+    bar: BarFor | None = None,
+    reads: Column | None = None,
+) -> Features:
+    """Run a network over every row of a source: images resized and centre-cropped, or texts.
+
+    It `reads` that column of the source; None stands for what the config's encoder reads.
+    """
+    batches: Iterable[tuple[Inputs, Tensor]]
+    if (reads or family_of(config.encoder).reads) == "text":
+        words = text_views(config)
+        batches = eval_texts(source, words, EVALUATION_BATCH, device)
+        shown = {"tokenizer": words.tokenizer.digest, "max_length": words.longest}
+    else:
+        batches = eval_batches(source, config.data, EVALUATION_BATCH, device)
+        shown = asdict(config.data.pixels)
+    return extract(
+        encoder,
+        batches,
+        device=device,
+        precision=precision,
+        cache=cache,
+        key=cache_key(encoder, source.stamp(), shown) if cache else "",
+        progress=bar(f"features of {source.name}") if bar else None,
+        total=len(source),
+    )
+
+
+def text_views(config: Config) -> TextViews:
+    """Return what makes tokens of a config's texts."""
+    return TextViews(tokenizer_of(config), config.texts)
+
+
+def tokenizer_of(config: Config) -> Tokenizer:
+    """Return what makes numbers of a config's texts."""
+    return ByteTokenizer()
+
+
+def labels_of(source: Source, features: Features) -> Tensor:
+    """Return the class of each feature row, [N] int64."""
+    return torch.from_numpy(need_labels(source))[features.rows]

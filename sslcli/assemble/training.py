@@ -1,0 +1,89 @@
+"""Put data, views, method and optimiser together to a training."""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sslcli.assemble.facts import facts_of
+from sslcli.assemble.reading import text_views
+from sslcli.config.schema import Config
+from sslcli.data.images.views import Views
+from sslcli.data.loader import TrainLoader
+from sslcli.data.sources.base import need
+from sslcli.data.sources.open import Source
+from sslcli.distributed.collective import rank, world_size
+from sslcli.distributed.sync_norm import synchronize
+from sslcli.engine.device import Precision, grad_scaler
+from sslcli.engine.loop import Training
+from sslcli.engine.optim import build_optimizer
+from sslcli.engine.parallel import model_of, part_random_states
+from sslcli.environment import world
+from sslcli.errors import ConfigError
+from sslcli.methods.base import Method
+from sslcli.methods.custom import section_of
+
+
+def build_training(
+    config: Config,
+    method: Method,
+    source: Source,
+    device: torch.device,
+    precision: Precision,
+    progress: Callable[[int, int], None] | None = None,
+) -> Training:
+    """Return a training at step 0.
+
+    Args:
+        config: What to train and how.
+        method: Already on the device.
+        source: The training part of the data.
+        device: Where to train.
+        precision: "bf16", "fp16" or "fp32".
+        progress: Called while images are decoded.
+
+    Raises:
+        ConfigError: If the data cannot fill a batch.
+        DataError: If the data is not of the kind that the method reads.
+    """
+    train = config.train
+    if method.gathers and world_size() > 1 and not train.drop_last:
+        what = f"{config.method.name} compares samples over processes, and needs equally many"
+        raise ConfigError(what, "train.drop_last", "set it to true")
+    section = section_of(config).complete(facts_of(source))
+    need(source, *sorted(section.reads))
+    shown = config.views if "image" in section.reads else ()
+    texts = text_views(config) if "text" in section.reads else None
+    loader = TrainLoader(
+        source,
+        config.data,
+        Views(shown, config.data.pixels, config.seed),
+        batch_size=train.batch_size // train.accumulate,
+        seed=config.seed,
+        device=device,
+        drop_last=train.drop_last,
+        parts=train.accumulate,
+        rank=rank(),
+        world_size=world_size(),
+        machine_share=min(world().local_size, world_size()),
+        least=2 if any(isinstance(m, _BatchNorm) for m in method.modules()) else 1,
+        labelled=section.learns_labels,
+        texts=texts,
+        progress=progress,
+    )
+    if train.sync_batch_norm:
+        synchronize(method, device)
+    method.train()  # the method itself, whose override may keep parts in evaluation mode
+    training = Training(
+        method=method,
+        model=model_of(method, device, train),
+        optimizer=build_optimizer(method.param_groups(), config.optimizer, train.batch_size),
+        scaler=grad_scaler(device, precision),
+        loader=loader,
+        config=config,
+        device=device,
+        precision=precision,
+    )
+    training.check()
+    part_random_states(config.seed)
+    return training

@@ -1,0 +1,77 @@
+"""The section `data`: where samples come from, what is held out, and how images become tensors."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from sslcli.config.pixels import Pixels
+from sslcli.config.section import Count, Fraction, Positive, Section, Seed
+from sslcli.config.views import Side, Triple
+
+
+class SeedsConfig(Section):
+    """Train on patches of the images, each chosen by how much it shows (Exemplar-CNN)."""
+
+    count: Count = Field(description="Patches; each is one row of the training data.")
+    side: Annotated[int, Field(ge=2, le=1024)] = Field(description="Side of a patch in pixels.")
+    surround: Annotated[int, Field(ge=2, le=4096)] = Field(
+        description="Side that is kept around it, so that a shift shows image and no border."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "SeedsConfig":
+        if self.surround < self.side:
+            raise ValueError("seeds.surround must be at least seeds.side")
+        return self
+
+
+class DataConfig(Section):
+    """The training data, and the steps that turn an image into a tensor for evaluation."""
+
+    source: str = "digits"
+    test: str | None = Field(default=None, description="Held-out data, when `source` has none.")
+    root: str = Field(default="data", description="Folder of torchvision's data sets.")
+    download: bool = False
+    image_size: Side
+    resize: Side | None = Field(
+        default=None,
+        description="Shorter side before the centre crop to `image_size` in evaluation.",
+    )
+    mean: Triple
+    std: Triple
+    white_point: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        default=65_535,
+        description="Value that is white in images of sixteen bits: 4095 where twelve are used.",
+    )
+    holdout: Fraction = Field(
+        default=0.2, description="Share held out when neither `source` nor `test` has a test part."
+    )
+    holdout_seed: Seed = Field(
+        default=0,
+        description="Decides which images are held out; a run's `seed` has no part in it.",
+    )
+    validation: Fraction = Field(
+        default=0.0,
+        description="Share of the training images that pre-training does not see; online kNN asks "
+        "for them.",
+    )
+    seeds: SeedsConfig | None = None
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    memory_budget_gib: Positive = Field(
+        default=1.5, description="Images of one size are kept decoded in memory up to this size."
+    )
+    max_packed_images: Count = Field(
+        default=500_000, description="Larger sets are streamed, not decoded before the first step."
+    )
+    max_bad_fraction: Fraction = 0.01
+
+    @model_validator(mode="after")
+    def _check(self) -> "DataConfig":
+        if self.resize is not None and self.resize < self.image_size:
+            raise ValueError("resize must be at least image_size")
+        return self
+
+    @property
+    def pixels(self) -> Pixels:
+        """Return the fields that evaluation makes tensors of images by."""
+        return Pixels(self.image_size, self.mean, self.std, self.resize)

@@ -1,0 +1,74 @@
+"""The section `encoder`: the network that is kept, and its settings."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sslcli.config.section import Section
+from sslcli.config.views import Side
+
+# SimCLR's widest encoder has 256; the bounds keep the product of two sizes within 64 bits.
+Width = Annotated[int, Field(ge=1, le=4_096)]
+
+
+class EncoderConfig(Section):
+    """The network that is kept.
+
+    `name` is a torchvision ResNet ("resnet18"), a member of the CIFAR family of He et al. 2016,
+    section 4.2 ("resnet20", depth 6n + 2), a wide ResNet as "wrn-DEPTH-WIDENING" ("wrn-28-10"), one
+    of IGEBM's networks ("igebm-small", "igebm-large"), a vision transformer ("vit-tiny",
+    "vit-small", "vit-base", or "vit-DEPTH-WIDTH-HEADS"), one of Exemplar-CNN's ("exemplar-small",
+    "exemplar-medium", "exemplar-large"), or any timm model as "timm:NAME".
+    """
+
+    name: str
+    stem: Literal["imagenet", "cifar"] = "imagenet"
+    stem_stride: Literal[1, 2] = Field(
+        default=1, description="Stride of the CIFAR stem; 2 makes every map four times smaller."
+    )
+    stem_padding: Literal[1, 2] = Field(
+        default=1, description="Padding of the CIFAR stem; solo-learn's published numbers use 2."
+    )
+    width: Width | None = Field(
+        default=None,
+        description="Channels of the first stage; when unset 64, or 16 in the CIFAR family.",
+    )
+    zero_init_residual: bool = False
+    norm: Literal["batch", "none"] = Field(default="batch", description="Of wide ResNets.")
+    activation: Literal["relu", "leaky-relu", "silu"] = Field(
+        default="relu",
+        description="Of wide ResNets and IGEBM's networks; leaky-relu has slope 0.2.",
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="Within each block of wide ResNets and IGEBM's networks; behind Exemplar-CNN's "
+        "fully connected layer.",
+    )
+    conv_bias: bool = Field(
+        default=True, description="Off in IGEBM's networks when each class has its own bias."
+    )
+    form: Literal["rosinality", "openai"] = Field(
+        default="rosinality",
+        description="Of IGEBM's networks: that of rosinality/igebm-pytorch, or the authors' own "
+        "(openai/ebm_code_release), with a 3x3 shortcut where widths change alone, biases on the "
+        "inputs of convolutions, and a gain behind each block's second one.",
+    )
+    patch_size: Side | None = Field(
+        default=None, description="Side of a vision transformer's patches; when unset 16 pixels."
+    )
+    positions: Literal["learned", "sin-cos"] = Field(
+        default="learned", description="Of vision transformers; the sin-cos table is fixed."
+    )
+    init: Literal["normal", "xavier"] = Field(
+        default="normal", description="Draw of vision transformers: DINO's, or MoCo v3's xavier."
+    )
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Chance to skip a branch of a vision transformer's last block."
+    )
+    normalize_features: bool = Field(
+        default=False,
+        description="Give unit vectors, to the head and to everything after training (SupCon).",
+    )
+    weights: str | None = Field(
+        default=None, description="A .safetensors to start from, loaded strictly."
+    )
