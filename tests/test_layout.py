@@ -178,6 +178,21 @@ def test_the_engine_names_no_method():
         assert not names & set(METHODS), file
 
 
+def test_only_methods_themselves_know_a_concrete_method():
+    """The rooms above and below ask for a protocol, or for a class by its name in the config."""
+    from sslcli.config.methods.registry import METHODS
+
+    rooms = {"methods": "sslcli.methods", "sections": "sslcli.config.methods"}
+    concrete = {
+        f"{rooms[kind]}.{place.replace(':', '.')}"
+        for places in METHODS.values()
+        for kind, place in zip(("sections", "methods"), places, strict=True)
+    }
+    for file in files():
+        is_theirs = room(file) == "methods" or PACKAGE / "config" / "methods" in file.parents
+        assert is_theirs or not imports(file) & concrete, file
+
+
 def test_modules_stay_short():
     for file in files():
         assert len(file.read_text().splitlines()) <= 300, file

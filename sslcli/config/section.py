@@ -63,6 +63,11 @@ class MethodSection(Section):
         """Whether training reads labels, directly or by a teacher; if not, `forward` gets none."""
         return False
 
+    @property
+    def image_noise(self) -> float:
+        """Deviation of the noise that training adds to normalised images."""
+        return 0.0
+
     def complete(self, facts: DataFacts) -> "MethodSection":
         """Return the section with what only the data can tell filled in.
 
@@ -93,6 +98,17 @@ class LabelledSection(MethodSection):
         """
         check_classes(self.name, self.num_classes, facts)
         return self
+
+
+class NoisySection(LabelledSection):
+    """Base of the sections of classifiers that are trained on images with noise."""
+
+    data_noise: NonNegative = Field(description="Deviation of noise on the normalised images.")
+
+    @property
+    def image_noise(self) -> float:
+        """Deviation of the noise that training adds to normalised images."""
+        return self.data_noise
 
 
 def check_classes(method: str, wanted: int, facts: DataFacts) -> None:

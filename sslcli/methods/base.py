@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sslcli.data.batch import Batch
 from sslcli.distributed.collective import from_all, gather
+from sslcli.memory.replay import ReplayBuffer
 from sslcli.nn.spread import effective_rank, embedding_std
 
 
@@ -181,6 +182,35 @@ class HasDensity(Protocol):
             images: As the network takes them, [B, 3, H, W].
             labels: Classes [B]; None for log p(x).
         """
+
+
+@runtime_checkable
+class Chains(Protocol):
+    """The Langevin chains that a method is trained by."""
+
+    replay: ReplayBuffer  # their ends, which later chains go on from
+
+    @property
+    def by_class(self) -> bool:
+        """Whether each chain climbs log p(x, y) of a class, whose label the buffer keeps."""
+
+    def fresh(self, labels: Tensor) -> Tensor:
+        """Draw fresh starts, [B, 3, H, W], for chains of the classes [B]."""
+
+
+@runtime_checkable
+class HasSampler(HasDensity, Protocol):
+    """A method that can be trained by samples of its density, so that more can be drawn from it.
+
+    Its section has the fields `sampler`, `replay` and `num_classes` (`config.methods.energy`'s
+    `HasChains`).
+    """
+
+    def chains(self) -> Chains | None:
+        """Return the chains; None if this model is trained without."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return log p(x, y) of each class up to a constant, [B, C]; only called with classes."""
 
 
 @runtime_checkable

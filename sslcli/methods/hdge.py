@@ -74,6 +74,10 @@ class HDGE(Classifier):
         classifier = config.classifier_weight * math.log(config.num_classes)
         return classifier + config.contrast_weight * math.log(config.queue_size + 1)
 
+    def chains(self) -> Sampling | None:
+        """Return the chains; None without a density term."""
+        return self.sampling
+
     def after_step(self, progress: Progress, carry: Mapping[str, Tensor]) -> None:
         """Push the logits of all processes, and write samples back."""
         self.queue.push(gather(carry["logits"]))

@@ -87,8 +87,22 @@ class IGEBM(Method):
         """Return minus the energy of each image in each class, [B, C]; needs classes."""
         assert self.config.num_classes is not None, "a model without classes has no logits"
         classes = torch.arange(self.config.num_classes, device=images.device)
-        pairs = images.repeat_interleave(len(classes), dim=0)  # [B * C, 3, H, W]
-        return self.log_density(pairs, classes.repeat(len(images))).view(len(images), -1)
+        rows = [self.log_density(images, label.expand(len(images))) for label in classes]
+        return torch.stack(rows, dim=1)
+
+    @property
+    def by_class(self) -> bool:
+        """Whether chains climb the density of a class."""
+        return self.config.num_classes is not None
+
+    def chains(self) -> "IGEBM":
+        """Return the model, which keeps its buffer itself."""
+        return self
+
+    def fresh(self, labels: Tensor) -> Tensor:
+        """Draw fresh starts, [B, 3, H, W]; of every class alike."""
+        shape = (len(labels), *self.replay.images.shape[1:])
+        return torch.empty(shape, device=labels.device).uniform_(*self.config.replay.range)
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the difference of energies and its regularisation; 0 for equal energies of 0."""
@@ -131,9 +145,9 @@ class IGEBM(Method):
         rows = replay.past_rows(count)
         renewed = torch.rand(count, device=device) < config.restart
         is_fresh = renewed | ((replay.age > 0).sum() <= count)  # nothing to recycle yet
-        shape = (count, *replay.images.shape[1:])
-        fresh = torch.empty(shape, device=device).uniform_(*config.range)
-        starts = torch.where(is_fresh[:, None, None, None], fresh, replay.images[rows])
+        starts = torch.where(
+            is_fresh[:, None, None, None], self.fresh(classes), replay.images[rows]
+        )
         is_new = is_fresh
         if self.config.relabel:
             is_new = is_fresh | (torch.rand(count, device=device) < self.config.relabel)

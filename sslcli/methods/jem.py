@@ -91,6 +91,10 @@ class JEM(Classifier):
         }
         return Output(loss, metrics, negatives.carry)
 
+    def chains(self) -> Sampling:
+        """Return the chains."""
+        return self.sampling
+
     def after_step(self, progress: Progress, carry: Mapping[str, Tensor]) -> None:
         """Write the samples back to the buffer."""
         self.sampling.remember(carry)

@@ -10,35 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
-from sslcli.config.methods.energy import (
-    HDGEConfig,
-    IGEBMConfig,
-    JEMConfig,
-    ReplayConfig,
-    SamplerConfig,
-)
-from sslcli.config.methods.labelled import SupervisedConfig
-from sslcli.config.methods.registry import SECTIONS
-from sslcli.config.section import MethodSection
+from sslcli.config.methods.energy import HasChains, ReplayConfig, SamplerConfig
+from sslcli.config.methods.registry import METHODS
+from sslcli.config.schema import Config
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.device import autocast
 from sslcli.errors import UsageError
 from sslcli.evaluate.ood.density import REFINEMENT, Density
 from sslcli.evaluate.sampling import MIN_STEPS
 from sslcli.listener import Bar
-from sslcli.methods.base import HasDensity
+from sslcli.methods.base import HasDensity, HasSampler
 from sslcli.methods.classifier import langevin
-from sslcli.methods.hdge import HDGE
-from sslcli.methods.igebm import IGEBM
-from sslcli.methods.jem import JEM
+from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
-from sslcli.methods.sampling import Sampling
 from sslcli.nn.spectral import dividing_once
 from sslcli.perturb.sgld import Langevin, sgld
 from sslcli.workflows.run import Run
 
 Start = Literal["fresh", "buffer"]
-Sampled = JEMConfig | HDGEConfig | IGEBMConfig  # sections with a sampler and a replay buffer
 VISITS = 20  # of a chain that is never renewed: JEM's 1 / 0.05
 
 
@@ -73,10 +62,9 @@ def refinement_of(checkpoint: Checkpoint) -> Langevin | None:
     It is the sampler of the training with JEM's number of steps. A method that was trained without
     samples gets JEM's sampler.
     """
-    section = checkpoint.config.method
-    if not issubclass(method_class(section.name), HasDensity):
+    if not issubclass(method_class(checkpoint.config.method.name), HasDensity):
         return None
-    chains = chains_of(section)
+    chains = chains_of(checkpoint.config)
     return REFINEMENT if chains is None else replace(langevin(chains[0]), steps=REFINEMENT.steps)
 
 
@@ -94,32 +82,34 @@ def density_of(checkpoint: Checkpoint, device: torch.device, seed: int) -> Densi
     return Density(LogP(method), refinement, seed)
 
 
-def chains_of(section: MethodSection) -> tuple[SamplerConfig, ReplayConfig] | None:
+def methods_with(*abilities: type) -> str:
+    """Name the package's methods that have all these abilities, such as `HasSampler`."""
+    return ", ".join(x for x in METHODS if all(issubclass(method_class(x), a) for a in abilities))
+
+
+def chains_of(config: Config) -> tuple[SamplerConfig, ReplayConfig] | None:
     """Return the sampler and the buffer that a method trains with; None when it draws no images."""
-    if isinstance(section, Sampled) and section.sampler and section.replay:
+    section = section_of(config)
+    if isinstance(section, HasChains) and section.sampler and section.replay:
         return section.sampler, section.replay
     return None
 
 
-def noise_of(section: MethodSection) -> float:
-    """Return the deviation of the noise that training adds to images."""
-    if isinstance(section, JEMConfig | HDGEConfig | SupervisedConfig):
-        return section.data_noise
-    return 0.0
+def need_density(checkpoint: Checkpoint) -> HasChains:
+    """Return the section of a checkpoint's method, if it was trained by its own samples.
 
-
-def need_density(checkpoint: Checkpoint) -> None:
-    """Raise UsageError unless a checkpoint's method was trained by its own samples."""
-    method = checkpoint.config.method
-    if chains_of(method):
-        return
-    if isinstance(method, Sampled):
-        what = f"this {method.name} was trained without its density term, so it draws no images"
-        hint = "train it with method.density_weight above 0, a method.sampler and a method.replay"
+    Raises:
+        UsageError: If it was not.
+    """
+    name, section = checkpoint.config.method.name, section_of(checkpoint.config)
+    if not issubclass(method_class(name), HasSampler):
+        what = f"{name} learns no density of images, so none can be drawn from it"
+        hint = f"train one of these: {methods_with(HasSampler)}"
         raise UsageError(what, str(checkpoint.path), hint)
-    known = [name for name, section in SECTIONS.items() if issubclass(section, Sampled)]
-    what = f"{method.name} learns no density of images, so none can be drawn from it"
-    hint = f"train one of these: {', '.join(known)}"
+    if isinstance(section, HasChains) and chains_of(checkpoint.config):
+        return section
+    what = f"this {name} was trained without its density term, so it draws no images"
+    hint = "train it with that term's weight above 0, a method.sampler and a method.replay"
     raise UsageError(what, str(checkpoint.path), hint)
 
 
@@ -132,28 +122,24 @@ class EnergyModel:
     """
 
     def __init__(self, run: Run) -> None:
-        config, chains = run.config, chains_of(run.config.method)
-        assert chains, "need_density has seen the sampler"
+        config, settings = run.config, chains_of(run.config)
+        assert settings, "need_density has seen the sampler"
         self.device, self.precision = run.device, run.precision
-        self.sampler, self._buffer = langevin(chains[0]), chains[1]
+        self.sampler, self._buffer = langevin(settings[0]), settings[1]
+        self.num_classes = need_density(run.checkpoint).num_classes
         method = assemble.load_method(run.checkpoint, run.device).requires_grad_(False)
-        assert isinstance(method, JEM | HDGE | IGEBM), "need_density has seen the section"
-        self.method = method
-        self.num_classes = method.config.num_classes
-        self._sampling: Sampling | None = None if isinstance(method, IGEBM) else method.sampling
-        owner = method if isinstance(method, IGEBM) else method.sampling
-        assert owner is not None, "need_density has seen the sampler"
-        self.replay = owner.replay
+        assert isinstance(method, HasSampler), "need_density has seen the class"
+        chains = method.chains()
+        assert chains, "need_density has seen the sampler"
+        self.method, self.chains = method, chains
         self.batch = config.train.batch_size  # training has shown that it fits the device
         pixels = config.data.pixels
         self._mean, self._std = (torch.tensor(x).view(3, 1, 1) for x in (pixels.mean, pixels.std))
-        # Logits are one pass for a classifier, and one a class for IGEBM.
-        self._seen = self.batch if self._sampling else max(1, self.batch // (self.num_classes or 1))
 
     @property
     def is_by_class(self) -> bool:
         """Whether it was trained by samples of classes, whose labels the buffer keeps."""
-        return self._sampling.by_class if self._sampling else self.num_classes is not None
+        return self.chains.by_class
 
     def default_steps(self, start: Start) -> int:
         """Return as many steps as training takes a chain, at least `MIN_STEPS`.
@@ -185,17 +171,12 @@ class EnergyModel:
 
     @torch.no_grad()
     def _in_batches(self, run: Callable[[slice], Tensor], count: int) -> Tensor:
-        starts = range(0, count, self._seen)
-        return torch.cat([run(slice(at, at + self._seen)).float().cpu() for at in starts])
+        starts = range(0, count, self.batch)
+        return torch.cat([run(slice(at, at + self.batch)).float().cpu() for at in starts])
 
     def fresh(self, labels: Tensor) -> Tensor:
         """Draw fresh starts as training drew them, [N, 3, H, W], for chains of the classes [N]."""
-        if not isinstance(self.method, IGEBM):
-            assert self.method.sampling
-            return self.method.sampling.fresh(labels.to(self.device))
-        shape = (len(labels), *self.replay.images.shape[1:])
-        low, high = self.method.config.replay.range
-        return torch.empty(shape, device=self.device).uniform_(low, high)
+        return self.chains.fresh(labels.to(self.device))
 
     def recalled(self, labels: Tensor) -> tuple[Tensor, int]:
         """Draw starts from the buffer.
@@ -212,7 +193,8 @@ class EnergyModel:
         Raises:
             UsageError: If the buffer holds nothing, or nothing of a class.
         """
-        rows = (self.replay.age > 0).nonzero().squeeze(1).cpu()
+        replay = self.chains.replay
+        rows = (replay.age > 0).nonzero().squeeze(1).cpu()
         if not len(rows):
             raise UsageError("the buffer holds no image yet", "start", "use `start` fresh")
         wanted = sorted(set(labels.tolist()))
@@ -226,12 +208,13 @@ class EnergyModel:
             count = int(places.sum())
             chosen[places] = _shuffled(own, count)
             repeated += max(0, count - len(own))
-        return self.replay.images[chosen.to(self.device)], repeated
+        return replay.images[chosen.to(self.device)], repeated
 
     def _classes(self, rows: Tensor) -> Tensor:
+        replay, rows = self.chains.replay, rows.to(self.device)
         if self.is_by_class:
-            return self.replay.labels[rows.to(self.device)].cpu()
-        return self.probabilities(self.replay.images[rows.to(self.device)]).argmax(dim=1)
+            return replay.labels[rows].cpu()
+        return self.probabilities(replay.images[rows]).argmax(dim=1)
 
     def run(self, starts: Tensor, labels: Tensor | None, settings: Langevin, bar: Bar) -> ChainEnds:
         """Run a chain from each start, in batches of the training's size.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.config.evaluation import DistillationConfig
-from sslcli.config.methods.labelled import DistillConfig
 from sslcli.config.schema import Config
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Splits
@@ -24,7 +24,7 @@ from sslcli.evaluate.metrics import accuracy, top_hits
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
 from sslcli.methods.base import HasClassifier, Method
-from sslcli.methods.distill import Distill
+from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
 from sslcli.workflows.place import Place
 from sslcli.workflows.run import Run, load
@@ -157,13 +157,17 @@ class Distillation(Transfer):
 
     def method(self, config: Config) -> Method:
         """Return the student with its teacher."""
-        assert isinstance(config.method, DistillConfig)
-        device = self.run.device
-        teacher = assemble.place(load_teacher(self.run.checkpoint), config, device)
+        teacher = self._teacher  # opening it draws numbers, which must come before the seed
         torch.manual_seed(config.seed)
         encoder = build_encoder(config.encoder, config.data.image_size)
         assemble.load_start_weights(encoder, config, self.listener.note)
-        return Distill(config.method, encoder, teacher)
+        return method_class(config.method.name)(config.method, encoder, teacher)
+
+    @cached_property
+    def _teacher(self) -> nn.Module:
+        """The classifier of the checkpoint, which every seed's student learns from."""
+        run = self.run
+        return assemble.place(load_teacher(run.checkpoint), run.config, run.device)
 
     def test(self, training: Training) -> dict[str, Any]:
         """Return how often student and teacher agree on the test part, and how often each is right.
@@ -171,9 +175,9 @@ class Distillation(Transfer):
         Without labels they agree or not, and that is all.
         """
         test, method = self.run.splits.test, training.method
-        assert isinstance(method, Distill)
+        assert isinstance(method, HasClassifier)
         own = self.logits(nn.Sequential(method.encoder, method.classifier), training.config)
-        theirs = self.logits(method.teacher, training.config).features
+        theirs = self.logits(self._teacher, training.config).features
         same = own.features.argmax(dim=1) == theirs.argmax(dim=1)
         measured: dict[str, Any] = {"agreement": same.double().mean().item(), "n": len(same)}
         measured |= {"top1": None, "top5": None, "protocol": self._protocol(training.config)}

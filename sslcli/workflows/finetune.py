@@ -23,9 +23,9 @@ from sslcli.errors import UsageError
 from sslcli.evaluate.metrics import Accuracy, accuracy, top_hits
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
-from sslcli.methods.base import HasProjector, Method
+from sslcli.methods.base import HasClassifier, HasProjector, Method
 from sslcli.methods.registry import method_class
-from sslcli.methods.supervised import Finetune, LinearProbe, first_layers
+from sslcli.methods.supervised import first_layers
 from sslcli.workflows.changes import Changes, laid_under
 from sslcli.workflows.place import Place
 from sslcli.workflows.run import Run, load
@@ -178,7 +178,7 @@ class Supervised(Transfer):
     def test(self, training: Training) -> dict[str, Any]:
         """Return the classifier's accuracy on the test part."""
         method, config = training.method, training.config
-        assert isinstance(method, LinearProbe | Finetune)
+        assert isinstance(method, HasClassifier)
         found = self.logits(nn.Sequential(method.encoder, method.classifier), config)
         hits = top_hits(found.features, assemble.labels_of(self.run.splits.test, found))
         return asdict(accuracy(hits, found.features.shape[1], self._protocol(config)))

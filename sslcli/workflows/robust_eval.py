@@ -27,8 +27,11 @@ from sslcli.evaluate.robust.measure import (
     measure,
 )
 from sslcli.listener import QUIET, Bar, Listener
+from sslcli.methods.base import HasSampler
+from sslcli.methods.classifier import Classifier
+from sslcli.methods.custom import section_of
 from sslcli.perturb.sgld import Langevin
-from sslcli.workflows.density import noise_of, refinement_of
+from sslcli.workflows.density import methods_with, refinement_of
 from sslcli.workflows.robust_result import RobustResult, result_of
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.trial import Trial, Tried, make_trial
@@ -241,7 +244,7 @@ class Robustness:
         The paper's code adds none against L2 attacks; a `noise` of 0 does that.
         """
         asked = self.trial.noise
-        return noise_of(self.run.checkpoint.config.method) if asked is None else asked
+        return section_of(self.run.checkpoint.config).image_noise if asked is None else asked
 
     def _sampler(self) -> Langevin:
         """Return the sampler that refines images: that of training, or JEM's if training had none.
@@ -253,7 +256,10 @@ class Robustness:
         refinement = refinement_of(checkpoint)
         if refinement is None:
             what = f"{checkpoint.config.method.name} has no log p(x) to refine images by"
-            raise UsageError(what, "refine", "leave it out, or take a run of jem or hdge")
+            known = methods_with(HasSampler, Classifier)
+            raise UsageError(
+                what, "refine", f"leave it out, or take a run of one of these: {known}"
+            )
         return refinement
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:

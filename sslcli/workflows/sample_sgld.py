@@ -18,10 +18,10 @@ from sslcli.evaluate.finite import need_finite
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.evaluate.sampling import MIN_CHAINS, MIN_STEPS, Settling, finite_chains
 from sslcli.listener import QUIET, Listener
-from sslcli.workflows.density import ChainEnds, EnergyModel, Sampled, Start, need_density
+from sslcli.workflows.density import ChainEnds, EnergyModel, Start, need_density
 from sslcli.workflows.drawn import SampleResult, Samples
 from sslcli.workflows.judge import Judge, Verdict
-from sslcli.workflows.run import Run, load
+from sslcli.workflows.run import Run, load, name_code_of
 from sslcli.workflows.sample_files import need_writable, write_samples
 from sslcli.workflows.sampling_plan import Target, chosen_classes, make_plan, with_sampler
 
@@ -84,6 +84,8 @@ def sample_sgld(
     _check_word(start, "start", get_args(Start))
     _check_word(target, "target", (None, *get_args(Target)))
     checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
+    if method:
+        name_code_of(checkpoint, method)
     words = [class_] if isinstance(class_, str | int) else class_
     asked = ask(checkpoint, list(map(str, words)), judge)
     opened = load(
@@ -121,16 +123,13 @@ def ask(checkpoint: Checkpoint, class_: Sequence[str], judge: str | Path | None)
     Raises:
         SslError: If it learned no density or has no such class, or the judge does not know them.
     """
-    need_density(checkpoint)
-    names = _names(checkpoint)
+    names = _names(checkpoint, need_density(checkpoint).num_classes or 0)
     classes = chosen_classes(class_, names)
     return Asked(names, classes, Judge(str(judge), names) if judge else None)
 
 
-def _names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    section, names = checkpoint.config.method, class_names(checkpoint)
-    assert isinstance(section, Sampled), "need_density has seen the section"
-    count = section.num_classes or 0
+def _names(checkpoint: Checkpoint, count: int) -> tuple[str, ...]:
+    names = class_names(checkpoint)
     return names if len(names) == count else tuple(map(str, range(count)))
 
 

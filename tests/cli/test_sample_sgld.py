@@ -15,6 +15,7 @@ from sslcli.assemble import build_method
 from sslcli.config.presets import resolve
 from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
 from sslcli.errors import UsageError
+from sslcli.methods.custom import name_code
 
 DIGITS = {"data": {"classes": list("0123456789")}}
 LONG = ("--steps", 40, "--count", 12)
@@ -232,7 +233,56 @@ def test_hdge_is_a_density_only_with_its_term(ssl, make):
     assert ssl("sample-sgld", run, "--count", 3, "--json").json["sampler"]["steps"] == 40
     refused = ssl("sample-sgld", make("hdge/digits"))
     assert refused.code == 2
-    assert "density_weight above 0" in refused.err
+    assert "weight above 0, a method.sampler and a method.replay" in refused.err
+
+
+BOWL = """
+import torch
+from sslcli.config.methods.energy import ReplayConfig, SamplerConfig
+from sslcli.config.section import MethodSection
+from sslcli.memory.replay import ReplayBuffer
+from sslcli.methods.base import Method, Output
+
+
+class BowlSection(MethodSection):
+    num_classes: int | None = None
+    sampler: SamplerConfig = SamplerConfig(steps=5, step_size=0.5, noise=0)
+    replay: ReplayConfig = ReplayConfig(size=4, image_size=8, restart=1, range=(-1, 1))
+
+
+class Bowl(Method):
+    Section = BowlSection
+    by_class = False
+
+    def __init__(self, config, encoder):
+        super().__init__()
+        self.encoder, self.replay = encoder, ReplayBuffer(4, (3, 8, 8))
+
+    def forward(self, batch, progress):
+        return Output(self.log_density(batch.views[0]).mean())
+
+    def log_density(self, images, labels=None):
+        return -(images - 0.5).square().flatten(1).sum(dim=1)
+
+    def logits(self, images):
+        return self.log_density(images)[:, None]
+
+    def chains(self):
+        return self
+
+    def fresh(self, labels):
+        return torch.zeros(len(labels), 3, 8, 8)
+"""
+
+
+def test_a_method_of_ones_own_is_sampled_by_what_it_can_do(ssl, make, tmp_path):
+    (tmp_path / "mine.py").write_text(BOWL)
+    name_code(mine := f"{tmp_path / 'mine.py'}:Bowl")
+    run = make("jem/digits", method__name=mine)
+    outcome = ssl("sample-sgld", run, "--steps", 2, "--method", mine, "--json")
+    samples = drawn(outcome)["samples"]
+    torch.testing.assert_close(samples, torch.full_like(samples, 0.75))  # pixels are 0.5 +- 0.5 x
+    assert torch.equal(samples, sslcli.sample_sgld(run, steps=2, method=mine).samples)
 
 
 def test_other_methods_are_told_which_are_densities(ssl, make):

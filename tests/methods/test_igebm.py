@@ -120,6 +120,17 @@ def test_a_share_of_recycled_chains_goes_on_under_the_batchs_classes(share):
     assert all((held == end).flatten(1).all(dim=1).any() for end in carry["samples"])
 
 
+def test_logits_are_the_densities_of_the_classes_in_batches_of_the_images():
+    igebm, one, sizes = method().eval(), images(), []
+    igebm.encoder.register_forward_hook(lambda module, given, _: sizes.append(len(given[0])))
+    with torch.no_grad():
+        logits = igebm.logits(one.views[0])
+        for label in range(logits.shape[1]):
+            own = igebm.log_density(one.views[0], torch.full_like(one.labels, label))
+            assert torch.equal(logits[:, label], own)
+    assert set(sizes) == {len(one.labels)}
+
+
 def test_samples_stay_in_bounds():
     samples = method()(images(), progress()).carry["samples"]
     assert samples.min() >= 0

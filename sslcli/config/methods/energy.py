@@ -1,6 +1,6 @@
 """Sections of the energy-based methods: sampler, replay buffer, weights of the terms."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -9,8 +9,8 @@ from sslcli.config.section import (
     DataFacts,
     Features,
     Fraction,
-    LabelledSection,
     MethodSection,
+    NoisySection,
     NonNegative,
     Positive,
     Section,
@@ -68,6 +68,23 @@ class ReplayConfig(Section):
     )
 
 
+@runtime_checkable
+class HasChains(Protocol):
+    """A section of a method that can be trained by samples of its own (`HasSampler`)."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes that the density knows; None for a density of images alone."""
+
+    @property
+    def sampler(self) -> SamplerConfig | None:
+        """The steps of the chains; None if it is trained without."""
+
+    @property
+    def replay(self) -> ReplayConfig | None:
+        """Their starts; None if it is trained without."""
+
+
 class JEMWeights(Section):
     """Factors of the three terms; the paper's ablation of section 5 sets joint alone."""
 
@@ -76,13 +93,12 @@ class JEMWeights(Section):
     joint: NonNegative = Field(default=0.0, description="Of log p(x, y) through p(x|y) samples.")
 
 
-class JEMConfig(LabelledSection):
+class JEMConfig(NoisySection):
     """JEM (Grathwohl et al. 2020, arXiv:1912.03263): view 1 trains p(y|x), view 2 p(x)."""
 
     min_views: ClassVar[int] = 2
 
     name: Literal["jem"]
-    data_noise: NonNegative
     weights: JEMWeights
     sampler: SamplerConfig
     replay: ReplayConfig
@@ -101,11 +117,10 @@ class JEMConfig(LabelledSection):
         return self
 
 
-class HDGEConfig(LabelledSection):
+class HDGEConfig(NoisySection):
     """HDGE (Liu & Abbeel 2020, arXiv:2007.09070): cross-entropy and contrast within a class."""
 
     name: Literal["hdge"]
-    data_noise: NonNegative
     queue_size: Count
     temperature: Positive
     score: Literal["paper", "released"] = Field(

@@ -9,6 +9,7 @@ from sslcli.config.section import (
     Fraction,
     LabelledSection,
     MethodSection,
+    NoisySection,
     NonNegative,
     Positive,
     Section,
@@ -20,7 +21,7 @@ Smoothing = Annotated[
 ]
 
 
-class SupervisedConfig(LabelledSection):
+class SupervisedConfig(NoisySection):
     """An encoder and a linear classifier from scratch, by cross-entropy: everyone's baseline."""
 
     name: Literal["supervised"]

@@ -60,7 +60,7 @@ def classifier_needed(known: Known) -> str:
 def density_needed(known: Known) -> str:
     """Return why a score of log p(x) does not apply."""
     if known.density is None:
-        return "the checkpoint's method models no density (supervised, jem, hdge and igebm do)"
+        return "the checkpoint's method models no density of images, as energy-based ones do"
     return ""
 
 
