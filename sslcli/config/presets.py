@@ -24,6 +24,7 @@ OPTION = "command-line option"  # the origin of values from named options
 _LOGISTICS: dict[str, Any] = {
     "preset": True,
     "about": True,
+    "adapt": True,
     "data": {"root", "download", "workers", "memory_budget_gib"},
     "train": {"log_every", "checkpoint_every", "keep"},
 }

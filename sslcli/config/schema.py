@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from sslcli.config.adapting import AdaptConfig
 from sslcli.config.data import DataConfig
 from sslcli.config.duration import Duration
 from sslcli.config.encoder import EncoderConfig
@@ -84,6 +85,7 @@ class Config(Section):
     schedule: ScheduleConfig
     train: TrainConfig
     evaluation: EvaluationConfig
+    adapt: AdaptConfig | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Config":

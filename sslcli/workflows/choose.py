@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import Resolved, list_presets, resolve
 from sslcli.config.schema import Config, TrainConfig
 from sslcli.environment import world
-from sslcli.errors import DataError, UsageError
+from sslcli.errors import UsageError
 from sslcli.listener import Listener
+from sslcli.workflows.adapt import adapted
 from sslcli.workflows.changes import Changes, divided
 from sslcli.workflows.place import Place
-
-if TYPE_CHECKING:
-    from sslcli.data.sources.open import Source
 
 FIELDS = {  # of the config, by the argument that sets each
     "data": "data.source",
@@ -97,6 +95,8 @@ def resolved(
 ) -> Resolved:
     """Return the config of a preset, given or chosen for the data, with all changes laid over it.
 
+    Numbers that the preset leaves to the data are adapted to it.
+
     Args:
         method: A paper's short name, or a class of the user's own, whose file may then run.
         preset: A preset's name.
@@ -104,11 +104,11 @@ def resolved(
         fields: Values by dotted field.
         overrides: Further changes, which win.
         device: Where to train.
-        listener: Told which preset was chosen and why.
+        listener: Told which preset was chosen and why, and what the data changed of it.
     """
     fields, texts = divided(_named(method, fields), overrides)
     name = choose_preset(method, preset, config, fields.get("data.source"), device, listener)
-    return resolve(name, config, fields, texts)
+    return adapted(resolve(name, config, fields, texts), listener)
 
 
 def _named(method: str | None, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -195,18 +195,18 @@ def choose_preset(
             return None
         hint = "name a method such as simsiam, or a preset such as simsiam/digits"
         raise UsageError("nothing says what to train", "method, preset, config", hint)
-    setting, reason = _setting(data, device)
+    fitting, reason = _setting(data, device)
     if is_custom(method):
-        listener.note(
-            f"all but the method as in {_RECIPE}/{setting}, because {reason}; choose with `preset`"
-        )
-        return f"{_RECIPE}/{setting}"
+        recipe = f"{_RECIPE}/{fitting[0]}"
+        listener.note(f"all but the method as in {recipe}, because {reason}; choose with `preset`")
+        return recipe
     settings = [name.split("/")[1] for name in list_presets() if name.startswith(f"{method}/")]
     if not settings:
         known = sorted({name.split("/")[0] for name in list_presets()})
         hint = f"there are: {', '.join(known)}"
         raise UsageError(f"no preset is for a method named {method!r}", "method", hint)
-    if setting not in settings:
+    setting = next((name for name in fitting if name in settings), None)
+    if setting is None:
         hint = f"choose one of: {', '.join(f'{method}/{name}' for name in settings)}"
         raise UsageError(f"{method} has no preset for this data", "preset", hint)
     listener.note(f"preset {method}/{setting}, because {reason}; choose another with `preset`")
@@ -218,39 +218,16 @@ def fits(method: str, preset: str) -> bool:
     return is_custom(method) or preset.startswith(f"{method}/")
 
 
-def _setting(data: str | None, device: str) -> tuple[str, str]:
-    """Return the setting for the data, and the reason."""
+def _setting(data: str | None, device: str) -> tuple[tuple[str, ...], str]:
+    """Return the settings for the data, the most fitting one first, and the reason."""
     if data in (None, "digits"):
-        return "digits", "the data is the built-in digits" if data else "no `data` is given"
-    side = _typical_side(str(data))
+        return ("digits",), "the data is the built-in digits" if data else "no `data` is given"
+    from sslcli.data.sources.looks import look_at  # noqa: PLC0415  torch, to look at data alone
+    from sslcli.engine.device import pick_device  # noqa: PLC0415  as above
+
+    side, where = look_at(str(data)).side, pick_device(device).type
+    reason = f"the images are about {side} pixels wide and the device is {where}"
     if side > _SMALL_SIDE:
-        return "imagenet", f"the images are about {side} pixels wide"
-    from sslcli.engine.device import pick_device  # noqa: PLC0415  torch, to look at data alone
-
-    where = pick_device(device).type
-    setting = "cifar10" if where == "cuda" else "cifar10-small"
-    return setting, f"the images are about {side} pixels wide and the device is {where}"
-
-
-def _typical_side(data: str) -> int:
-    """Return the median shorter side of a few images; torchvision sets are known by name."""
-    from sslcli.data.sources.open import open_source  # noqa: PLC0415  as above
-
-    known = {"stl10": 96, "mnist": 28, "fashion-mnist": 28}
-    if data in ("cifar10", "cifar100", "svhn", *known):
-        return known.get(data, 32)
-    source = open_source(data, part=None, root="")
-    rows = range(0, len(source), max(1, len(source) // 9))
-    sides = sorted(side for row in rows if (side := _side(source, row)))
-    if not sides:
-        what, hint = f"none of {len(rows)} images tried is readable", "check the data"
-        raise DataError(what, source.name, hint)
-    return sides[len(sides) // 2]
-
-
-def _side(source: "Source", row: int) -> int:
-    """Return the shorter side of an image, 0 when it is unreadable."""
-    try:
-        return int(min(source.load(row).shape[:2]))
-    except DataError:
-        return 0
+        large, small = ("photos", "imagenet"), ("photos-small", "cifar10-small")
+        return large if where == "cuda" else small, reason
+    return ("cifar10",) if where == "cuda" else ("cifar10-small",), reason
