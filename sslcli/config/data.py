@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sslcli.config.pixels import Pixels
+from sslcli.config.pixels import Interpolation, Pixels
 from sslcli.config.section import Count, Fraction, Positive, Section, Seed
 from sslcli.config.views import Side, Triple
 
@@ -36,6 +36,9 @@ class DataConfig(Section):
     resize: Side | None = Field(
         default=None,
         description="Shorter side before the centre crop to `image_size` in evaluation.",
+    )
+    interpolation: Interpolation = Field(
+        default="bilinear", description="Of the resize in evaluation; DINO's code has bicubic."
     )
     mean: Triple
     std: Triple
@@ -74,4 +77,6 @@ class DataConfig(Section):
     @property
     def pixels(self) -> Pixels:
         """Return the fields that evaluation makes tensors of images by."""
-        return Pixels(self.image_size, self.mean, self.std, self.resize)
+        return Pixels(
+            self.image_size, self.mean, self.std, self.resize, interpolation=self.interpolation
+        )

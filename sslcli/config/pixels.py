@@ -5,6 +5,8 @@ from typing import Literal
 
 from sslcli.config.views import Triple
 
+Interpolation = Literal["bilinear", "bicubic"]
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -16,6 +18,7 @@ class Pixels:
         std: Deviation of the same.
         resize: Shorter side before the centre crop; `image_size` when None.
         space: Colours of the channels.
+        interpolation: Of the resize, which is antialiased.
     """
 
     image_size: int
@@ -23,6 +26,7 @@ class Pixels:
     std: Triple
     resize: int | None = None
     space: Literal["rgb"] = "rgb"
+    interpolation: Interpolation = "bilinear"
 
     @property
     def shorter_side(self) -> int:

@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from sslcli.config.data import DataConfig
-from sslcli.config.pixels import Pixels
+from sslcli.config.pixels import Interpolation, Pixels
 from sslcli.data.batch import Tokens
 from sslcli.data.images.store import Store, pack
 from sslcli.data.sources.base import Source, need
@@ -77,7 +77,9 @@ def eval_texts(
         yield tokens.to(torch.device(device)), rows
 
 
-def resize_and_crop(images: Tensor, size: int, resize: int | None) -> Tensor:
+def resize_and_crop(
+    images: Tensor, size: int, resize: int | None, interpolation: Interpolation = "bilinear"
+) -> Tensor:
     """Bring the shorter side to `resize` (or `size`), antialiased, and cut the middle.
 
     This is torchvision's Resize and CenterCrop; on uint8 it differs from Pillow by one level at
@@ -87,6 +89,7 @@ def resize_and_crop(images: Tensor, size: int, resize: int | None) -> Tensor:
         images: uint8, [B, 3, H, W].
         size: Side of the result.
         resize: Shorter side before the crop; `size` when None.
+        interpolation: Of the resize.
 
     Returns:
         uint8, [B, 3, size, size].
@@ -99,8 +102,13 @@ def resize_and_crop(images: Tensor, size: int, resize: int | None) -> Tensor:
     if min(height, width) != short:
         least = min(height, width)
         shape = [int(short * height / least), int(short * width / least)]
-        images = functional.interpolate(images, shape, mode="bilinear", antialias=True)
+        images = functional.interpolate(images, shape, mode=interpolation, antialias=True)
     return _center(images, size, size)
+
+
+def _shown(images: Tensor, pixels: Pixels) -> Tensor:
+    """Resize and crop as the config says."""
+    return resize_and_crop(images, pixels.image_size, pixels.resize, pixels.interpolation)
 
 
 def _center(images: Tensor, height: int, width: int) -> Tensor:
@@ -118,7 +126,7 @@ def _squares(
             rows = torch.tensor([row for row in batch if row not in store.bad])
             if len(rows):
                 images = store.gather(rows)
-                yield [rows, resize_and_crop(images, shown.image_size, shown.resize)]
+                yield [rows, _shown(images, shown)]
         return
     workers = worker_count(data.workers, shares_cores=device.type == "cpu")
     bad = Bad()
@@ -133,10 +141,11 @@ class _Squares(Dataset):
     """Map rows to those that are readable, and their images, [B, 3, S, S] uint8."""
 
     def __init__(self, source: Source, pixels: Pixels) -> None:
-        self.source, self.size, self.resize = source, pixels.image_size, pixels.resize
+        self.source, self.pixels = source, pixels
 
     def __getitem__(self, rows: range) -> tuple[Tensor, Tensor, Bad]:
-        images, used, bad = [torch.empty(0, 3, self.size, self.size, dtype=torch.uint8)], [], Bad()
+        size = self.pixels.image_size
+        images, used, bad = [torch.empty(0, 3, size, size, dtype=torch.uint8)], [], Bad()
         for row in rows:
             try:
                 image = torch.from_numpy(self.source.load(row)).permute(2, 0, 1)[None]
@@ -144,5 +153,5 @@ class _Squares(Dataset):
                 bad[row] = reason(error)
                 continue
             used.append(row)
-            images.append(resize_and_crop(image, self.size, self.resize))
+            images.append(_shown(image, self.pixels))
         return torch.tensor(used, dtype=torch.int64), torch.cat(images), bad

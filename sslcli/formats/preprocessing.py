@@ -14,7 +14,7 @@ def described(pixels: Pixels) -> dict[str, Any]:
         "resize": {
             "shorter_side": pixels.shorter_side,
             "longer_side": "in proportion, rounded down",
-            "interpolation": "bilinear",
+            "interpolation": pixels.interpolation,
             "antialias": True,
             "rounded_to_8_bits": True,
         },
@@ -35,7 +35,8 @@ def lines(pixels: Pixels) -> tuple[str, ...]:
         "from PIL import Image, ImageOps",
         'image = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")',
         "image = F.resize(F.pil_to_tensor(image), "
-        f"{pixels.shorter_side}, antialias=True)  # the shorter side, bilinear",
+        f"{pixels.shorter_side}, F.InterpolationMode.{pixels.interpolation.upper()}, "
+        "antialias=True)  # the shorter side",
         f"image = F.center_crop(image, {pixels.image_size})",
         f"images = F.normalize(image[None] / 255, {mean}, {std})  "
         f"# [1, 3, {pixels.image_size}, {pixels.image_size}]",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as pil
 
 from sslcli.config.pixels import Pixels
@@ -273,10 +274,13 @@ def test_evaluation_leaves_unreadable_images_out(tmp_path, write_files, options)
 
 @pytest.mark.parametrize("shape", [(40, 60), (60, 41), (20, 25), (32, 33), (300, 12)])
 @pytest.mark.parametrize("resize", [None, 36])
-def test_resize_and_crop_equal_torchvision_on_pillow_to_one_level(shape, resize):
+@pytest.mark.parametrize("kind", ["bilinear", "bicubic"])
+def test_resize_and_crop_equal_torchvision_on_pillow_to_one_level(shape, resize, kind):
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    expected = pil.center_crop(pil.resize(Image.fromarray(pixels), [resize or 32]), [32, 32])
-    found = resize_and_crop(torch.from_numpy(pixels).permute(2, 0, 1)[None], 32, resize)
+    expected = pil.center_crop(
+        pil.resize(Image.fromarray(pixels), [resize or 32], InterpolationMode(kind)), [32, 32]
+    )
+    found = resize_and_crop(torch.from_numpy(pixels).permute(2, 0, 1)[None], 32, resize, kind)
     difference = found[0].permute(1, 2, 0).numpy().astype(int) - np.asarray(expected)
     assert np.abs(difference).max() <= 1
 
