@@ -28,6 +28,7 @@ from sslcli.profile.cost import estimate
 from sslcli.profile.phases import time_phases
 from sslcli.workflows.export import export
 from sslcli.workflows.knn_eval import knn_eval, vote
+from sslcli.workflows.neighbours import neighbours
 from sslcli.workflows.run import load
 
 CPU, FILE = torch.device("cpu"), Path(__file__).parent / "toys.py"
@@ -187,6 +188,22 @@ def runs(pictures, tmp_path_factory):
 @pytest.mark.parametrize("toy", TOYS)
 def test_a_run_is_evaluated_by_its_own_column(toy, runs):
     assert knn_eval(runs(toy), k=5, method=f"{FILE}:{toy}").top1 > 0.9
+
+
+def test_sentences_have_neighbours_that_are_listed_and_not_drawn(runs, tmp_path):
+    run = load(runs("ToyText"), method=f"{FILE}:ToyText")
+    (tmp_path / "asked.txt").write_text("12 zero\n13 a cross\n")
+    found = neighbours(run, query=["40 zero", str(tmp_path / "asked.txt")], k=4, baseline=True)
+    assert [query.item for query in found.queries] == ["40 zero", "12 zero", "13 a cross"]
+    for query in found.queries:
+        similarity = [near.similarity for near in query.neighbours]
+        assert similarity == sorted(similarity, reverse=True)
+        assert all(near.item.endswith(query.item.split()[-1]) for near in query.neighbours)
+    assert (len(found.untrained), found.pixels, found.path) == (3, (), None)
+    assert found.queries[1].neighbours[0].item == "12 zero"
+    assert neighbours(run, count=5, k=4).metrics()["same_class"] > 0.9
+    with pytest.raises(UsageError, match="reads no images"):
+        neighbours(run, out=tmp_path / "grid.png")
 
 
 @pytest.mark.parametrize("format", ["safetensors", "pt2"])

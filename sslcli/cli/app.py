@@ -20,6 +20,7 @@ from sslcli.cli import (
     knn_eval,
     linear_eval,
     methods,
+    neighbours,
     ood_detect,
     presets,
     pretrain,
@@ -40,6 +41,7 @@ app.command("ood-detect")(ood_detect.ood_detect)
 app.command("robust-eval")(robust_eval.robust_eval)
 app.command("sample-sgld")(sample_sgld.sample_sgld)
 app.command("embed")(embed.embed)
+app.command("neighbours")(neighbours.neighbours)
 app.command("attention")(attention.attention)
 app.command("export")(export.export)
 app.add_typer(presets.app, name="presets")

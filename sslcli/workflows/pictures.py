@@ -1,0 +1,31 @@
+"""Images of a data set as evaluation crops them, for figures."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sslcli.assemble import EVALUATION_BATCH
+from sslcli.data.evaluation import eval_batches
+from sslcli.data.sources.base import Source, Subset
+from sslcli.workflows.run import FEW, Run
+
+Picture = NDArray[np.uint8]  # [S, S, 3]
+
+
+def pictures(run: Run, source: Source, rows: np.ndarray) -> dict[int, Picture]:
+    """Return some rows of a source by their number, resized and cropped as the encoder gets them.
+
+    Args:
+        run: Says how an image is resized and cropped.
+        source: Images.
+        rows: Which of them, in any order and as often as may be; unreadable ones are left out.
+    """
+    wanted = np.unique(rows)
+    plain = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    changes = plain | ({"workers": 0} if len(wanted) <= FEW else {})
+    data = run.config.data.model_copy(update=changes)
+    found: dict[int, Picture] = {}
+    chosen = Subset(source, wanted, source.name)
+    for images, used in eval_batches(chosen, data, EVALUATION_BATCH, "cpu"):
+        shown = images.mul(255).round().byte().permute(0, 2, 3, 1).numpy()
+        found |= zip(wanted[used.numpy()].tolist(), shown, strict=True)
+    return found
