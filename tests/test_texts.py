@@ -1,5 +1,6 @@
 """Toy methods of texts, and of images with texts, go wherever a method of images goes."""
 
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from test_ranks import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from sslcli import assemble
-from sslcli.config.presets import resolve
+from sslcli.config.presets import resolve, to_toml
 from sslcli.data.sources.open import open_source
 from sslcli.data.text.tokenizer import ByteTokenizer
 from sslcli.distributed import collective
@@ -20,7 +21,7 @@ from sslcli.engine.log import Log
 from sslcli.engine.loop import steps, train_step
 from sslcli.engine.stop import Stop
 from sslcli.engine.trainer import resume, train
-from sslcli.errors import DataError, StoppedError, UsageError
+from sslcli.errors import ConfigError, DataError, StoppedError, UsageError
 from sslcli.listener import SilentWatcher
 from sslcli.methods import custom
 from sslcli.methods.custom import completed, name_code
@@ -32,7 +33,8 @@ from sslcli.workflows.neighbours import neighbours
 from sslcli.workflows.run import load
 
 CPU, FILE = torch.device("cpu"), Path(__file__).parent / "toys.py"
-TOYS = ["ToyText", "ToyTowers"]
+PRESETS = {"ToyText": str(FILE.with_name("toy_text.toml")), "ToyTowers": "simsiam/digits"}
+TOYS = list(PRESETS)
 NAMES = ("zero", "a cross")
 
 
@@ -73,9 +75,7 @@ def config_of(toy, pictures, **fields):
         "train.duration": "2 epochs",
         "train.precision": "fp32",
     }
-    if toy == "ToyText":
-        plain |= {"encoder": {"name": "toy-words"}, "views": []}
-    return completed(resolve("simsiam/digits", None, plain | fields).config)
+    return completed(resolve(PRESETS[toy], None, plain | fields).config)
 
 
 def training_of(toy, pictures, dtype=torch.float32, **fields):
@@ -92,6 +92,13 @@ def test_a_method_gets_what_it_reads(pictures):
     assert (len(batch.views), len(batch.texts), len(batch)) == (2, 2, 8)
     with pytest.raises(DataError, match="holds images, not sentences"):
         training_of("ToyTowers", "digits")
+
+
+def test_a_config_of_texts_has_no_field_of_images(pictures):
+    config = config_of("ToyText", pictures)
+    assert not {"image_size", "mean", "std"} & set(tomllib.loads(to_toml(config))["data"])
+    with pytest.raises(ConfigError, match="image_size is missing"):
+        config_of("ToyText", pictures, encoder={"name": "resnet8"}, views=[{"count": 1, "size": 8}])
 
 
 @pytest.mark.parametrize("toy", TOYS)
@@ -171,9 +178,7 @@ def runs(pictures, tmp_path_factory):
         out = tmp_path_factory.mktemp(toy) / "run"
         sets = ["texts=[{count=2,max_length=12}]", 'train.duration="4 epochs"']
         sets += ["train.batch_size=8"]
-        if toy == "ToyText":
-            sets += ['encoder={name="toy-words"}', "views=[]"]
-        words = ["pretrain", "--preset", "simsiam/digits", "--method", f"{FILE}:{toy}", "--quiet"]
+        words = ["pretrain", "--preset", PRESETS[toy], "--method", f"{FILE}:{toy}", "--quiet"]
         words += ["--data", str(pictures), "--out", str(out)]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("sys.argv", ["ssl", *words, *(w for s in sets for w in ("--set", s))])
@@ -216,6 +221,11 @@ def test_an_encoder_of_texts_is_exported_as_one(format, runs, tmp_path):
         copy = torch.export.load(tmp_path / "words").module()
         encoder = load(runs("ToyText"), method=f"{FILE}:ToyText").encoder
         torch.testing.assert_close(copy(tokens.ids, tokens.mask), encoder(tokens.ids, tokens.mask))
+
+
+def test_a_checkpoint_knows_what_completed_its_method(runs):
+    method = load(runs("ToyText"), method=f"{FILE}:ToyText").method
+    assert method.first.num_embeddings == ByteTokenizer.vocabulary
 
 
 def test_each_tower_of_a_run_is_evaluated_by_its_column(runs):

@@ -1,6 +1,7 @@
 """Methods of texts, and of images with texts, in a few lines each, as a user would write them.
 
-`ssl pretrain --method tests/toys.py:ToyText` trains on captions, `:ToyTowers` on the images too.
+`ssl pretrain --preset tests/toy_text.toml --method tests/toys.py:ToyText` trains on captions,
+`--method tests/toys.py:ToyTowers` on the images too.
 """
 
 import math
@@ -58,15 +59,24 @@ class Toy(BatchContrast):
 
 
 class ToyText(Toy):
-    """Two views of a text."""
+    """Two views of a text; the head adds a vector for its first token."""
 
     class Section(MethodSection):
         reads, min_views, min_texts = frozenset({"text"}), 0, 2
         contrasts_batch = True
         noise: float = 0.1
+        vocabulary: int | None = None
+
+        def complete(self, facts):
+            return self.model_copy(update={"vocabulary": facts.vocabulary})
+
+    def __init__(self, config, encoder):
+        super().__init__(config, encoder)
+        self.first = nn.Embedding(config.vocabulary, 16)
 
     def embed(self, batch):
-        return tuple(self.encoder(text.ids, text.mask) for text in batch.texts[:2])
+        texts = batch.texts[:2]
+        return tuple(self.encoder(t.ids, t.mask) + self.first(t.ids[:, 0]) for t in texts)
 
 
 class ToyTowers(Toy):

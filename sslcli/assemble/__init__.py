@@ -3,6 +3,7 @@
 from sslcli.assemble.facts import data_facts, facts_of, remembered_facts
 from sslcli.assemble.models import (
     build_method,
+    fresh_encoder,
     load_encoder,
     load_method,
     load_start_weights,
@@ -26,6 +27,7 @@ __all__ = [
     "data_facts",
     "facts_of",
     "features_of",
+    "fresh_encoder",
     "labels_of",
     "load_encoder",
     "load_method",

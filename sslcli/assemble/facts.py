@@ -1,15 +1,34 @@
 """Facts about a config's data: those that methods need, and those that a checkpoint keeps."""
 
+from dataclasses import replace
 from typing import Any
 
+from sslcli.assemble.reading import tokenizer_of
 from sslcli.config.schema import Config
-from sslcli.config.section import DataFacts
+from sslcli.config.section import DataFacts, MethodSection
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.places import absolute_paths
 from sslcli.data.sources.splits import Splits
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.evaluate.learned import LEARNED, Learned, learned_of
 from sslcli.methods.custom import section_of
+
+
+def completed_section(config: Config, facts: DataFacts | None = None) -> MethodSection:
+    """Return the config's method section with what only the data can tell filled in.
+
+    Args:
+        config: It knows the pixels and the vocabulary.
+        facts: What else is known of the data, by `facts_of` or `remembered_facts`.
+
+    Raises:
+        ConfigError: If the method cannot learn from such data.
+    """
+    section = section_of(config)
+    pixels = config.data.pixels if "image" in section.reads else None
+    vocabulary = tokenizer_of(config).vocabulary if "text" in section.reads else None
+    known = replace(facts or DataFacts(), pixels=pixels, vocabulary=vocabulary)
+    return section.complete(known)
 
 
 def facts_of(source: Source) -> DataFacts:
@@ -44,4 +63,6 @@ def data_facts(config: Config, splits: Splits, parent: Checkpoint | None = None)
 
 def remembered_facts(checkpoint: Checkpoint) -> DataFacts:
     """Return what a checkpoint knows of the data it was trained on."""
-    return DataFacts(rows=checkpoint.facts.get("data", {}).get("images"))
+    data = checkpoint.facts.get("data", {})
+    classes = tuple(data["classes"]) if "classes" in data else None
+    return DataFacts(data.get("name", ""), data.get("images"), classes)

@@ -6,14 +6,14 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from sslcli.assemble.facts import remembered_facts
+from sslcli.assemble.facts import completed_section, remembered_facts
 from sslcli.config.schema import Config
 from sslcli.config.section import DataFacts, MethodSection
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.methods.base import Method
-from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
+from sslcli.nn.families import family_of
 from sslcli.nn.weights import check_weights, load_encoder_weights
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -40,12 +40,22 @@ def build_method(
         ConfigError: If something does not fit: the encoder, the method or the data.
     """
     torch.manual_seed(config.seed)
-    encoder = build_encoder(config.encoder, config.data.image_size)
+    encoder = fresh_encoder(config)
     if load_start:
         load_start_weights(encoder, config, told)
-    section = section_of(config).complete(facts or DataFacts())
+    section = completed_section(config, facts)
     build: Callable[[MethodSection, nn.Module], Method] = method_class(section.name)
     return place(build(section, encoder), config, device)
+
+
+def fresh_encoder(config: Config) -> nn.Module:
+    """Return the config's encoder with fresh weights, for images of its size or for texts.
+
+    Raises:
+        ConfigError: If a setting or the image size does not fit it.
+    """
+    reads_images = family_of(config.encoder).reads == "image"
+    return build_encoder(config.encoder, config.data.pixels.image_size if reads_images else 0)
 
 
 def load_start_weights(encoder: nn.Module, config: Config, told: Callable[[str], object]) -> None:
@@ -75,9 +85,9 @@ def load_encoder(checkpoint: Checkpoint, device: torch.device) -> nn.Module:
     """
     config, weights = checkpoint.config, checkpoint.tensors("encoder.")
     with torch.device("meta"):  # an altered config may describe a network larger than the memory
-        described = build_encoder(config.encoder, config.data.image_size)
+        described = fresh_encoder(config)
     check_weights(described, weights, str(checkpoint.path))
-    encoder = build_encoder(config.encoder, config.data.image_size)
+    encoder = fresh_encoder(config)
     encoder.load_state_dict(weights)
     return place(encoder, config, device).eval()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sslcli.assemble.facts import facts_of
+from sslcli.assemble.facts import completed_section, facts_of
 from sslcli.assemble.reading import text_views
 from sslcli.config.schema import Config
 from sslcli.data.images.views import Views
@@ -21,7 +21,6 @@ from sslcli.engine.parallel import model_of, part_random_states
 from sslcli.environment import world
 from sslcli.errors import ConfigError
 from sslcli.methods.base import Method
-from sslcli.methods.custom import section_of
 
 
 def build_training(
@@ -50,14 +49,15 @@ def build_training(
     if method.gathers and world_size() > 1 and not train.drop_last:
         what = f"{config.method.name} compares samples over processes, and needs equally many"
         raise ConfigError(what, "train.drop_last", "set it to true")
-    section = section_of(config).complete(facts_of(source))
+    section = completed_section(config, facts_of(source))
     need(source, *sorted(section.reads))
-    shown = config.views if "image" in section.reads else ()
+    shown = "image" in section.reads and config.views
+    views = Views(config.views, config.data.pixels, config.seed) if shown else None
     texts = text_views(config) if "text" in section.reads else None
     loader = TrainLoader(
         source,
         config.data,
-        Views(shown, config.data.pixels, config.seed),
+        views,
         batch_size=train.batch_size // train.accumulate,
         seed=config.seed,
         device=device,

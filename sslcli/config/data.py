@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sslcli.config.pixels import Interpolation, Pixels
+from sslcli.config.pixels import Interpolation, Pixels, Triple
 from sslcli.config.section import Count, Fraction, Positive, Section, Seed
-from sslcli.config.views import Side, Triple
+from sslcli.config.views import Side
+from sslcli.errors import ConfigError
 
 
 class SeedsConfig(Section):
@@ -32,7 +33,9 @@ class DataConfig(Section):
     test: str | None = Field(default=None, description="Held-out data, when `source` has none.")
     root: str = Field(default="data", description="Folder of torchvision's data sets.")
     download: bool = False
-    image_size: Side
+    image_size: Side | None = Field(
+        default=None, description="Side of the images that the encoder sees; images need one."
+    )
     resize: Side | None = Field(
         default=None,
         description="Shorter side before the centre crop to `image_size` in evaluation.",
@@ -40,8 +43,10 @@ class DataConfig(Section):
     interpolation: Interpolation = Field(
         default="bilinear", description="Of the resize in evaluation; DINO's code has bicubic."
     )
-    mean: Triple
-    std: Triple
+    mean: Triple | None = Field(
+        default=None, description="Of red, green and blue in [0, 1]; images need one."
+    )
+    std: Triple | None = Field(default=None, description="Deviation of the same.")
     white_point: Annotated[int, Field(ge=1, le=65_535)] = Field(
         default=65_535,
         description="Value that is white in images of sixteen bits: 4095 where twelve are used.",
@@ -70,13 +75,31 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
-        if self.resize is not None and self.resize < self.image_size:
+        if self.resize and self.image_size and self.resize < self.image_size:
             raise ValueError("resize must be at least image_size")
         return self
 
     @property
     def pixels(self) -> Pixels:
-        """Return the fields that evaluation makes tensors of images by."""
-        return Pixels(
-            self.image_size, self.mean, self.std, self.resize, interpolation=self.interpolation
+        """The fields that evaluation makes tensors of images by.
+
+        Raises:
+            ConfigError: With every one that is missing.
+        """
+        size, mean, std = self.image_size, self.mean, self.std
+        if size is None or mean is None or std is None:
+            raise self._without_pixels()
+        return Pixels(size, mean, std, self.resize, interpolation=self.interpolation)
+
+    def _without_pixels(self) -> ConfigError:
+        shown = {"image_size": "32", "mean": "[0.5, 0.5, 0.5]", "std": "[0.25, 0.25, 0.25]"}
+        first, *others = (
+            ConfigError(
+                f"data.{name} is missing, which images need",
+                f"data.{name}",
+                f"set it, such as data.{name}={value}, or start from a preset of images",
+            )
+            for name, value in shown.items()
+            if getattr(self, name) is None
         )
+        return ConfigError(first.what, first.where, first.hint, others)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sslcli.config.views import Triple
-
+Triple = tuple[float, float, float]
 Interpolation = Literal["bilinear", "bicubic"]
 
 
@@ -32,3 +31,8 @@ class Pixels:
     def shorter_side(self) -> int:
         """Shorter side before the centre crop."""
         return self.resize or self.image_size
+
+    @property
+    def keeps_unit_range(self) -> bool:
+        """Whether images stay in [0, 1]."""
+        return (*self.mean, *self.std) == (0, 0, 0, 1, 1, 1)

@@ -123,6 +123,8 @@ def _finish(draft: Draft, options: Mapping[str, Any], overrides: Sequence[str]) 
         config = Config.model_validate(_frozen(draft.tree), strict=True)
     except ValidationError as error:
         faults += explain(error, draft.tree, draft.origin_of)
+    except ConfigError as error:
+        faults += error.faults()
     if faults:
         raise together(faults)
     return Resolved(config, draft.sources())

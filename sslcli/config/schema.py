@@ -106,10 +106,16 @@ class Config(Section):
             raise ValueError(f"{self.method.name} reads no {column}: set {name} to []")
 
     def check_method(self) -> None:
-        """Raise ValueError if the views, the texts or the batch do not suit the method."""
+        """Raise ValueError if the views, the texts or the batch do not suit the method.
+
+        Raises:
+            ConfigError: If there are views of images, and `data` does not say their size or scale.
+        """
         if not self.views and not self.texts:
             raise ValueError("there must be views of images, or texts")
         method = self.method
+        if self.views:
+            _ = self.data.pixels  # refuses what is missing
         self._check_groups("views", self.views, method.min_views, "image")
         self._check_groups("texts", self.texts, method.min_texts, "text")
         self.method.check_training(self.train.batch_size, self.train.sync_batch_norm)

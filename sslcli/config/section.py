@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sslcli.config.pixels import Pixels
 from sslcli.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -31,11 +32,15 @@ class DataFacts:
         source: Name of the data, for messages.
         rows: Samples to train on.
         classes: Their names; empty for data without labels.
+        pixels: Size and scale of the images; None for a method that reads none.
+        vocabulary: Numbers that stand for tokens are below it; None for a method without texts.
     """
 
     source: str = ""
     rows: int | None = None
     classes: tuple[str, ...] | None = None
+    pixels: Pixels | None = None
+    vocabulary: int | None = None
 
 
 class MethodSection(Section):

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from sslcli.config.pixels import Triple
 from sslcli.config.section import Count, Fraction, NonNegative, Positive, Section
 
 # No image has a longer side than the square root of `images.MAX_PIXELS`, about 9,460.
 Side = Annotated[int, Field(ge=1, le=16_384)]
-Triple = tuple[float, float, float]
 
 
 class JitterConfig(Section):

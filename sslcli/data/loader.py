@@ -42,7 +42,7 @@ class TrainLoader:
     Args:
         source: What to train on.
         data: Budgets, workers and how many images may be unreadable.
-        views: What is made of each image; with none, no image is read.
+        views: What is made of each image; with None, no image is read.
         batch_size: Images of a batch over all processes, divisible by `world_size`.
         seed: Seed of the order.
         device: Where batches are needed.
@@ -66,7 +66,7 @@ class TrainLoader:
         self,
         source: Source,
         data: DataConfig,
-        views: Views,
+        views: Views | None,
         *,
         batch_size: int,
         seed: int,
@@ -129,10 +129,10 @@ class TrainLoader:
             yield replace(batch, labels=labels, weight=self._deal.weight(number))
 
     def _open(
-        self, data: DataConfig, views: Views, texts: TextViews | None, progress: Progress
+        self, data: DataConfig, views: Views | None, texts: TextViews | None, progress: Progress
     ) -> Feed:
         words = Tokenised(self.source, texts, self.device) if texts else None
-        if not views.num_views:
+        if views is None:
             assert words, "the config has views of images or of texts"
             return words
         images = self._open_images(data, views, progress)

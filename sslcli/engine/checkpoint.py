@@ -19,7 +19,7 @@ import sslcli
 from sslcli.config.older import in_todays_fields
 from sslcli.config.schema import Config
 from sslcli.environment import versions
-from sslcli.errors import CheckpointError
+from sslcli.errors import CheckpointError, ConfigError
 from sslcli.files import to_json
 
 SCHEMA = 1
@@ -124,7 +124,7 @@ def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
             raise CheckpointError("this checkpoint is from a newer sslcli", str(file), hint)
         config = Config.model_validate(in_todays_fields(described["config"]))
         return Checkpoint(file, config, dict(described["facts"]))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ConfigError, ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"the checkpoint's description cannot be read: {_reason(error)}"
         hint = "the file was altered, or written by another version of sslcli"
         raise CheckpointError(what, str(file), hint) from error
@@ -132,6 +132,8 @@ def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
 
 def _reason(error: Exception) -> str:
     """Return the first thing wrong with a description, in a line."""
+    if isinstance(error, ConfigError):
+        return f"config.{error.what}"
     if not isinstance(error, ValidationError):
         return f"{type(error).__name__}: {error}"
     first = error.errors(include_url=False)[0]

@@ -25,7 +25,6 @@ from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
 from sslcli.methods.base import HasClassifier, Method
 from sslcli.methods.registry import method_class
-from sslcli.nn.encoders import build_encoder
 from sslcli.workflows.place import Place
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import device_of, expect_one, taking_part
@@ -159,7 +158,7 @@ class Distillation(Transfer):
         """Return the student with its teacher."""
         teacher = self._teacher  # opening it draws numbers, which must come before the seed
         torch.manual_seed(config.seed)
-        encoder = build_encoder(config.encoder, config.data.image_size)
+        encoder = assemble.fresh_encoder(config)
         assemble.load_start_weights(encoder, config, self.listener.note)
         return method_class(config.method.name)(config.method, encoder, teacher)
 

@@ -4,6 +4,7 @@ import pytest
 
 from sslcli.config.methods.registry import SECTIONS
 from sslcli.config.older import in_todays_fields
+from sslcli.config.pixels import Pixels
 from sslcli.config.presets import resolve
 from sslcli.config.section import DataFacts, LabelledSection
 from sslcli.errors import ConfigError
@@ -57,3 +58,13 @@ def test_a_student_distilled_before_its_classes_were_renamed_is_read():
     assert in_todays_fields(older)["method"]["num_classes"] == 10
     other = {"method": {"name": "mine.py:Mine", "classes": 10}}
     assert in_todays_fields(other) == other
+
+
+def test_levels_are_spread_in_the_range_of_images_alone():
+    igebm, size = section("igebm/digits"), (8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    moved = DataFacts("digits", 1_000, TEN.classes, pixels=Pixels(*size))
+    with pytest.raises(ConfigError, match=r"in \[0, 1\]") as caught:
+        igebm.complete(moved)
+    assert "data.mean=[0, 0, 0]" in caught.value.hint
+    plain = igebm.model_copy(update={"dequantize": False})
+    assert plain.complete(moved) == plain

@@ -15,12 +15,11 @@ from sslcli.data.text.feed import TextViews
 from sslcli.data.text.tokenizer import ByteTokenizer
 
 PIXELS = Pixels(8, (0.5,) * 3, (0.25,) * 3)
-NO_VIEWS = Views((), PIXELS, 0)
 WORDS = TextViews(ByteTokenizer(), [TextViewConfig(max_length=4), TextViewConfig(max_length=9)])
 SENTENCES = Sentences("s", [f"row {row:02}" for row in range(10)])
 
 
-def loader(source, data, views=NO_VIEWS, texts=WORDS, batch_size=4, **how):
+def loader(source, data, views=None, texts=WORDS, batch_size=4, **how):
     plain = {"seed": 0, "device": "cpu", "drop_last": False, "batch_size": batch_size}
     return TrainLoader(source, data, views, texts=texts, **(plain | how))
 

@@ -16,6 +16,7 @@ from sslcli.config.section import (
     Section,
     check_classes,
 )
+from sslcli.errors import ConfigError
 
 # JEM, IGEBM and their successors keep 10,000; the bound keeps a buffer of images in 64 bits.
 Slots = Annotated[int, Field(ge=1, le=2**24)]
@@ -198,8 +199,13 @@ class IGEBMConfig(MethodSection):
         """Return the section as it is.
 
         Raises:
-            ConfigError: If it has classes, and the data has others or none.
+            ConfigError: If it has classes, and the data has others or none; or if it spreads the
+                levels of images that are not in [0, 1].
         """
+        if self.dequantize and facts.pixels and not facts.pixels.keeps_unit_range:
+            what = "method.dequantize spreads the levels of images in [0, 1], and these are not"
+            hint = "set data.mean=[0, 0, 0] and data.std=[1, 1, 1], or method.dequantize=false"
+            raise ConfigError(what, "data.mean, data.std", hint)
         if self.num_classes is not None:
             check_classes(self.name, self.num_classes, facts)
         return self

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sslcli.config.views import ExemplarConfig, Triple
+from sslcli.config.pixels import Triple
+from sslcli.config.views import ExemplarConfig
 from sslcli.data.counter import uniform
 from sslcli.data.images.color import apply_where, mirror
 from sslcli.data.images.draws import Samples
