@@ -1,4 +1,4 @@
-"""Look at a data set before anything is built on it: its number of images, their size and colour."""
+"""Look at a data set before anything is built on it: how many images, their size and colour."""
 
 from dataclasses import dataclass
 from pathlib import Path
