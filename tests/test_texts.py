@@ -35,6 +35,7 @@ from sslcli.workflows.run import load
 CPU, FILE = torch.device("cpu"), Path(__file__).parent / "toys.py"
 PRESETS = {"ToyText": str(FILE.with_name("toy_text.toml")), "ToyTowers": "simsiam/digits"}
 TOYS = list(PRESETS)
+VIEWS = [{"count": 1, "size": 8, "crop_scale": [0.5, 1.0], "order": ["crop"]}]
 NAMES = ("zero", "a cross")
 
 
@@ -98,7 +99,7 @@ def test_a_config_of_texts_has_no_field_of_images(pictures):
     config = config_of("ToyText", pictures)
     assert not {"image_size", "mean", "std"} & set(tomllib.loads(to_toml(config))["data"])
     with pytest.raises(ConfigError, match="image_size is missing"):
-        config_of("ToyText", pictures, encoder={"name": "resnet8"}, views=[{"count": 1, "size": 8}])
+        config_of("ToyText", pictures, encoder={"name": "resnet8"}, views=VIEWS)
 
 
 @pytest.mark.parametrize("toy", TOYS)
