@@ -25,6 +25,8 @@ TERMINAL = {  # what only the command line has
     "require": "sets the exit code; in Python, compare",
     "peak_tflops": "is for the plan",
     "utilisation": "is for the plan",
+    "per_class": "the result has it",
+    "confusion": "draws what the result has",
     "max_restarts": "starts processes of the command",
 }
 PYTHON = {"listener"}  # what only the function has: who is told what happens

@@ -85,4 +85,5 @@ def finetune(
         if dry_run:
             show_estimate(work.planned(), show, processes=devices)
             return
-        publisher.publish_repeated(work.result())
+        result = work.result()
+        publisher.publish_repeated(result, per_class=result.per_class)

@@ -40,6 +40,8 @@ def knn_eval(
             help="Also measure alignment, uniformity and effective rank on two random views.",
         ),
     ] = False,
+    shots: options.Shots = None,
+    draws: options.Draws = 10,
     method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -48,6 +50,8 @@ def knn_eval(
     data_root: options.DataRoot = None,
     download: options.Download = False,
     require: options.Require = None,
+    per_class: options.PerClass = False,
+    confusion: options.Confusion = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -61,9 +65,12 @@ def knn_eval(
     """
     from sslcli.cli.publish import METRICS, open_run
     from sslcli.cli.show import Show
+    from sslcli.cli.syntax import parse_shots
+    from sslcli.evaluate.few_shot import FewShots
 
     show = Show("knn-eval", as_json=json, quiet=quiet)
-    extra = (*(BASELINES if baseline else ()), *(GEOMETRY if geometry else ()))
+    few = FewShots(parse_shots(shots), draws)
+    extra = (*few.metrics, *(BASELINES if baseline else ()), *(GEOMETRY if geometry else ()))
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
         overrides=set_ or [], seed=seed, device=device, precision=precision, method=method,
@@ -72,10 +79,11 @@ def knn_eval(
     if dry_run:
         publisher.plan()
         return
+    from sslcli.cli.reports.classes import publish
     from sslcli.workflows import knn_eval as workflow
 
     result = workflow.knn_eval(
         publisher.run, k=k, temperature=temperature, index=index, baseline=baseline,
-        geometry=geometry, listener=show,
+        geometry=geometry, shots=few.counts, draws=draws, listener=show,
     )  # fmt: skip
-    publisher.publish(result.as_dict())
+    publish(publisher, result, per_class=per_class, confusion=confusion)

@@ -25,6 +25,8 @@ def linear_eval(
         bool,
         options.what("--baseline", help="Also measure the untrained encoder."),
     ] = False,
+    shots: options.Shots = None,
+    draws: options.Draws = 10,
     method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -39,6 +41,8 @@ def linear_eval(
     device: options.Device = "auto",
     precision: options.Precision = None,
     require: options.Require = None,
+    per_class: options.PerClass = False,
+    confusion: options.Confusion = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -52,20 +56,25 @@ def linear_eval(
     from sslcli.cli.launching import beside, launch, must_launch, resume_line, taking_part
     from sslcli.cli.publish import METRICS, open_run, seeded
     from sslcli.cli.show import Show
-    from sslcli.cli.syntax import parse_seeds
+    from sslcli.cli.syntax import parse_seeds, parse_shots
     from sslcli.engine.stop import Stop, seconds
+    from sslcli.evaluate.few_shot import FewShots
     from sslcli.workflows.linear_eval import FeatureProbe, PaperProbe, check_protocol, measure
     from sslcli.workflows.place import Place, restarted
 
     show, chosen = Show("linear-eval", as_json=json, quiet=quiet), parse_seeds(seeds)
-    limit = seconds(max_time)
-    check_protocol(protocol, resume=resume, max_time=limit is not None, devices=devices > 1)
+    limit, few = seconds(max_time), FewShots(parse_shots(shots), draws)
+    check_protocol(protocol, few, resume=resume, max_time=limit is not None, devices=devices > 1)
     place = restarted(Place(str(beside(ckpt, "linear-probe")), resume, overwrite=not resume))
     stop = Stop(limit, resume_line(place.out))
     if must_launch(devices) and not dry_run:
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
-    known = (*seeded((*METRICS, *EXTRA[protocol]), chosen), *(BASELINE if baseline else ()))
+    known = (
+        *seeded((*METRICS, *EXTRA[protocol], *few.metrics), chosen),
+        *(BASELINE if baseline else ()),
+    )
     with taking_part(device) as where:
+        from sslcli.cli.reports.classes import publish
         from sslcli.cli.reports.cost import show_estimate
 
         publisher = open_run(
@@ -82,4 +91,5 @@ def linear_eval(
             publisher.plan()
             return
         probe = paper if protocol == "paper" else FeatureProbe(run, solver)
-        publisher.publish_repeated(measure(run, probe, solver, chosen, baseline=baseline))
+        result = measure(run, probe, solver, chosen, few, baseline=baseline)
+        publish(publisher, result, per_class=per_class, confusion=confusion)

@@ -74,6 +74,22 @@ Seeds = Annotated[
     str | None,
     what("--seeds", metavar="0-4", help="Repeat over seeds; mean, deviation and n."),
 ]
+Shots = Annotated[
+    str | None,
+    what(
+        "--shots",
+        metavar="1,2,5,10",
+        help="Also learn from so many training images of each class; mean and 95 % interval.",
+    ),
+]
+Draws = Annotated[int, what("--draws", min=2, help="Draws of each number of --shots.")]
+PerClass = Annotated[
+    bool, output("--per-class", help="Also print each class's accuracy; JSON always has it.")
+]
+Confusion = Annotated[
+    bool,
+    output("--confusion", help="Draw the confusion matrix in figures/; its counts go into JSON."),
+]
 Resume = Annotated[
     bool,
     run("--resume", help="Go on from the run's newest whole state."),

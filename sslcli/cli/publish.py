@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sslcli.workflows.run import Run
     from sslcli.workflows.transfer import Repeated
 
-METRICS = ("top1", "top5", "n")
+METRICS = ("top1", "top5", "n", "mean_per_class")
 TOP = 5  # classes up to which there is no top5
 
 
@@ -106,11 +106,16 @@ class Publisher:
         if faults:
             raise GateError("; ".join(faults), where="--require")
 
-    def publish_repeated(self, result: "Repeated") -> None:
-        """Publish what was measured once, or the means over seeds with how they vary."""
+    def publish_repeated(self, result: "Repeated", **own: Any) -> None:
+        """Publish what was measured once, or the means over seeds with how they vary.
+
+        Args:
+            result: What was measured.
+            own: See `publish`.
+        """
         over = {name: asdict(summary) for name, summary in result.over_seeds.items()}
-        more: dict[str, Any] = {"over_seeds": over} if over else {}
-        self.publish(result.as_dict(), **more)
+        own |= {"over_seeds": over} if over else {}
+        self.publish(result.as_dict(), **own)
 
     def met(self, metrics: Mapping[str, Any]) -> bool:
         """Say whether every requirement holds."""
@@ -190,4 +195,6 @@ def seeded(metrics: Sequence[str], seeds: Sequence[int]) -> tuple[str, ...]:
     """Return the names of the metrics of an evaluation, repeated over seeds or not."""
     if not seeds:
         return tuple(metrics)
-    return (*metrics, "top1_deviation", "top5_deviation", "seeds")
+    from sslcli.workflows.transfer import AVERAGED
+
+    return (*metrics, *(f"{name}_deviation" for name in AVERAGED), "seeds")

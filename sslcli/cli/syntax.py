@@ -88,6 +88,19 @@ def parse_refinements(given: Sequence[str] | None) -> tuple[int, ...]:
     return tuple(sorted({int(text) for text in texts}))
 
 
+def parse_shots(text: str | None) -> tuple[int, ...]:
+    """Read numbers of labelled images such as "1,2,5,10", in ascending order; none for None.
+
+    Raises:
+        UsageError: If one is no number above 0.
+    """
+    parts = [part.strip() for part in text.split(",")] if text is not None else []
+    for part in parts:
+        if not part.isdecimal() or not 0 < int(part) < 10**9:
+            raise UsageError(f"{part!r} is no number of images", "--shots", "write 1,2,5,10")
+    return tuple(sorted({int(part) for part in parts}))
+
+
 def parse_names(given: Sequence[str] | None) -> tuple[str, ...] | None:
     """Read names; "none" alone is none of them, and None is whatever is left open."""
     return () if given and list(given) == ["none"] else tuple(given or ()) or None

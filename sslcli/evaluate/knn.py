@@ -14,7 +14,7 @@ from sslcli.evaluate.metrics import (
     check_features,
     check_labels,
     check_two_classes,
-    top_hits,
+    ranking,
 )
 from sslcli.evaluate.nearest import Index, Kind, build_index, recall
 
@@ -119,15 +119,13 @@ def evaluate_knn(
     _check(train, train_labels, test, temperature, num_classes)
     check_labels("test", test, test_labels, num_classes)
     index = build_index(train, kind)
-    hits: list[Tensor] = []
-    for part, right in zip(test.split(_QUERIES), test_labels.split(_QUERIES), strict=True):
-        hits.append(
-            top_hits(_scores(index, train_labels, part, k, temperature, num_classes), right)
-        )
+    ranked: list[Tensor] = []
+    for part in test.split(_QUERIES):
+        ranked.append(ranking(_scores(index, train_labels, part, k, temperature, num_classes)))
         if progress:
-            progress(sum(map(len, hits)), len(test))
+            progress(sum(map(len, ranked)), len(test))
     protocol = f"weighted kNN, k={k}, T={temperature:g}, {len(train)} neighbours, {index.backend}"
-    measured = accuracy(torch.cat(hits), num_classes, protocol)
+    measured = accuracy(torch.cat(ranked), test_labels, num_classes, protocol)
     found, sample = _recall(index, train, test, k)
     return KNNAccuracy(**vars(measured), backend=index.backend, recall=found, recall_n=sample)
 

@@ -24,7 +24,7 @@ from sslcli.evaluate.metrics import (
     check_features,
     check_labels,
     check_two_classes,
-    top_hits,
+    ranking,
 )
 
 REGULARISERS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -119,7 +119,7 @@ def evaluate_linear(
     num_classes = len(probe.bias)
     check_features("test", test)
     check_labels("test", test, labels, num_classes)
-    return accuracy(top_hits(predict_logits(probe, test), labels), num_classes, probe.protocol)
+    return accuracy(ranking(predict_logits(probe, test)), labels, num_classes, probe.protocol)
 
 
 def _sweep(

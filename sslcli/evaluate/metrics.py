@@ -1,13 +1,16 @@
 """Accuracies that say on how many samples and by which protocol they were measured."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from sslcli.errors import DataError, UsageError
+
+NameT = TypeVar("NameT", str, int)
 
 
 @dataclass(frozen=True)
@@ -19,32 +22,74 @@ class Accuracy:
         top5: Share of samples whose class is among the first five; None below six classes.
         n: Number of samples.
         protocol: How the classifier was made, in one line.
+        mean_per_class: Mean of the classes' own accuracies, over the classes that have samples.
+        confusion: Samples of each class, in rows, by the class that they were given, [C, C] int64.
+        classes: Their names; none where nobody has told them.
     """
 
     top1: float
     top5: float | None
     n: int
     protocol: str
+    mean_per_class: float
+    confusion: Tensor = field(repr=False, compare=False)
+    classes: tuple[str, ...] = field(kw_only=True, default=(), repr=False)
+
+    @property
+    def per_class(self) -> dict[str, float]:
+        """The accuracy of each class that has samples, by its name, or number without names."""
+        names = self.classes or tuple(map(str, range(len(self.confusion))))
+        return own_accuracies(self.confusion, names)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name; None for what was not measured."""
-        return asdict(self)
+        """Return the numbers and the protocol by name; None for what was not measured."""
+        return shown(self)
 
 
-def top_hits(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Tensor:
-    """Return [B, min(5, C)] booleans: whether the class ranked r-th is the right one.
+def shown(result: Any) -> dict[str, Any]:
+    """Return the fields of a result that its `repr` shows, numbers and words, by name."""
+    return {each.name: getattr(result, each.name) for each in fields(result) if each.repr}
 
-    A class with a score of minus infinity is not ranked.
+
+def ranking(scores: Float[Tensor, "batch classes"]) -> Int[Tensor, "batch ranks"]:
+    """Return the first min(5, C) classes of each sample, the most likely first.
+
+    A class with a score of minus infinity is not ranked; -1 stands in its place.
     """
     ranked = scores.topk(min(5, scores.shape[1]), dim=1)
-    return (ranked.indices == labels[:, None]) & (ranked.values > -torch.inf)
+    return ranked.indices.where(ranked.values > -torch.inf, -1)
 
 
-def accuracy(hits: Tensor, num_classes: int, protocol: str) -> Accuracy:
-    """Summarise the rows of `top_hits` of all samples."""
+def accuracy(
+    ranked: Int[Tensor, "batch ranks"],
+    labels: Int[Tensor, " batch"],
+    num_classes: int,
+    protocol: str,
+) -> Accuracy:
+    """Summarise the `ranking` of all samples."""
+    hits = ranked == labels[:, None]
     top1 = hits[:, 0].double().mean().item()
     top5 = hits.any(dim=1).double().mean().item() if num_classes > 5 else None
-    return Accuracy(top1, top5, len(hits), protocol)
+    counts = confusion(ranked[:, 0], labels, num_classes)
+    own = own_accuracies(counts, range(num_classes))
+    return Accuracy(top1, top5, len(hits), protocol, sum(own.values()) / len(own), counts)
+
+
+def confusion(
+    given: Int[Tensor, " batch"], labels: Int[Tensor, " batch"], num_classes: int
+) -> Int[Tensor, "classes classes"]:
+    """Count the samples of each class, a row, by the class that they were given, a column."""
+    cells = (labels * num_classes + given).cpu()
+    return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def own_accuracies(
+    counts: Int[Tensor, "classes classes"], names: Sequence[NameT]
+) -> dict[NameT, float]:
+    """Return the accuracy of each class that has samples, by its name."""
+    right, all_ = counts.diagonal().tolist(), counts.sum(dim=1).tolist()
+    rows = zip(names, right, all_, strict=True)
+    return {name: hits / total for name, hits, total in rows if total}
 
 
 def check_features(name: str, features: Float[Tensor, "batch dim"]) -> None:

@@ -1,24 +1,39 @@
-"""Summarise what was measured over several seeds: mean, deviation and their number."""
+"""Summarise what was measured several times: mean, deviation, interval and their number."""
 
+import math
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scipy.special import stdtrit
+from torch import Tensor
+
+_LEVEL = 0.95
+
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric over several seeds.
+    """One metric over several seeds or draws.
 
     Attributes:
         mean: Arithmetic mean.
         deviation: Sample standard deviation (n - 1 below), None for a single value.
-        n: Number of seeds.
+        n: Number of seeds or draws.
     """
 
     mean: float
     deviation: float | None
     n: int
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's 95 % interval of the mean; None for a single value."""
+        if self.deviation is None:
+            return None
+        quantile = float(stdtrit(self.n - 1, (1 + _LEVEL) / 2))
+        reach = quantile * self.deviation / math.sqrt(self.n)
+        return self.mean - reach, self.mean + reach
 
     def __str__(self) -> str:
         if self.deviation is None:
@@ -40,6 +55,8 @@ def over_seeds(
 ) -> tuple[dict[str, Any], dict[str, Summary]]:
     """Return the first seed's result with the means of some metrics in it, and their summaries.
 
+    Tensors hold counts, which are added up.
+
     Args:
         results: One mapping a seed.
         names: The metrics to average, as far as they were measured; the rest is the first seed's.
@@ -49,7 +66,11 @@ def over_seeds(
         for result in results
     ]
     summaries = summarise(measured)
-    return {**results[0], **{name: each.mean for name, each in summaries.items()}}, summaries
+    means: dict[str, Any] = {name: each.mean for name, each in summaries.items()}
+    for name, value in results[0].items():
+        if isinstance(value, Tensor):
+            means[name] = sum(result[name] for result in results)
+    return {**results[0], **means}, summaries
 
 
 def repeat(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop, seconds
 from sslcli.errors import UsageError
 from sslcli.evaluate.classifier import class_names, find_classes, strange_classes
-from sslcli.evaluate.metrics import accuracy, top_hits
+from sslcli.evaluate.metrics import accuracy, ranking
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
 from sslcli.methods.base import HasClassifier, Method
@@ -44,6 +44,7 @@ class DistillResult(Repeated):
         protocol: How the student was made, in one line.
         top1_teacher: As `top1`, of the teacher.
         run: Folder of the training, the first seed's when there are several.
+        mean_per_class: Mean of the classes' own shares, as `top1`.
     """
 
     agreement: float
@@ -53,6 +54,7 @@ class DistillResult(Repeated):
     protocol: str
     run: Path
     top1_teacher: float | None = None
+    mean_per_class: float | None = None
 
 
 def distill(
@@ -188,10 +190,10 @@ class Distillation(Transfer):
             return measured
         labels = torch.from_numpy(find_classes(test.labels, test.class_names, known))[own.rows]
         student, teacher = (
-            accuracy(top_hits(logits, labels), len(known), measured["protocol"])
+            accuracy(ranking(logits), labels, len(known), measured["protocol"])
             for logits in (own.features, theirs)
         )
-        return {**measured, **asdict(student), "top1_teacher": teacher.top1}
+        return {**measured, **student.as_dict(), "top1_teacher": teacher.top1}
 
     def result(self) -> DistillResult:
         """Train and measure, once or once a seed."""

@@ -1,7 +1,7 @@
 """Train encoder and classifier together from a checkpoint's weights, with all or few labels."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from sslcli.data.sources.splits import Subset
 from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop, seconds
 from sslcli.errors import UsageError
-from sslcli.evaluate.metrics import Accuracy, accuracy, top_hits
+from sslcli.evaluate.metrics import Accuracy, accuracy, ranking
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
 from sslcli.methods.base import HasClassifier, HasProjector, Method
@@ -180,8 +180,10 @@ class Supervised(Transfer):
         method, config = training.method, training.config
         assert isinstance(method, HasClassifier)
         found = self.logits(nn.Sequential(method.encoder, method.classifier), config)
-        hits = top_hits(found.features, assemble.labels_of(self.run.splits.test, found))
-        return asdict(accuracy(hits, found.features.shape[1], self._protocol(config)))
+        splits, logits = self.run.splits, found.features
+        labels = assemble.labels_of(splits.test, found)
+        measured = accuracy(ranking(logits), labels, logits.shape[1], self._protocol(config))
+        return {**vars(measured), "classes": splits.train.class_names}
 
     def _protocol(self, config: Config) -> str:
         fraction = protocol_of(config, self.kind).label_fraction

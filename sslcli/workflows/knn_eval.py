@@ -1,16 +1,20 @@
 """Classify the test images of a run by a vote of the nearest training images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from sslcli.config.section import Column
+from sslcli.data.sources.base import need_labels
 from sslcli.engine.device import Precision
+from sslcli.evaluate.few_shot import FewShots
 from sslcli.evaluate.geometry import alignment, effective_rank, uniformity
 from sslcli.evaluate.knn import KNNAccuracy, evaluate_knn
+from sslcli.evaluate.metrics import Accuracy, shown
+from sslcli.evaluate.seeds import Summary
 from sslcli.listener import QUIET, Bar, Listener
 from sslcli.workflows.probing import paired_features
 from sslcli.workflows.run import Run, load
@@ -28,6 +32,8 @@ class KNNResult(KNNAccuracy):
         alignment: Mean squared distance of two random views of an image; lower is better.
         uniformity: Log of the mean Gaussian potential of the features (Wang & Isola 2020).
         effective_rank: exp of the entropy of the singular values (Roy & Vetterli 2007).
+        over_draws: Accuracies from few labels over their draws, such as top1/5-shot; empty unless
+            asked for.
     """
 
     top1_untrained: float | None = None
@@ -35,6 +41,11 @@ class KNNResult(KNNAccuracy):
     alignment: float | None = None
     uniformity: float | None = None
     effective_rank: float | None = None
+    over_draws: dict[str, Summary] = field(default_factory=dict, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers and the protocol by name, means over draws too."""
+        return shown(self) | {name: each.mean for name, each in self.over_draws.items()}
 
 
 def knn_eval(
@@ -47,6 +58,8 @@ def knn_eval(
     index: Index = "flat",
     baseline: bool = False,
     geometry: bool = False,
+    shots: Sequence[int] = (),
+    draws: int = 10,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -72,6 +85,8 @@ def knn_eval(
         index: "flat" is exact; the others report their recall.
         baseline: Also measure the untrained encoder and raw pixels.
         geometry: Also measure alignment, uniformity and effective rank on two random views.
+        shots: Also vote with so many training images of each class, drawn by the seed.
+        draws: Draws of each number of shots.
         method: Where the class lies that the checkpoint names; see `load`.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
@@ -88,16 +103,20 @@ def knn_eval(
         run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
         seed=seed, device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
-    settings = opened.config.evaluation
+    settings, few = opened.config.evaluation, FewShots(tuple(shots), draws)
+    few.check(need_labels(opened.splits.train), opened.splits.train.class_names)
+    given, bar = k, opened.listener.bar("voting")
     k, temperature = _neighbours(opened, k), temperature or settings.temperature
-    bar = opened.listener.bar("voting")
-    found: dict[str, Any] = asdict(vote(opened, k, temperature, index, bar))
+    found: dict[str, Any] = dict(vars(vote(opened, k, temperature, index, bar)))
+    found["classes"] = opened.splits.train.class_names
     if baseline:
         fresh = vote(opened, k, temperature, index, bar, opened.untrained)
         pixels = vote(opened, k, temperature, network=nn.Flatten(), reads="image")
         found |= {"top1_untrained": fresh.top1, "top1_pixels": pixels.top1}
     if geometry:
         found |= _geometry(opened)
+    if few.counts:
+        found["over_draws"] = _few_shots(opened, few, given, temperature)
     return KNNResult(**found)
 
 
@@ -120,6 +139,25 @@ def vote(
         k=len(train) if wants_all else k, temperature=temperature,
         num_classes=len(run.splits.train.class_names), kind=index, progress=bar,
     )  # fmt: skip
+
+
+def _few_shots(
+    run: Run, few: FewShots, given: int | None, temperature: float
+) -> dict[str, Summary]:
+    """Return the accuracies of votes of few images; the preset's k goes as far as they do."""
+    splits = run.splits
+    train, labels = run.labelled_features(splits.train)
+    test, right = run.labelled_features(splits.test)
+    preset, num_classes = run.config.evaluation.k, len(splits.train.class_names)
+
+    def measure(rows: Tensor) -> Accuracy:
+        return evaluate_knn(
+            train[rows], labels[rows], test, right, num_classes=num_classes,
+            k=given or min(preset, len(rows)), temperature=temperature,
+        )  # fmt: skip
+
+    few.check(labels.numpy(), splits.train.class_names)  # of those that can be read
+    return few.measure(labels, run.config.seed, measure, run.listener.bar("drawing few labels"))
 
 
 def _geometry(run: Run) -> dict[str, float]:

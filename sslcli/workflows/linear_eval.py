@@ -1,17 +1,20 @@
 """Train a linear classifier on a frozen encoder, on cached features or by the papers' recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
+from sslcli.data.sources.base import need_labels
 from sslcli.engine.stop import Stop, seconds
 from sslcli.errors import UsageError
+from sslcli.evaluate.few_shot import FewShots
 from sslcli.evaluate.linear import evaluate_linear, fit_linear
 from sslcli.evaluate.metrics import Accuracy
-from sslcli.evaluate.seeds import repeat
+from sslcli.evaluate.seeds import Summary, repeat
 from sslcli.listener import QUIET, Listener
 from sslcli.workflows.finetune import Kind, Supervised
 from sslcli.workflows.place import Place
@@ -32,12 +35,19 @@ class LinearResult(Repeated, Accuracy):
         fit_seconds: How long the fit took; None by the papers' recipe.
         run: Folder of the training by the papers' recipe, the first seed's when there are several.
         top1_untrained: Accuracy on the features of the encoder with fresh weights, if asked for.
+        over_draws: Accuracies from few labels over their draws, such as top1/5-shot; empty unless
+            asked for.
     """
 
     l2: float | None = None
     fit_seconds: float | None = None
     run: Path | None = None
     top1_untrained: float | None = None
+    over_draws: dict[str, Summary] = field(default_factory=dict, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every number by name, means over draws too."""
+        return super().as_dict() | {name: each.mean for name, each in self.over_draws.items()}
 
 
 def linear_eval(
@@ -48,6 +58,8 @@ def linear_eval(
     protocol: Protocol = "features",
     solver: Solver = "lbfgs",
     baseline: bool = False,
+    shots: Sequence[int] = (),
+    draws: int = 10,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -76,6 +88,9 @@ def linear_eval(
         protocol: "features" or "paper".
         solver: "lbfgs" or "sgd", for the protocol "features".
         baseline: Also measure the untrained encoder.
+        shots: Also fit to so many training images of each class, drawn by the config's seed; for
+            the protocol "features".
+        draws: Draws of each number of shots.
         method: The class of a checkpoint whose method is a user's own.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
@@ -94,7 +109,8 @@ def linear_eval(
         KeyboardInterrupt: On Ctrl-C, once the state is saved.
     """
     expect_one(devices)
-    check_protocol(protocol, resume=resume, max_time=max_time is not None)
+    few = FewShots(tuple(shots), draws)
+    check_protocol(protocol, few, resume=resume, max_time=max_time is not None)
     stop = Stop(seconds(max_time))
     with taking_part(device_of(run, device), listener.note) as where:
         opened = load(
@@ -106,11 +122,13 @@ def linear_eval(
         probe: Callable[[int], Mapping[str, Any]] = FeatureProbe(opened, solver)
         if protocol == "paper":
             probe = PaperProbe(opened, place, stop, seeds or ())
-        return measure(opened, probe, solver, seeds or (), baseline=baseline)
+        return measure(opened, probe, solver, seeds or (), few, baseline=baseline)
 
 
-def check_protocol(protocol: Protocol, **only_paper: bool) -> None:
-    """Raise UsageError when something is given that only the papers' training has."""
+def check_protocol(protocol: Protocol, few: FewShots, **only_paper: bool) -> None:
+    """Raise UsageError when something is given that only the other protocol has."""
+    if protocol == "paper" and few.counts:
+        raise UsageError("this is for `protocol` features", "shots", "leave out one of them")
     given = [name for name, is_given in only_paper.items() if is_given]
     if protocol == "features" and given:
         hint = "add it, or leave this out"
@@ -122,14 +140,19 @@ def measure(
     probe: Callable[[int], Mapping[str, Any]],
     solver: Solver,
     seeds: Sequence[int],
+    few: FewShots,
     *,
     baseline: bool,
 ) -> LinearResult:
-    """Fit a probe once, or once a seed, and the untrained encoder's for comparison."""
+    """Fit a probe once, or once a seed, the untrained encoder's, and probes of few labels."""
+    train = run.splits.train
+    few.check(need_labels(train), train.class_names)
     found, summaries = repeat(probe, seeds, run.config.seed, AVERAGED)
     if baseline:
         fresh = FeatureProbe(run, solver, run.untrained)(run.config.seed)
         found["top1_untrained"] = fresh["top1"]
+    if few.counts:
+        found["over_draws"] = FeatureProbe(run, solver).few_shots(few)
     return LinearResult(**found, over_seeds=summaries)
 
 
@@ -147,13 +170,33 @@ class FeatureProbe:
 
     def __call__(self, seed: int) -> dict[str, Any]:
         """Fit on the training part and return the accuracy on the test part."""
-        splits = self.run.splits
-        train, labels = self.run.labelled_features(splits.train, self.network)
-        test, right = self.run.labelled_features(splits.test, self.network)
-        bar, classes = self.run.listener.bar("fitting"), len(splits.train.class_names)
-        probe = fit_linear(train, labels, classes, solver=self.solver, seed=seed, progress=bar)
-        measured = asdict(evaluate_linear(probe, test, right))
-        return {**measured, "l2": probe.l2, "fit_seconds": round(probe.seconds, 2)}
+        (train, labels), (test, right), names = self._parts
+        bar, solver = self.run.listener.bar("fitting"), self.solver
+        probe = fit_linear(train, labels, len(names), solver=solver, seed=seed, progress=bar)
+        measured = vars(evaluate_linear(probe, test, right))
+        own = {"l2": probe.l2, "fit_seconds": round(probe.seconds, 2)}
+        return {**measured, **own, "classes": names}
+
+    def few_shots(self, few: FewShots) -> dict[str, Summary]:
+        """Return the accuracies of probes that are fitted to few labels."""
+        (train, labels), (test, right), names = self._parts
+        solver, seed = self.solver, self.run.config.seed
+
+        def measure(rows: Tensor) -> Accuracy:
+            probe = fit_linear(train[rows], labels[rows], len(names), solver=solver, seed=seed)
+            return evaluate_linear(probe, test, right)
+
+        few.check(labels.numpy(), names)  # of the images that can be read
+        return few.measure(labels, seed, measure, self.run.listener.bar("drawing few labels"))
+
+    @cached_property
+    def _parts(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[str, ...]]:
+        """Return features and classes of the training and the test part, and the classes' names."""
+        splits, network = self.run.splits, self.network
+        train, test = (
+            self.run.labelled_features(part, network) for part in (splits.train, splits.test)
+        )
+        return train, test, splits.train.class_names
 
 
 class PaperProbe(Supervised):

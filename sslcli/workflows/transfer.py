@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sslcli.engine.state import has_state
 from sslcli.engine.stop import Stop
 from sslcli.errors import SslError, UsageError
 from sslcli.evaluate.features import Features
+from sslcli.evaluate.metrics import shown
 from sslcli.evaluate.seeds import Summary, deviations
 from sslcli.methods.base import Method
 from sslcli.workflows.place import Place
@@ -30,26 +31,24 @@ from sslcli.workflows.resuming import begun_with, check_data, check_length
 from sslcli.workflows.run import Run
 from sslcli.workflows.training import train_run
 
-AVERAGED = ("top1", "top5")  # over several seeds
+AVERAGED = ("top1", "top5", "mean_per_class")  # over several seeds
 # What a recipe decides, where a config or an error names it (not the file optimizer.safetensors).
 _OF_RECIPE = re.compile(r"(?<![\w./])(train\.(?=duration|batch_size)|(?=(optimizer|schedule)\.))")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repeated:
-    """Numbers of one seed, or of several, whose top1 and top5 are then means.
+    """Numbers of one seed, or of several, whose accuracies are then means.
 
     Attributes:
         over_seeds: Mean, deviation and n of what was averaged, by name; empty for a single run.
     """
 
-    over_seeds: dict[str, Summary] = field(default_factory=dict)
+    over_seeds: dict[str, Summary] = field(default_factory=dict, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every number by name, deviations too; None for what was not measured."""
-        found = {each.name: getattr(self, each.name) for each in fields(self)}
-        del found["over_seeds"]
-        found = {name: str(v) if isinstance(v, Path) else v for name, v in found.items()}
+        found = {n: str(v) if isinstance(v, Path) else v for n, v in shown(self).items()}
         return found | (deviations(self.over_seeds) if self.over_seeds else {})
 
 

@@ -5,6 +5,7 @@ import shutil
 from itertools import chain
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -57,6 +58,39 @@ def test_linear_eval_over_seeds_tells_the_deviation(ssl, trained):
     assert outcome.code == 0
     assert outcome.json["over_seeds"]["top1"]["n"] == 2
     assert outcome.json["metrics"]["top1_deviation"] >= 0
+
+
+def test_each_class_and_few_labels_are_measured(ssl, trained, tmp_path):
+    shutil.copy(trained / "checkpoint.safetensors", tmp_path)
+    for command in ("knn-eval", "linear-eval"):
+        words = ("--shots", "5,1", "--draws", 2, "--confusion", "--require", "top1/5-shot>=0.3")
+        found = ssl(command, tmp_path, *words, "--json").json
+        metrics, counts = found["metrics"], np.array(found["confusion"]["counts"])
+        assert metrics["top1/1-shot"] < metrics["top1/5-shot"] < metrics["top1"]
+        low, high = found["intervals"]["top1/5-shot"]
+        assert (low + high) / 2 == pytest.approx(metrics["top1/5-shot"])
+        own = counts.diagonal() / counts.sum(axis=1)
+        assert list(found["per_class"].values()) == pytest.approx(own.tolist())
+        assert metrics["mean_per_class"] == pytest.approx(own.mean())
+        with Image.open(found["figures"][0]) as figure:
+            assert figure.format == "PNG"
+
+
+def test_shots_beyond_the_smallest_class_are_refused_with_its_size(ssl, trained, photos):
+    outcome = ssl("knn-eval", trained, "--data", photos, "--shots", "1,11")
+    assert outcome.code == 2
+    assert "at most 10: the smallest class, " in outcome.err
+    for words in (("--shots", "0"), ("--protocol", "paper", "--shots", 1)):
+        assert ssl("linear-eval", trained, *words).code == 2
+
+
+def test_a_table_of_the_classes_is_printed_on_demand(ssl, trained):
+    plain, longer = (
+        ssl("knn-eval", trained, *words, "--quiet").out for words in ((), ("--per-class",))
+    )
+    assert longer.endswith(plain)
+    assert longer.splitlines()[0] == "class\ttop1"
+    assert len(longer.splitlines()) == len(plain.splitlines()) + 11
 
 
 def probe(ssl, trained, folder, rate):

@@ -1,4 +1,6 @@
 import pytest
+import torch
+from scipy import stats
 
 from sslcli.evaluate.seeds import Summary, deviations, over_seeds, summarise
 
@@ -8,6 +10,19 @@ def test_summary_is_mean_and_sample_deviation():
     assert summary.mean == pytest.approx(0.7)
     assert summary.deviation == pytest.approx(0.2)
     assert str(summary) == "0.7000 +- 0.2000 (n=3)"
+
+
+def test_the_interval_of_a_mean_is_student_s():
+    values = [0.5, 0.7, 0.9, 0.75]
+    summary = summarise([{"top1": value} for value in values])["top1"]
+    reference = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert summary.interval == pytest.approx((reference.low, reference.high))
+    assert Summary(0.5, None, 1).interval is None
+
+
+def test_counts_of_several_seeds_are_added_up():
+    results = [{"top1": 0.5, "confusion": torch.tensor([[seed, 1]])} for seed in (1, 2, 3)]
+    assert over_seeds(results, ["top1"])[0]["confusion"].tolist() == [[6, 3]]
 
 
 def test_one_seed_has_no_deviation():

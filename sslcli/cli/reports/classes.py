@@ -1,0 +1,71 @@
+"""Show how well each class is told from the others, and what few labels give."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sslcli.cli.publish import Publisher
+from sslcli.cli.show import cell
+from sslcli.distributed.collective import is_main
+from sslcli.evaluate.seeds import Summary
+from sslcli.figures.confusion import confusion_figure
+from sslcli.workflows.knn_eval import KNNResult
+from sslcli.workflows.linear_eval import LinearResult
+
+
+def publish(
+    publisher: Publisher, result: KNNResult | LinearResult, *, per_class: bool, confusion: bool
+) -> None:
+    """Draw and print what was asked for, then publish the numbers.
+
+    Args:
+        publisher: Knows the run and the streams.
+        result: What was measured.
+        per_class: Print a table of the classes.
+        confusion: Draw the confusion matrix, and put its counts into the record.
+    """
+    own: dict[str, Any] = {"per_class": result.per_class}
+    if per_class:
+        publisher.show.table("", ("class", "top1"), list(result.per_class.items()))
+    if confusion:
+        path = publisher.run.checkpoint.run / "figures" / f"{publisher.show.command}-confusion.png"
+        own |= _drawn(result, path)
+        publisher.show.note(f"confusion matrix: {path}")
+    if result.over_draws:
+        own |= _few_shots(result)
+    if isinstance(result, LinearResult):
+        publisher.publish_repeated(result, **own)
+    else:
+        publisher.publish(result.as_dict(), **own)
+
+
+def _drawn(result: KNNResult | LinearResult, path: Path) -> dict[str, Any]:
+    """Draw the matrix and return the fields of the record about it."""
+    if is_main():
+        confusion_figure(result.confusion, result.classes, path)
+    counts = {"classes": list(result.classes), "counts": result.confusion.tolist()}
+    return {"confusion": counts, "figures": [str(path)]}
+
+
+def _few_shots(result: KNNResult | LinearResult) -> dict[str, Any]:
+    """Return the rows of a table that has intervals, and the fields of the record about draws."""
+    over, plain = result.over_draws, result.as_dict()
+    intervals = {name: summary.interval for name, summary in over.items()}
+    rows = [
+        (name, value, _between(over.get(name)))
+        for name, value in plain.items()
+        if not isinstance(value, str | None)
+    ]
+    return {
+        "columns": ("metric", "value", "95 % interval"),
+        "rows": rows,
+        "intervals": {name: each for name, each in intervals.items() if each},
+        "over_draws": {name: asdict(summary) for name, summary in over.items()},
+    }
+
+
+def _between(summary: Summary | None) -> str:
+    """Return the interval of a mean over draws; empty for what was measured once."""
+    if summary is None or summary.interval is None:
+        return ""
+    return f"[{', '.join(map(cell, summary.interval))}]"
