@@ -1,4 +1,4 @@
-"""Data sets known by name: scikit-learn's digits, and torchvision's sets below a root folder."""
+"""Data sets known by name: those made of scikit-learn's digits, and torchvision's below a root."""
 
 import contextlib
 import importlib
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sslcli.data.sources.base import PART_CODES, ArraySource
+from sslcli.data.sources.base import PART_CODES, ArraySource, Source
 from sslcli.errors import DataError
 
 
@@ -63,23 +63,34 @@ _SETS = {
         "FashionMNIST", "70,000 garments, 28 px, 10 classes", "FashionMNIST/raw", **_BY_FLAG
     ),
 }  # fmt: skip
-NAMES = ("digits", *_SETS)
+OFFLINE = {
+    "digits": "1,797 handwritten digits, 8 px",
+    "scenes": "6,833 pictures of one of those each, 32 px, grey, with captions",
+    "scenes-colour": "the same pictures in hues, with captions",
+}
+NAMES = (*OFFLINE, *_SETS)
 
 
 def available(root: str | Path) -> list[Builtin]:
     """Return every built-in data set and whether it lies below `root` already."""
-    digits = Builtin("digits", "1,797 handwritten digits, 8 px, offline", present=True)
+    made = [Builtin(name, f"{about}, offline", present=True) for name, about in OFFLINE.items()]
     rest = [Builtin(n, s.about, (Path(root) / s.folder).exists()) for n, s in _SETS.items()]
-    return [digits, *rest]
+    return [*made, *rest]
 
 
-def open_builtin(name: str, root: str | Path, download: bool = False) -> ArraySource:
+def open_builtin(name: str, root: str | Path, download: bool = False) -> Source:
     """Open a data set by its name, train and test parts together.
 
     Raises:
         DataError: If its files are missing or damaged, or cannot be downloaded.
     """
-    return _digits() if name == "digits" else _torchvision(name, Path(root), download)
+    if name == "digits":
+        return _digits()
+    if name in ("scenes", "scenes-colour"):
+        from sslcli.data.sources.scenes import Scenes  # noqa: PLC0415  torch, to draw them alone
+
+        return Scenes(name, _digits())
+    return _torchvision(name, Path(root), download)
 
 
 def _digits() -> ArraySource:

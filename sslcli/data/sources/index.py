@@ -31,7 +31,12 @@ def cache_folder() -> Path:
 
 def cached(path: Path, is_fresh: Callable[[Arrays], bool], build: Callable[[], Arrays]) -> Arrays:
     """Return the index of the data at `path`, built only when none is cached or it is stale."""
-    entry = cache_folder() / "index" / f"{digest(FORMAT.encode(), _real(path))}.npz"
+    return cached_as(f"index/{digest(FORMAT.encode(), _real(path))}", is_fresh, build)
+
+
+def cached_as(name: str, is_fresh: Callable[[Arrays], bool], build: Callable[[], Arrays]) -> Arrays:
+    """Return the arrays that the cache keeps under a name, built when there are none or stale."""
+    entry = cache_folder() / f"{name}.npz"
     arrays = _read(entry)
     if arrays is None or not is_fresh(arrays):
         arrays = build()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sslcli.config.data import DataConfig
-from sslcli.data.sources.builtin import NAMES
+from sslcli.data.sources.builtin import NAMES, OFFLINE
 from sslcli.errors import DataError
 
 FIELDS = ("source", "test", "root")  # of DataConfig: what names a place
@@ -16,7 +16,7 @@ def absolute_paths(data: DataConfig) -> dict[str, str]:
     """Return where the data lies, by field; built-in sets have no place but their root."""
     specs = {"source": data.source, "test": data.test}
     places = {name: spec for name, spec in specs.items() if spec and spec not in NAMES}
-    if set(specs.values()) & (set(NAMES) - {"digits"}):
+    if set(specs.values()) & (set(NAMES) - set(OFFLINE)):
         places["root"] = data.root
     return {name: _absolute(spec) for name, spec in places.items()}
 
