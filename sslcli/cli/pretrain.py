@@ -32,6 +32,23 @@ def pretrain(
         int | None,
         options.run("--keep", min=1, help="Resumable states kept.", show_default="the preset's"),
     ] = None,
+    best: Annotated[
+        Literal["knn", "linear", "rank"] | None,
+        options.run(
+            "--best",
+            help="Keep the weights that measure best on a slice of the training data as "
+            "best.safetensors, too; rank needs no labels.",
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        options.run(
+            "--patience",
+            min=1,
+            metavar="N",
+            help="End after N measurements without a better one, by --best.",
+        ),
+    ] = None,
     on_collapse: Annotated[
         Literal["warn", "stop"] | None,
         options.run(
@@ -99,6 +116,7 @@ def pretrain(
         method, preset, config, set_ or [], place, device, devices, show, data=data, test=test,
         data_root=data_root, download=download, seed=seed, precision=precision, compile=compile_,
         chunk_size=chunk_size, on_collapse=on_collapse, keep=keep,
+        best=best, patience=patience,
     )  # fmt: skip
     if is_launcher:
         launch(place.check(chosen), place, devices, device, max_restarts, show)
@@ -119,9 +137,13 @@ def _finish(run: "Path", metrics: dict[str, Any], config: "Config", show: "Show"
     import shlex
 
     from sslcli.config.presets import config_hash
-    from sslcli.engine.checkpoint import NAME
+    from sslcli.engine.checkpoint import BEST, NAME, load_checkpoint
 
-    path = str(run / NAME)
+    path, own = str(run / NAME), {}
+    if config.train.best:
+        own["best"] = {**load_checkpoint(run).facts["best"], "checkpoint": str(run / BEST)}
     show.note(f"done; next: ssl knn-eval {shlex.quote(str(run))}")
     show.data(path)
-    show.result(run=str(run), checkpoint=path, metrics=metrics, config_hash=config_hash(config))
+    show.result(
+        run=str(run), checkpoint=path, metrics=metrics, config_hash=config_hash(config), **own
+    )

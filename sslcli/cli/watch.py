@@ -16,6 +16,8 @@ _SHOWN = {
     "embedding_std": "std",
     "effective_rank": "rank",
     "online_knn_top1": "kNN",
+    "online_linear_top1": "linear",
+    "online_rank": "slice's rank",
     "train_top1": "top1",
     "contrast_top1": "top1",
     "instance_top1": "top1",

@@ -45,6 +45,13 @@ class TrainConfig(Section):
     log_every: Duration = Duration("50 steps")
     checkpoint_every: Duration = Duration("1 epochs")
     keep: Count = Field(default=2, description="Resumable states kept.")
+    best: Literal["knn", "linear", "rank"] | None = Field(
+        default=None,
+        description="Keep the weights that measure best on a slice of the training data, too.",
+    )
+    patience: Count | None = Field(
+        default=None, description="End after this many measurements without a better one."
+    )
     on_collapse: Literal["warn", "stop"] = "warn"
     explosion: NonNegative = Field(
         default=10.0,
@@ -67,6 +74,8 @@ class TrainConfig(Section):
             raise ValueError("batch_size must be divisible by accumulate")
         if self.chunk_size and self.compile:
             raise ValueError("chunk_size and compile exclude each other")
+        if self.patience and not self.best:
+            raise ValueError("patience needs best: knn, linear or rank")
         return self
 
 

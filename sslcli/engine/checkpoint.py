@@ -24,6 +24,7 @@ from sslcli.files import to_json
 
 SCHEMA = 1
 NAME = "checkpoint.safetensors"
+BEST = "best.safetensors"  # beside it, where a run keeps the best weights too
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class Log:
     Attributes:
         last: The newest value of every metric.
         extra: Values that go into every row from now on.
+        measured: What the last probe has found; empty if it failed.
     """
 
     def __init__(self, file: Path, watcher: Watcher, board: Any = None) -> None:
@@ -73,6 +74,7 @@ class Log:
         self._said: set[str] = set()
         self.last: dict[str, Any] = {}
         self.extra: dict[str, Any] = {}
+        self.measured: dict[str, float] = {}
 
     def start_again(self, step: int, note: str) -> None:
         """Forget the rows after the step that the run has gone back to, and say why."""
@@ -127,7 +129,8 @@ class Log:
         self._sum, self._images = None, 0
         if probe:
             self.pause()
-            self._row.plain |= self._measure(probe, training.method) if is_main() else {}
+            self.measured = self._measure(probe, training.method) if is_main() else {}
+            self._row.plain |= self.measured
             self.go_on()
 
     def settle(self) -> None:
@@ -162,6 +165,10 @@ class Log:
             except Exception as error:  # any error of the disk or of TensorBoard
                 self._board = None
                 self._note_once(f"TensorBoard gets no more rows: {_in_a_line(error)}")
+
+    def warn(self, text: str) -> None:
+        """Show one line that must not be missed."""
+        self._watcher.warn(text)
 
     def _measure(self, probe: Probe, method: Method) -> dict[str, float]:
         """Return what a probe measures; if it fails, the run goes on without its numbers."""

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sslcli.config.schema import Config
 from sslcli.data.batch import Batch
 from sslcli.engine.accumulation import joined
+from sslcli.engine.best import Best
 from sslcli.engine.device import Precision, autocast
 from sslcli.engine.optim import clip_gradients
 from sslcli.engine.schedule import set_rates
@@ -67,6 +68,7 @@ class Training:
         device: Where the tensors live.
         precision: "bf16", "fp16" or "fp32", resolved.
         step: Optimiser steps done.
+        best: Follows what a probe measures; None without a probe.
     """
 
     method: Method
@@ -78,6 +80,7 @@ class Training:
     device: torch.device
     precision: Precision
     step: int = 0
+    best: Best | None = None
 
     @property
     def steps_per_epoch(self) -> int:

@@ -2,6 +2,7 @@
 
 config.toml             the resolved config; feed it back with --config
 checkpoint.safetensors  the newest weights, self-describing
+best.safetensors        the weights that measured best, if they are kept
 state/                  resumable states
 metrics.jsonl           one line each logging step
 results.jsonl           one line each evaluation

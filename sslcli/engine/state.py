@@ -79,7 +79,7 @@ def save_state(
     Raises:
         ResourceError: If the disk is full, read-only or gone; the states before are intact.
     """
-    folder = run / "state" / f"step-{step:08d}"
+    folder = state_folder(run, step)
     partial = folder.with_name(f".{folder.name}.tmp")
 
     def fill() -> None:
@@ -119,6 +119,11 @@ def save_state(
         drop_old(run, folder, keep)
 
 
+def state_folder(run: Path, step: int) -> Path:
+    """Return where the state of a step lies."""
+    return run / "state" / f"step-{step:08d}"
+
+
 def drop_old(run: Path, newest: Path, keep: int) -> None:
     """Remove the oldest states up to `newest`, of which so many stay."""
     for old in [folder for folder in saved_states(run) if folder <= newest][:-keep]:
@@ -141,9 +146,9 @@ def _os_error(error: OSError | SafetensorError) -> OSError:
     return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error))
 
 
-def point_checkpoint(run: Path, folder: Path) -> None:
-    """Make checkpoint.safetensors the model of the state in `folder`."""
-    write_atomically(run / NAME, lambda path: _link(folder / "model.safetensors", path))
+def point_checkpoint(run: Path, folder: Path, name: str = NAME) -> None:
+    """Make checkpoint.safetensors, or another name, the model of the state in `folder`."""
+    write_atomically(run / name, lambda path: _link(folder / "model.safetensors", path))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from sslcli.distributed.collective import Ballot, from_main, is_main, rank, world_size
-from sslcli.engine.checkpoint import load_checkpoint, save_checkpoint
+from sslcli.engine.best import Best
+from sslcli.engine.checkpoint import BEST, load_checkpoint, save_checkpoint
 from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import Training, steps, train_step
 from sslcli.engine.state import (
+    State,
     drop_old,
     newest_state,
     pack_optimizer,
@@ -19,6 +21,7 @@ from sslcli.engine.state import (
     random_state,
     restore_random_state,
     save_state,
+    state_folder,
     unpack_optimizer,
 )
 from sslcli.engine.stop import REASONS, Stop
@@ -47,6 +50,7 @@ def train(
         StoppedError: If it was told to stop; the state is saved.
         UnhealthyError: If the loss is not finite; the last saved state is intact.
     """
+    best = training.best
     plan = training.config.train
     per_epoch, total = training.steps_per_epoch, training.total_steps
     log_every = max(1, plan.log_every.steps(per_epoch, total))
@@ -60,15 +64,29 @@ def train(
         saving = step % save_every == 0 or step == total or bool(stopping)
         probing = bool(probe_every) and (step % probe_every == 0 or step == total)
         if step % log_every == 0 or saving or probing:
-            log.row(training, result, probe if probing else None, saving=saving)
+            may_save = saving or probing
+            log.row(training, result, probe if probing else None, saving=may_save)
+        if probing and best:
+            log.settle()  # so that no unhealthy state counts as the best
+            saving |= _judge(best, step, log)
         if saving:
             log.settle()  # before a save, so that no unhealthy state is saved
             log.pause()
             save(training, run, {**facts, "metrics": log.last})
             log.go_on()
+        if best and best.is_over:
+            break
         if stopping and step < total:
             raise stop.error(stopping, step, str(run))
     return log.last
+
+
+def _judge(best: Best, step: int, log: Log) -> bool:
+    """Take in what the first process has measured, and say whether a state must now be saved."""
+    if is_main():
+        best.take(step, log.measured.get(best.metric), log.warn)
+    best.restore(from_main(best.facts()))
+    return best.is_over or (best.keeps and best.step == step)
 
 
 def save(training: Training, run: Path, facts: Mapping[str, Any]) -> None:
@@ -76,6 +94,9 @@ def save(training: Training, run: Path, facts: Mapping[str, Any]) -> None:
     tensors, groups = pack_optimizer(training.optimizer)
     described = {**facts, "step": training.step, "epoch": training.progress.epoch}
     described["precision"] = training.precision
+    best = training.best
+    if best:
+        described["best"] = best.facts()
     local = {f"random.{name}": value for name, value in random_state().items()}
     local |= {f"local.{name}": value for name, value in training.method.local_state().items()}
     save_state(
@@ -86,9 +107,16 @@ def save(training: Training, run: Path, facts: Mapping[str, Any]) -> None:
         ),
         {"optimizer": tensors},
         local,
-        {"optimizer": groups, "scaler": training.scaler.state_dict(), "metrics": facts["metrics"]},
+        {
+            "optimizer": groups,
+            "scaler": training.scaler.state_dict(),
+            "metrics": facts["metrics"],
+            "best": described.get("best"),
+        },
         training.config.train.keep,
     )
+    if best and best.keeps and best.step == training.step and is_main():
+        point_checkpoint(run, state_folder(run, training.step), BEST)
 
 
 def resume(training: Training, run: Path) -> list[str]:
@@ -120,9 +148,33 @@ def resume(training: Training, run: Path) -> list[str]:
     for name, value in _under("local.", local).items():
         training.method.local_state()[name].copy_(value)
     training.step = state.step
+    if training.best:
+        remarks += _restore_best(training.best, run, state)
     if state.processes != world_size():
         remarks.append(f"{state.processes} processes saved this state, {world_size()} go on")
     return remarks
+
+
+def _restore_best(best: Best, run: Path, state: State) -> list[str]:
+    """Go on from what a state says of the best step, as far as its weights are kept."""
+    best.restore(state.scalars.get("best"))
+    if not best.keeps or best.value is None:
+        return []
+    if best.step == state.step and is_main():
+        point_checkpoint(run, state.folder, BEST)  # a killed process may not have come to it
+    if from_main(_step_of(run / BEST)) == best.step:
+        return []
+    step = best.step
+    best.restore(None)
+    return [f"{BEST} is not of step {step}, the best so far: the next measurement replaces it"]
+
+
+def _step_of(file: Path) -> int | None:
+    """Return the step of a checkpoint; None if it cannot be read."""
+    try:
+        return int(load_checkpoint(file).facts["step"])
+    except CheckpointError:
+        return None
 
 
 def _has_saved(run: Path, step: int, weights: Mapping[str, Tensor]) -> bool:

@@ -25,6 +25,8 @@ FIELDS = {  # of the config, by the argument that sets each
     "chunk_size": "train.chunk_size",
     "on_collapse": "train.on_collapse",
     "keep": "train.keep",
+    "best": "train.best",
+    "patience": "train.patience",
 }
 
 _SMALL_SIDE = 64

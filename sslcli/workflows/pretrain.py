@@ -20,6 +20,7 @@ from sslcli.environment import world
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.workflows.choose import planned
 from sslcli.workflows.place import Place, restarted
+from sslcli.workflows.probing import check_best
 from sslcli.workflows.resuming import begun_with, check_code, check_data, check_length
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import expect_one, taking_part, train_run
@@ -41,6 +42,8 @@ def pretrain(
     overwrite: bool = False,
     max_time: str | float | None = None,
     keep: int | None = None,
+    best: Literal["knn", "linear", "rank"] | None = None,
+    patience: int | None = None,
     on_collapse: Literal["warn", "stop"] | None = None,
     devices: int = 1,
     device: str = "auto",
@@ -68,6 +71,10 @@ def pretrain(
         overwrite: Replace the run in `out`.
         max_time: When to stop with the state saved: seconds, or a text such as "3h55m".
         keep: Resumable states kept; None for the preset's.
+        best: Keep the weights that measure best on a slice of the training data as
+            best.safetensors, too: by "knn", a quick "linear" probe, or the effective "rank", which
+            needs no labels.
+        patience: End after so many measurements without a better one.
         on_collapse: The reaction to collapsed embeddings; None for the preset's.
         devices: No more than 1; several need the command line or torchrun.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -91,7 +98,7 @@ def pretrain(
         method, preset, None if config is None else str(config), overrides, place, device, devices,
         listener, data=data, test=test, data_root=data_root, download=download, seed=seed,
         precision=precision, compile=compile, chunk_size=chunk_size, on_collapse=on_collapse,
-        keep=keep,
+        keep=keep, best=best, patience=patience,
     )  # fmt: skip
     with taking_part(device, listener.note) as where:
         run, _ = train_from(prepared(chosen, place, where, listener), place, stop, listener)
@@ -129,6 +136,7 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
     listener.note(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
     with main_first(world().local_rank == 0):  # it writes the index that the others read
         splits = assemble.open_training(config, listener.bar)
+    check_best(config, splits)
     if past is not None:
         check_data(past, splits, listener)
         check_code(past, config, listener)

@@ -25,7 +25,7 @@ from sslcli.methods.custom import code_facts
 
 LACKED = "lacked"  # fact: fields that the version which began the run did not know
 _BY_CONTENT = {"data.source", "data.test"}
-_LENGTHS = {"train.duration"} | {
+_LENGTHS = {"train.duration", "train.patience"} | {
     f"evaluation.{kind}.duration" for kind in ("linear", "finetune", "distill")
 }
 

@@ -11,9 +11,9 @@ from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main
 from sslcli.distributed.launch import check_devices, joined, local_device
 from sslcli.engine import trainer
-from sslcli.engine.checkpoint import load_checkpoint
+from sslcli.engine.checkpoint import BEST, load_checkpoint
 from sslcli.engine.device import pick_device
-from sslcli.engine.log import Log, open_board
+from sslcli.engine.log import Log, Probe, open_board
 from sslcli.engine.loop import Training
 from sslcli.engine.rollback import train_with_rollbacks
 from sslcli.engine.run_directory import truncate_metrics, unlock_run
@@ -24,7 +24,7 @@ from sslcli.errors import InterruptedRunError, UsageError
 from sslcli.listener import Listener
 from sslcli.methods.custom import code_facts
 from sslcli.workflows.place import Place
-from sslcli.workflows.probing import online_knn, why_no_online_knn
+from sslcli.workflows.probing import best_of, online_probe, why_no_online_knn
 from sslcli.workflows.resuming import lacked
 from sslcli.workflows.run import Run
 
@@ -83,13 +83,19 @@ def train_run(
         KeyboardInterrupt: On Ctrl-C, once the state is saved.
         SslError: If it is stopped otherwise, or goes wrong.
     """
+    config, where = training.config, (training.device, training.precision)
+    probe, training.best = online_probe(config, splits, *where), best_of(config, splits)
     try:
         if place.resume and _has_ended(training, run, listener):
             return dict(load_checkpoint(run).facts["metrics"])
         if is_main():
             facts = facts | lacked(place.saved()) | code_facts(training.config)
             truncate_metrics(run / "metrics.jsonl", training.step)
-        return _loop(training, splits, facts, run, stop, listener)
+        if probe and not config.evaluation.online_every:
+            listener.note(f"the encoder is measured every {probe.every}; see `best`")
+        if config.evaluation.online_every and (why := why_no_online_knn(config, splits)):
+            listener.note(f"no online kNN: {why}")
+        return _loop(training, probe, facts, run, stop, listener)
     except InterruptedRunError as fault:
         raise KeyboardInterrupt(f"{fault.what} - {fault.hint}") from fault
     finally:
@@ -104,6 +110,9 @@ def _has_ended(training: Training, run: Path, listener: Listener) -> bool:
     for remark in trainer.resume(training, run):
         listener.warn(remark)
     done, total = training.step, training.total_steps
+    if training.best and training.best.is_over:
+        listener.note(f"this run has ended at step {done}: {training.best.why_over()}")
+        return True
     if done >= total:
         listener.note(f"this run is complete: {done} of {total} steps")
         return True
@@ -113,17 +122,20 @@ def _has_ended(training: Training, run: Path, listener: Listener) -> bool:
 
 def _loop(
     training: Training,
-    splits: Splits,
+    probe: Probe | None,
     facts: dict[str, Any],
     run: Path,
     stop: Stop,
     listener: Listener,
 ) -> dict[str, Any]:
-    config = training.config
-    if config.evaluation.online_every and (why := why_no_online_knn(config, splits)):
-        listener.note(f"no online kNN: {why}")
-    probe = online_knn(config, splits, training.device, training.precision)
     watcher = listener.watcher(training.total_steps, training.step, training.steps_per_epoch)
     with stop, watcher as follower:
         log = Log(run / "metrics.jsonl", follower, open_board(run) if is_main() else None)
-        return train_with_rollbacks(training, run, facts, log, stop, probe)
+        last = train_with_rollbacks(training, run, facts, log, stop, probe)
+    best = training.best
+    if best and best.is_over and training.step < training.total_steps:
+        early = f"ended early at step {training.step} of {training.total_steps}"
+        listener.note(f"{early}: {best.why_over()}")
+    if best and best.keeps and best.value is not None:
+        listener.note(f"best {best.metric} {best.value:.4f} at step {best.step}: {run / BEST}")
+    return last

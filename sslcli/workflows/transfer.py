@@ -179,6 +179,8 @@ def config_of(
         "batch_size": min(recipe.batch_size, len(source) // world_size() * world_size()),
         "accumulate": 1,
         "chunk_size": None,
+        "best": None,
+        "patience": None,
     }
     plain["data"]["validation"] = 0.0
     plain["evaluation"]["online_every"] = None

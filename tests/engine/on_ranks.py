@@ -6,12 +6,16 @@ import torch
 from torch import nn
 from toy import Silent, piecewise, toy_training
 
+from sslcli.config.duration import Duration
 from sslcli.distributed import collective
 from sslcli.distributed.sync_norm import synchronize
 from sslcli.engine import device as precision
-from sslcli.engine.log import Log
+from sslcli.engine.best import Best
+from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import steps, train_step
 from sslcli.engine.pace import Pace
+from sslcli.engine.stop import Stop
+from sslcli.engine.trainer import train
 
 CPU = torch.device("cpu")
 
@@ -103,6 +107,15 @@ def logs(folder):
     assert log.last["step"] == 1
     assert len(watcher.rows) == (1 if collective.is_main() else 0)
     return result.loss.item()
+
+
+def ends_early(folder, values):
+    """Train with patience on what the first process alone measures; return the last steps."""
+    training = toy_training(sync_batch_norm=False)
+    training.best = Best("online", 0.1, keeps=True, patience=2)
+    probe = Probe(lambda method: {"online": values[training.step]}, Duration("1 steps"))
+    train(training, folder, {}, Log(folder / "metrics.jsonl", Silent()), Stop(), probe)
+    return training.step, training.best.step, training.best.is_over
 
 
 def logs_an_epoch(folder, images, plan):

@@ -9,8 +9,9 @@ from sslcli import assemble
 from sslcli.config.presets import list_presets, resolve
 from sslcli.data.sources import open as sources
 from sslcli.data.sources.open import ArraySource
+from sslcli.errors import UsageError
 from sslcli.methods.base import Method
-from sslcli.workflows.probing import online_knn, why_no_online_knn
+from sslcli.workflows.probing import best_of, check_best, online_probe, why_no_online_knn
 
 CPU = torch.device("cpu")
 
@@ -56,11 +57,11 @@ def test_methods_that_learn_labels_are_asked_for_what_training_did_not_see(guess
     splits = assemble.open_training(chosen)
     assert len(splits.validation) == 40
     torch.manual_seed(0)
-    found = online_knn(chosen, splits, CPU, "fp32").measure(Memoriser(splits.train))
+    found = online_probe(chosen, splits, CPU, "fp32").measure(Memoriser(splits.train))
     assert found["online_knn_top1"] < 0.5
     everything = assemble.open_training(config("simsiam/digits")).train
     assert (
-        online_knn(chosen, splits, CPU, "fp32").measure(Memoriser(everything))["online_knn_top1"]
+        online_probe(chosen, splits, CPU, "fp32").measure(Memoriser(everything))["online_knn_top1"]
         == 1
     )
 
@@ -68,9 +69,44 @@ def test_methods_that_learn_labels_are_asked_for_what_training_did_not_see(guess
 def test_without_such_images_nothing_is_measured_and_why_is_said(guesses):
     chosen = config("supcon/digits", **{"method.num_classes": 4})
     splits = assemble.open_training(chosen)
-    assert online_knn(chosen, splits, CPU, "fp32") is None
+    assert online_probe(chosen, splits, CPU, "fp32") is None
     assert "learns the labels" in why_no_online_knn(chosen, splits)
-    assert online_knn(config("simsiam/digits"), splits, CPU, "fp32") is not None
+    assert online_probe(config("simsiam/digits"), splits, CPU, "fp32") is not None
+
+
+@pytest.mark.parametrize(
+    ("best", "metric"), [("linear", "online_linear_top1"), ("knn", "online_knn_top1")]
+)
+def test_the_best_is_told_by_a_slice_of_the_training_data(guesses, best, metric):
+    chosen = config("simsiam/digits", **{"train.best": best, "evaluation.online_every": None})
+    splits = assemble.open_training(chosen)
+    probe = online_probe(chosen, splits, CPU, "fp32")
+    assert probe.every == "5%"
+    found = probe.measure(Memoriser(splits.train))
+    assert found == {metric: 1.0}
+    assert best_of(chosen, splits).metric == metric
+
+
+def test_the_rank_needs_no_labels(guesses):
+    chosen = config("simsiam/digits", **{"train.best": "rank"})
+    splits = assemble.open_training(chosen)
+    splits.train.labels = None
+    check_best(chosen, splits)
+    found = online_probe(chosen, splits, CPU, "fp32").measure(
+        Memoriser(ArraySource("none", np.zeros((0, 3, 8, 8), np.uint8)))
+    )
+    assert 2 < found.pop("online_rank") <= 4
+    assert found == {}
+    with pytest.raises(UsageError, match="no two classes"):
+        check_best(config("simsiam/digits", **{"train.best": "knn"}), splits)
+
+
+def test_what_is_measured_anyway_is_followed_and_not_kept(guesses):
+    chosen = config("simsiam/digits")
+    best = best_of(chosen, assemble.open_training(chosen))
+    assert (best.metric, best.keeps, best.patience) == ("online_knn_top1", False, None)
+    silent = config("simsiam/digits", **{"evaluation.online_every": None})
+    assert best_of(silent, assemble.open_training(silent)) is None
 
 
 def test_the_methods_that_are_given_labels_are_known():
