@@ -30,6 +30,7 @@ def distill(
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     max_time: options.MaxTime = None,
+    log: options.Log = None,
     dry_run: options.DryRun = False,
     devices: options.Devices = 1,
     max_restarts: options.MaxRestarts = 3,
@@ -68,7 +69,7 @@ def distill(
             test=test, data_root=data_root, download=download, seed=seed, device=str(where),
             precision=precision, method=method, overrides=set_ or [],
         )  # fmt: skip
-        work = Distillation(publisher.run, place, stop, chosen)
+        work = Distillation(publisher.run, place, stop, chosen, log)
         if dry_run:
             show_estimate(work.planned(), show, processes=devices)
             return

@@ -44,6 +44,7 @@ def finetune(
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     max_time: options.MaxTime = None,
+    log: options.Log = None,
     dry_run: options.DryRun = False,
     devices: options.Devices = 1,
     max_restarts: options.MaxRestarts = 3,
@@ -81,7 +82,7 @@ def finetune(
             test=test, data_root=data_root, download=download, seed=seed, device=str(where),
             precision=precision, method=method, overrides=with_share(set_ or [], label_fraction),
         )  # fmt: skip
-        work = Finetuning(publisher.run, place, stop, chosen, head_layers=from_head_layer)
+        work = Finetuning(publisher.run, place, stop, chosen, log, head_layers=from_head_layer)
         if dry_run:
             show_estimate(work.planned(), show, processes=devices)
             return

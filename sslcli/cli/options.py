@@ -99,6 +99,14 @@ MaxTime = Annotated[
     run("--max-time", metavar="3h55m", help="Save the state, stop and exit 75 after this long."),
 ]
 Overwrite = Annotated[bool, run("--overwrite", help="Replace what is already there.")]
+Log = Annotated[
+    Literal["tensorboard", "wandb", "mlflow", "trackio"] | None,
+    run(
+        "--log",
+        help="Where the rows of metrics.jsonl go, too; each an extra, and offline.",
+        show_default="tensorboard, if installed",
+    ),
+]
 DryRun = Annotated[
     bool,
     run("--dry-run", help="Validate, show what would be done, and do nothing."),

@@ -32,6 +32,7 @@ def pretrain(
         int | None,
         options.run("--keep", min=1, help="Resumable states kept.", show_default="the preset's"),
     ] = None,
+    log: options.Log = None,
     best: Annotated[
         Literal["knn", "linear", "rank"] | None,
         options.run(
@@ -116,7 +117,7 @@ def pretrain(
         method, preset, config, set_ or [], place, device, devices, show, data=data, test=test,
         data_root=data_root, download=download, seed=seed, precision=precision, compile=compile_,
         chunk_size=chunk_size, on_collapse=on_collapse, keep=keep,
-        best=best, patience=patience,
+        log=log, best=best, patience=patience,
     )  # fmt: skip
     if is_launcher:
         launch(place.check(chosen), place, devices, device, max_restarts, show)

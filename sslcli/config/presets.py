@@ -26,7 +26,7 @@ _LOGISTICS: dict[str, Any] = {
     "about": True,
     "adapt": True,
     "data": {"root", "download", "workers", "memory_budget_gib"},
-    "train": {"log_every", "checkpoint_every", "keep", "best"},
+    "train": {"log_every", "checkpoint_every", "keep", "best", "log"},
 }
 
 

@@ -24,6 +24,9 @@ class AboutConfig(Section):
     measured: str = "never run by this project"
 
 
+Logger = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
+
 class TrainConfig(Section):
     """Duration, batches, precision, logging and saving of a training."""
 
@@ -45,6 +48,9 @@ class TrainConfig(Section):
     log_every: Duration = Duration("50 steps")
     checkpoint_every: Duration = Duration("1 epochs")
     keep: Count = Field(default=2, description="Resumable states kept.")
+    log: Logger | None = Field(
+        default=None, description="Where rows of metrics.jsonl go, too; TensorBoard if it is here."
+    )
     best: Literal["knn", "linear", "rank"] | None = Field(
         default=None,
         description="Keep the weights that measure best on a slice of the training data, too.",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sslcli.config.duration import Duration
 from sslcli.distributed.collective import from_all, from_main, is_main, mean
+from sslcli.engine.boards import Board, numbers
 from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
 from sslcli.engine.run_directory import append_line, read_metrics, truncate_metrics
@@ -54,7 +55,7 @@ class Log:
     Args:
         file: metrics.jsonl, to which rows are appended.
         watcher: Is told of every row.
-        board: A TensorBoard writer, or None.
+        boards: Other loggers by name, which are told of every row, too.
 
     Attributes:
         last: The newest value of every metric.
@@ -62,8 +63,10 @@ class Log:
         measured: What the last probe has found; empty if it failed.
     """
 
-    def __init__(self, file: Path, watcher: Watcher, board: Any = None) -> None:
-        self._file, self._watcher, self._board = file, watcher, board
+    def __init__(
+        self, file: Path, watcher: Watcher, boards: Mapping[Any, Board] | None = None
+    ) -> None:
+        self._file, self._watcher, self._boards = file, watcher, dict(boards or {})
         self._sum: Tensor | None = None
         self._images = 0  # since the last row
         self._mark = time.perf_counter()
@@ -158,13 +161,20 @@ class Log:
             return
         append_line(self._file, values)
         self._watcher.metrics(values)
-        if self._board:
+        for name, board in list(self._boards.items()):
             try:
-                for name, value in values.items():
-                    self._board.add_scalar(name, value, values["step"])
-            except Exception as error:  # any error of the disk or of TensorBoard
-                self._board = None
-                self._note_once(f"TensorBoard gets no more rows: {_in_a_line(error)}")
+                board.write(numbers(values), values["step"])
+            except Exception as error:  # any error of the disk or of the logger
+                del self._boards[name]
+                self._note_once(f"{name} gets no more rows: {_in_a_line(error)}")
+
+    def close(self) -> None:
+        """Let the other loggers put on the disk what is not there yet."""
+        for name, board in self._boards.items():
+            try:
+                board.close()
+            except Exception as error:  # as above
+                self._watcher.warn(f"{name} may lack the last rows: {_in_a_line(error)}")
 
     def warn(self, text: str) -> None:
         """Show one line that must not be missed."""
@@ -259,12 +269,3 @@ def _saved(training: Training) -> Iterator[Tensor]:
     yield from training.method.local_state().values()
     for entries in training.optimizer.state.values():
         yield from (value for value in entries.values() if isinstance(value, Tensor))
-
-
-def open_board(run: Path) -> Any:
-    """Return a TensorBoard writer when the `log` extra is installed, else None."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  the extra is optional
-    except ImportError:
-        return None
-    return SummaryWriter(str(run / "tensorboard"))

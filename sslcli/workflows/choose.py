@@ -25,6 +25,7 @@ FIELDS = {  # of the config, by the argument that sets each
     "chunk_size": "train.chunk_size",
     "on_collapse": "train.on_collapse",
     "keep": "train.keep",
+    "log": "train.log",
     "best": "train.best",
     "patience": "train.patience",
 }

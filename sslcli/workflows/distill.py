@@ -12,7 +12,7 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.config.evaluation import DistillationConfig
-from sslcli.config.schema import Config
+from sslcli.config.schema import Config, Logger
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Splits
 from sslcli.engine.checkpoint import Checkpoint
@@ -72,6 +72,7 @@ def distill(
     resume: bool = False,
     overwrite: bool = False,
     max_time: str | float | None = None,
+    log: Logger | None = None,
     devices: int = 1,
     device: str = "auto",
     precision: str | None = None,
@@ -98,6 +99,7 @@ def distill(
         resume: Go on with the training that is there.
         overwrite: Replace the training that is there.
         max_time: When to stop with the state saved: seconds, or a text such as "3h55m".
+        log: Where the rows of metrics.jsonl go, too; see `pretrain`.
         devices: No more than 1; several need the command line or torchrun.
         device: Where to train.
         precision: Instead of the checkpoint's.
@@ -116,7 +118,7 @@ def distill(
             listener=listener,
         )  # fmt: skip
         place = Place(str(out or opened.checkpoint.run / "distill"), resume, overwrite)
-        return Distillation(opened, place, stop, seeds or ()).result()
+        return Distillation(opened, place, stop, seeds or (), log).result()
 
 
 class Distillation(Transfer):

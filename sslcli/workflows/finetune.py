@@ -13,7 +13,7 @@ from torch import nn
 from sslcli import assemble
 from sslcli.config.evaluation import ProtocolConfig
 from sslcli.config.methods.labelled import HeadLayer
-from sslcli.config.schema import Config
+from sslcli.config.schema import Config, Logger
 from sslcli.data.sources.base import need_labels
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Subset
@@ -67,6 +67,7 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
     max_time: str | float | None = None,
+    log: Logger | None = None,
     devices: int = 1,
     device: str = "auto",
     precision: str | None = None,
@@ -96,6 +97,7 @@ def finetune(
         resume: Go on with the training that is there.
         overwrite: Replace the training that is there.
         max_time: When to stop with the state saved: seconds, or a text such as "3h55m".
+        log: Where the rows of metrics.jsonl go, too; see `pretrain`.
         devices: No more than 1; several need the command line or torchrun.
         device: Where to train.
         precision: Instead of the checkpoint's.
@@ -114,7 +116,8 @@ def finetune(
             precision=precision, method=method, listener=listener,
         )  # fmt: skip
         place = Place(str(out or opened.checkpoint.run / "finetune"), resume, overwrite)
-        return Finetuning(opened, place, stop, seeds or (), head_layers=from_head_layer).result()
+        work = Finetuning(opened, place, stop, seeds or (), log, head_layers=from_head_layer)
+        return work.result()
 
 
 def with_share(overrides: Changes, share: float | None) -> Changes:
@@ -200,6 +203,7 @@ class Finetuning(Supervised):
         place: Where the training goes; further seeds go beside it.
         stop: Signals and time limit.
         seeds: The seeds that follow each other.
+        log: Where the rows of metrics.jsonl go, too.
         head_layers: Layers of the pre-training head that are kept below the classifier.
     """
 
@@ -211,10 +215,11 @@ class Finetuning(Supervised):
         place: Place,
         stop: Stop,
         seeds: Sequence[int] = (),
+        log: Logger | None = None,
         *,
         head_layers: int = 0,
     ) -> None:
-        super().__init__(run, place, stop, seeds)
+        super().__init__(run, place, stop, seeds, log)
         self.head_layers = head_layers
 
     def result(self) -> FinetuneResult:

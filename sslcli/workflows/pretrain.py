@@ -8,11 +8,12 @@ from typing import Any, Literal
 import torch
 
 from sslcli import assemble
-from sslcli.config.schema import Config
+from sslcli.config.schema import Config, Logger
 from sslcli.data.sources.base import noun
 from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main, main_first, wait, world_size
 from sslcli.engine.accumulation import accumulation_note
+from sslcli.engine.boards import need_logger
 from sslcli.engine.device import resolve_precision, tune_device
 from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop, seconds
@@ -42,6 +43,7 @@ def pretrain(
     overwrite: bool = False,
     max_time: str | float | None = None,
     keep: int | None = None,
+    log: Logger | None = None,
     best: Literal["knn", "linear", "rank"] | None = None,
     patience: int | None = None,
     on_collapse: Literal["warn", "stop"] | None = None,
@@ -71,6 +73,8 @@ def pretrain(
         overwrite: Replace the run in `out`.
         max_time: When to stop with the state saved: seconds, or a text such as "3h55m".
         keep: Resumable states kept; None for the preset's.
+        log: Where the rows of metrics.jsonl go, too: "tensorboard", "wandb", "mlflow" or "trackio",
+            each an extra; without it to TensorBoard if that is installed.
         best: Keep the weights that measure best on a slice of the training data as
             best.safetensors, too: by "knn", a quick "linear" probe, or the effective "rank", which
             needs no labels.
@@ -98,7 +102,7 @@ def pretrain(
         method, preset, None if config is None else str(config), overrides, place, device, devices,
         listener, data=data, test=test, data_root=data_root, download=download, seed=seed,
         precision=precision, compile=compile, chunk_size=chunk_size, on_collapse=on_collapse,
-        keep=keep, best=best, patience=patience,
+        keep=keep, log=log, best=best, patience=patience,
     )  # fmt: skip
     with taking_part(device, listener.note) as where:
         run, _ = train_from(prepared(chosen, place, where, listener), place, stop, listener)
@@ -129,6 +133,7 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
     place = from_main(place)  # launchers may count restarts differently on each machine
     if is_main():
         place.check(config)
+    need_logger(config)
     tune_device(where)
     past = from_main(place.saved() if is_main() else None)
     precision, why = resolve_precision(config.train.precision, where, begun_with(past, where))

@@ -11,9 +11,10 @@ from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main
 from sslcli.distributed.launch import check_devices, joined, local_device
 from sslcli.engine import trainer
+from sslcli.engine.boards import open_boards
 from sslcli.engine.checkpoint import BEST, load_checkpoint
 from sslcli.engine.device import pick_device
-from sslcli.engine.log import Log, Probe, open_board
+from sslcli.engine.log import Log, Probe
 from sslcli.engine.loop import Training
 from sslcli.engine.rollback import train_with_rollbacks
 from sslcli.engine.run_directory import truncate_metrics, unlock_run
@@ -130,8 +131,12 @@ def _loop(
 ) -> dict[str, Any]:
     watcher = listener.watcher(training.total_steps, training.step, training.steps_per_epoch)
     with stop, watcher as follower:
-        log = Log(run / "metrics.jsonl", follower, open_board(run) if is_main() else None)
-        last = train_with_rollbacks(training, run, facts, log, stop, probe)
+        boards = open_boards(run, training.config) if is_main() else {}
+        log = Log(run / "metrics.jsonl", follower, boards)
+        try:
+            last = train_with_rollbacks(training, run, facts, log, stop, probe)
+        finally:
+            log.close()
     best = training.best
     if best and best.is_over and training.step < training.total_steps:
         early = f"ended early at step {training.step} of {training.total_steps}"

@@ -12,10 +12,11 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.config.evaluation import RecipeConfig
-from sslcli.config.schema import Config
+from sslcli.config.schema import Config, Logger
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main, world_size
+from sslcli.engine.boards import need_logger
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.device import resolve_precision
 from sslcli.engine.loop import Training
@@ -60,10 +61,18 @@ class Transfer(ABC):
         place: Where the training goes; further seeds go beside it.
         stop: Signals and time limit.
         seeds: The seeds to train with in turn; a resumed series goes on where it stopped.
+        log: Where the rows of metrics.jsonl go, too.
     """
 
-    def __init__(self, run: Run, place: Place, stop: Stop, seeds: Sequence[int] = ()) -> None:
-        self.run, self.place, self.stop, self.seeds = run, place, stop, seeds
+    def __init__(
+        self,
+        run: Run,
+        place: Place,
+        stop: Stop,
+        seeds: Sequence[int] = (),
+        log: Logger | None = None,
+    ) -> None:
+        self.run, self.place, self.stop, self.seeds, self.log = run, place, stop, seeds, log
         self.listener, self.precision = run.listener, run.precision
 
     @property
@@ -87,6 +96,9 @@ class Transfer(ABC):
         """Train, then measure."""
         place, checkpoint = self._place(seed), self.run.checkpoint.path.resolve()
         config, source = self.recipe(seed)
+        train = config.train.model_copy(update={"log": self.log})
+        config = config.model_copy(update={"train": train})
+        need_logger(config)
         if is_main() and place.check(config).resolve() in checkpoint.parents:
             hint = "choose another `out`"
             raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
@@ -179,6 +191,7 @@ def config_of(
         "batch_size": min(recipe.batch_size, len(source) // world_size() * world_size()),
         "accumulate": 1,
         "chunk_size": None,
+        "log": None,
         "best": None,
         "patience": None,
     }

@@ -25,6 +25,16 @@ class SlowLoader(ToyLoader):
         return {3: "photos/3.jpg: cut short"}
 
 
+class FullBoard:
+    """A logger whose disk is full."""
+
+    def write(self, row, step):
+        raise OSError(28, "no space left")
+
+    def close(self):
+        pass
+
+
 def rows(file):
     return [json.loads(line) for line in file.read_text().splitlines()]
 
@@ -105,7 +115,7 @@ def test_processes_write_one_row_with_the_mean_of_all(two, tmp_path):
 
 def test_a_monitor_that_fails_warns_once_and_training_goes_on(tmp_path):
     training, watcher = toy_training(), Silent()
-    log = Log(tmp_path / "metrics.jsonl", watcher, board=object())
+    log = Log(tmp_path / "metrics.jsonl", watcher, {"wandb": FullBoard()})
 
     def probe(method):
         raise DataError("3 of 30 images are unreadable", "photos/3.jpg")
@@ -120,4 +130,4 @@ def test_a_monitor_that_fails_warns_once_and_training_goes_on(tmp_path):
         "the encoder could not be measured: "
         "3 of 30 images are unreadable (photos/3.jpg); training goes on"
     ]
-    assert len([note for note in watcher.warnings if "TensorBoard" in note]) == 1
+    assert len([note for note in watcher.warnings if "wandb gets no more rows" in note]) == 1

@@ -12,10 +12,13 @@ from sslcli.cli.doctor.checkup import Finding
 
 EXTRAS = {
     "attack": "ssl robust-eval --autoattack",
-    "log": "TensorBoard curves beside metrics.jsonl",
+    "mlflow": "ssl pretrain --log mlflow",
     "onnx": "ssl export --format onnx",
     "parquet": "ssl embed --out F.parquet",
+    "tensorboard": "TensorBoard curves beside metrics.jsonl",
     "test": "tests/run.sh",
+    "trackio": "ssl pretrain --log trackio",
+    "wandb": "ssl pretrain --log wandb",
 }
 _LEAST_PYTHON = (3, 11)
 _REQUIREMENT = re.compile(
