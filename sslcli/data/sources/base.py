@@ -18,7 +18,7 @@ _WORDS: dict[Column, str] = {"image": "images", "text": "sentences", "pair": "pa
 _WHERE: dict[Column, str] = {
     "image": "give images to a method of images, or sentences to a method of text",
     "text": "give a text file, a table with a title column, or a .txt beside each image",
-    "pair": "no kind of data holds pairs of sentences yet",
+    "pair": "the built-in phrases hold pairs of sentences with a score",
 }
 
 
@@ -42,6 +42,7 @@ class Source(ABC):
         labels: Class of each row, [N] int64, or `NO_LABEL`; None when no row has a class.
         class_names: Name of each class.
         white_point: The value of sixteen bits that is white in encoded images.
+        scores: Similarity of each row's pair of sentences, [N] float32; None without pairs.
         parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
         oddities: What is out of line in how the data is laid out, and what became of it. Every
             command that opens the data says it.
@@ -52,6 +53,7 @@ class Source(ABC):
     fingerprint: str
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
+    scores: np.ndarray | None = None
     parts: np.ndarray | None = None
     white_point: int = images.WHITE
     oddities: tuple[Remark, ...] = ()
@@ -81,6 +83,16 @@ class Source(ABC):
         """
         need(self, "text")
         return self.read(row).decode()
+
+    def pair(self, row: int) -> tuple[str, str]:
+        """Return both sentences of one row, which `read` gives with a tab between them.
+
+        Raises:
+            DataError: If the data has none.
+        """
+        need(self, "pair")
+        first, second, *_ = self.read(row).decode().split("\t")
+        return first, second
 
     def examine(self, row: int) -> tuple[bytes, str, str]:
         """Return content, Pillow's mode and "WIDTHxHEIGHT", raising DataError when unreadable."""
@@ -158,6 +170,7 @@ class Subset(Source):
         self.labels = None if base.labels is None else base.labels[rows]
         if self.labels is not None and len(rows) and (self.labels == NO_LABEL).all():
             self.labels = None
+        self.scores = None if base.scores is None else base.scores[rows]
         self.class_names = base.class_names  # may differ from those of its own base, as labels may
         if isinstance(base, Subset):
             rows, base = base.rows[rows], base.base
@@ -183,6 +196,10 @@ class Subset(Source):
     def text(self, row: int) -> str:
         """Return the sentence or caption of one row of the subset."""
         return self.base.text(int(self.rows[row]))
+
+    def pair(self, row: int) -> tuple[str, str]:
+        """Return both sentences of one row of the subset."""
+        return self.base.pair(int(self.rows[row]))
 
     def describe(self, row: int) -> str:
         """Return where a row of the subset comes from."""

@@ -67,6 +67,7 @@ OFFLINE = {
     "digits": "1,797 handwritten digits, 8 px",
     "scenes": "6,833 pictures of one of those each, 32 px, grey, with captions",
     "scenes-colour": "the same pictures in hues, with captions",
+    "phrases": "7,500 pairs of sentences about two digits, with a graded similarity",
 }
 NAMES = (*OFFLINE, *_SETS)
 
@@ -90,6 +91,10 @@ def open_builtin(name: str, root: str | Path, download: bool = False) -> Source:
         from sslcli.data.sources.scenes import Scenes  # noqa: PLC0415  torch, to draw them alone
 
         return Scenes(name, _digits())
+    if name == "phrases":
+        from sslcli.data.sources.phrases import Phrases  # noqa: PLC0415  as above
+
+        return Phrases()
     return _torchvision(name, Path(root), download)
 
 

@@ -1,5 +1,6 @@
 """The grammar of the built-in scenes' captions, and the words that other built-in texts share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -65,7 +66,7 @@ def caption(scene: Described) -> str:
     )
 
 
-def pick(choices: tuple[T, ...], share: float) -> T:
+def pick(choices: Sequence[T], share: float) -> T:
     """Return the choice that lies at a share, 0 to 1, of them."""
     return choices[min(int(share * len(choices)), len(choices) - 1)]
 

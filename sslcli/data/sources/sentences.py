@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from sslcli.data.sources.base import Remark, Source, digest
 from sslcli.errors import DataError
 
@@ -33,6 +35,36 @@ class Sentences(Source):
     def remarks(self) -> list[Remark]:
         """Return what was odd about the lines."""
         return self._remarks
+
+
+class Pairs(Sentences):
+    """Pairs of sentences with a score each; the first sentence of a pair is its text.
+
+    Args:
+        name: Name for people.
+        pairs: Both sentences and the score of their similarity, a row each.
+        parts: [N] int8, or None.
+    """
+
+    columns = frozenset({"text", "pair"})
+    scores: np.ndarray
+
+    def __init__(
+        self, name: str, pairs: Sequence[tuple[str, str, float]], parts: np.ndarray | None = None
+    ) -> None:
+        super().__init__(name, [first for first, _, _ in pairs])
+        self.others, self.parts = [second for _, second, _ in pairs], parts
+        self.scores = np.array([score for *_, score in pairs], dtype=np.float32)
+        rest = "\n".join(self.others).encode()
+        self.fingerprint = digest(self.fingerprint.encode(), rest, self.scores)
+
+    def read(self, row: int) -> bytes:
+        """Return both sentences and the score, by tabs: equal pairs give equal bytes."""
+        return f"{self.texts[row]}\t{self.others[row]}\t{self.scores[row]:g}".encode()
+
+    def text(self, row: int) -> str:
+        """Return the first sentence of a pair."""
+        return self.texts[row]
 
 
 def caption(data: bytes, where: str) -> str:

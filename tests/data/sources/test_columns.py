@@ -64,10 +64,10 @@ def test_images_alone_are_no_text(tmp_path, write_files, write_tar, column):
             source.text(0)
 
 
-def test_nothing_is_advised_that_no_data_form_reads():
+def test_sentences_alone_are_no_pairs():
     with pytest.raises(DataError) as caught:
         need(Sentences("s", ["one"]), "pair")
-    assert "no kind of data holds pairs" in caught.value.hint
+    assert "built-in phrases hold pairs" in caught.value.hint
 
 
 def test_sentences_are_no_images():
