@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sslcli.workflows.finetune import finetune as finetune
     from sslcli.workflows.knn_eval import knn_eval as knn_eval
     from sslcli.workflows.linear_eval import linear_eval as linear_eval
+    from sslcli.workflows.map import map as map
     from sslcli.workflows.neighbours import neighbours as neighbours
     from sslcli.workflows.ood_detect import ood_detect as ood_detect
     from sslcli.workflows.pretrain import pretrain as pretrain
@@ -44,6 +45,7 @@ _MODULES = {  # where each public name is defined
     "knn_eval": "workflows.knn_eval",
     "linear_eval": "workflows.linear_eval",
     "load": "workflows.run",
+    "map": "workflows.map",
     "neighbours": "workflows.neighbours",
     "ood_detect": "workflows.ood_detect",
     "pretrain": "workflows.pretrain",
@@ -64,6 +66,7 @@ __all__ = [
     "knn_eval",
     "linear_eval",
     "load",
+    "map",
     "neighbours",
     "ood_detect",
     "pretrain",

@@ -19,6 +19,7 @@ from sslcli.cli import (
     finetune,
     knn_eval,
     linear_eval,
+    map,
     methods,
     neighbours,
     ood_detect,
@@ -42,6 +43,7 @@ app.command("robust-eval")(robust_eval.robust_eval)
 app.command("sample-sgld")(sample_sgld.sample_sgld)
 app.command("embed")(embed.embed)
 app.command("neighbours")(neighbours.neighbours)
+app.command("map")(map.map)
 app.command("attention")(attention.attention)
 app.command("export")(export.export)
 app.add_typer(presets.app, name="presets")

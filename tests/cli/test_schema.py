@@ -100,6 +100,7 @@ def test_errors_say_whose_they_are(command, words, ssl):
         ("doctor",),
         ("bench", "--method", "simsiam", "--steps", 3, "--set", "encoder.width=4"),
         ("attention", "{vit}"),
+        ("map", "{run}", "--by", "pca", "--count", 50),
         ("neighbours", "{run}", "--count", 2, "--k", 2),
         ("export", "{run}"),
         ("embed", "{run}", "--data", "digits", "--out", "{run}/features.npz"),

@@ -18,6 +18,7 @@ EXTRAS = {
     "tensorboard": "TensorBoard curves beside metrics.jsonl",
     "test": "tests/run.sh",
     "trackio": "ssl pretrain --log trackio",
+    "umap": "ssl map --by umap",
     "wandb": "ssl pretrain --log wandb",
 }
 _LEAST_PYTHON = (3, 11)
