@@ -6,7 +6,9 @@ from sslcli.assemble.models import (
     fresh_encoder,
     load_encoder,
     load_method,
+    load_read_out,
     load_start_weights,
+    method_read_out,
     place,
 )
 from sslcli.assemble.reading import (
@@ -31,7 +33,9 @@ __all__ = [
     "labels_of",
     "load_encoder",
     "load_method",
+    "load_read_out",
     "load_start_weights",
+    "method_read_out",
     "open_data",
     "open_training",
     "place",

@@ -10,10 +10,11 @@ from sslcli.assemble.facts import completed_section, remembered_facts
 from sslcli.config.schema import Config
 from sslcli.config.section import DataFacts, MethodSection
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.methods.base import Method
+from sslcli.methods.base import HasProjector, Method
 from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.families import family_of
+from sslcli.nn.read_out import read_out
 from sslcli.nn.weights import check_weights, load_encoder_weights
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -90,6 +91,24 @@ def load_encoder(checkpoint: Checkpoint, device: torch.device) -> nn.Module:
     encoder = fresh_encoder(config)
     encoder.load_state_dict(weights)
     return place(encoder, config, device).eval()
+
+
+def load_read_out(checkpoint: Checkpoint, features: str, device: torch.device) -> nn.Module:
+    """Rebuild a checkpoint's encoder with what evaluations read out of it.
+
+    Raises:
+        ConfigError: If there is nothing of that name.
+        CheckpointError: If its tensors do not fit the config it carries.
+    """
+    if features == "head":
+        return method_read_out(load_method(checkpoint, device), features)
+    return read_out(load_encoder(checkpoint, device), features).eval()
+
+
+def method_read_out(method: Method, features: str) -> nn.Module:
+    """Return what evaluations read out of a method, in its mode."""
+    head = method.projector if isinstance(method, HasProjector) else None
+    return read_out(method.encoder, features, head)
 
 
 def load_method(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Method:

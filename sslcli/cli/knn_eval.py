@@ -42,6 +42,7 @@ def knn_eval(
     ] = False,
     shots: options.Shots = None,
     draws: options.Draws = 10,
+    layers: options.Layers = None,
     method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -67,13 +68,15 @@ def knn_eval(
     from sslcli.cli.show import Show
     from sslcli.cli.syntax import parse_shots
     from sslcli.evaluate.few_shot import FewShots
+    from sslcli.workflows.changes import laid_under
 
     show = Show("knn-eval", as_json=json, quiet=quiet)
     few = FewShots(parse_shots(shots), draws)
+    changes = laid_under({"evaluation.features": layers}, set_ or [])
     extra = (*few.metrics, *(BASELINES if baseline else ()), *(GEOMETRY if geometry else ()))
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
-        overrides=set_ or [], seed=seed, device=device, precision=precision, method=method,
+        overrides=changes, seed=seed, device=device, precision=precision, method=method,
         require=require or [], metrics=(*METRICS, *extra),
     )  # fmt: skip
     if dry_run:

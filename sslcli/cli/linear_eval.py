@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from sslcli.cli import options
 
 BASELINE = ("top1_untrained",)
-EXTRA = {"features": ("l2", "fit_seconds"), "paper": ()}
+EXTRA = {"features": ("l2", "fit_seconds"), "paper": ("rate",)}
 
 
 def linear_eval(
@@ -27,6 +27,16 @@ def linear_eval(
     ] = False,
     shots: options.Shots = None,
     draws: options.Draws = 10,
+    layers: options.Layers = None,
+    rates: Annotated[
+        str | None,
+        options.what(
+            "--rates",
+            metavar="0.01,0.1",
+            help="Base rates to train with side by side, for --protocol paper; training images "
+            "that are held out choose.",
+        ),
+    ] = None,
     method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -56,15 +66,23 @@ def linear_eval(
     from sslcli.cli.launching import beside, launch, must_launch, resume_line, taking_part
     from sslcli.cli.publish import METRICS, open_run, seeded
     from sslcli.cli.show import Show
-    from sslcli.cli.syntax import parse_seeds, parse_shots
+    from sslcli.cli.syntax import parse_rates, parse_seeds, parse_shots
     from sslcli.engine.stop import Stop, seconds
     from sslcli.evaluate.few_shot import FewShots
-    from sslcli.workflows.linear_eval import FeatureProbe, PaperProbe, check_protocol, measure
+    from sslcli.workflows.linear_eval import (
+        FeatureProbe,
+        PaperProbe,
+        check_protocol,
+        measure,
+        with_probe,
+    )
     from sslcli.workflows.place import Place, restarted
 
     show, chosen = Show("linear-eval", as_json=json, quiet=quiet), parse_seeds(seeds)
     limit, few = seconds(max_time), FewShots(parse_shots(shots), draws)
-    check_protocol(protocol, few, resume=resume, max_time=limit is not None, devices=devices > 1)
+    only_paper = {"resume": resume, "max_time": limit is not None, "rates": bool(rates)}
+    check_protocol(protocol, few, devices=devices > 1, **only_paper)
+    changes = with_probe(set_ or [], layers, parse_rates(rates))
     place = restarted(Place(str(beside(ckpt, "linear-probe")), resume, overwrite=not resume))
     stop = Stop(limit, resume_line(place.out))
     if must_launch(devices) and not dry_run:
@@ -80,7 +98,7 @@ def linear_eval(
         publisher = open_run(
             ckpt, show, require=require or [], metrics=known, data=data, test=test,
             data_root=data_root, download=download, seed=seed, device=str(where),
-            precision=precision, method=method, overrides=set_ or [],
+            precision=precision, method=method, overrides=changes,
         )  # fmt: skip
         run = publisher.run
         paper = PaperProbe(run, place, stop, chosen)

@@ -83,6 +83,15 @@ Shots = Annotated[
     ),
 ]
 Draws = Annotated[int, what("--draws", min=2, help="Draws of each number of --shots.")]
+Layers = Annotated[
+    str | None,
+    what(
+        "--layers",
+        metavar="NAME",
+        help="Features to take: encoder, head, last-4, last-1+patches or quadrants.",
+        show_default="the preset's",
+    ),
+]
 PerClass = Annotated[
     bool, output("--per-class", help="Also print each class's accuracy; JSON always has it.")
 ]

@@ -101,6 +101,23 @@ def parse_shots(text: str | None) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
+def parse_rates(text: str | None) -> tuple[float, ...]:
+    """Read learning rates such as "0.01,0.1,1", in the order given; none for None.
+
+    Raises:
+        UsageError: If one is no number above 0.
+    """
+    rates = []
+    for part in text.split(",") if text is not None else []:
+        try:
+            rates.append(float(part))
+        except ValueError:
+            rates.append(math.nan)
+        if not (math.isfinite(rates[-1]) and rates[-1] > 0):
+            raise UsageError(f"{part.strip()!r} is no rate", "--rates", "write 0.01,0.1,1")
+    return tuple(rates)
+
+
 def parse_names(given: Sequence[str] | None) -> tuple[str, ...] | None:
     """Read names; "none" alone is none of them, and None is whatever is left open."""
     return () if given and list(given) == ["none"] else tuple(given or ()) or None

@@ -1,13 +1,13 @@
 """The section `evaluation`: settings of kNN, probes, fine-tuning and distillation."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
 from sslcli.config.methods.labelled import Smoothing
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
-from sslcli.config.section import Count, Fraction, Positive, Section
+from sslcli.config.section import Count, Fraction, Positive, ReadOut, Section
 from sslcli.config.views import ViewConfig
 
 
@@ -30,6 +30,24 @@ class ProtocolConfig(RecipeConfig):
     label_smoothing: Smoothing = 0.0
 
 
+class LinearConfig(ProtocolConfig):
+    """The papers' linear probe on a frozen encoder."""
+
+    rates: tuple[Positive, ...] = Field(
+        default=(),
+        description="Base rates to train with side by side, in place of the optimiser's; the best "
+        "on a tenth of the training images is taken.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "LinearConfig":
+        if len(set(self.rates)) < len(self.rates):
+            raise ValueError("rates repeats a rate")
+        if self.rates and self.optimizer.clip_norm and not self.optimizer.clip_each:
+            raise ValueError("rates need a clip_norm of each parameter by itself: clip_each = true")
+        return self
+
+
 class DistillationConfig(RecipeConfig):
     """Training of a student on a teacher's probabilities."""
 
@@ -44,15 +62,15 @@ class EvaluationConfig(Section):
 
     k: Count
     temperature: Positive
-    features: Literal["output", "quadrants"] = Field(
-        default="output",
-        description="quadrants: every layer's maximum over each quarter (Exemplar-CNN's nets).",
+    features: ReadOut = "encoder"
+    linear_features: ReadOut | None = Field(
+        default=None, description="As `features`, for linear-eval; when unset they are the same."
     )
     online_every: Duration | None = Field(
         default=None,
         description="Online kNN of a slice of the training data; of "
         "`data.validation` alone where labels are learned.",
     )
-    linear: ProtocolConfig | None = None
+    linear: LinearConfig | None = None
     finetune: ProtocolConfig | None = None
     distill: DistillationConfig | None = None

@@ -6,7 +6,15 @@ from typing import Any
 
 def in_todays_fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a written config, complete or not, with the fields that were added since."""
-    return _with_holdout_seed(_with_num_classes(dict(config)))
+    return _with_read_out(_with_holdout_seed(_with_num_classes(dict(config))))
+
+
+def _with_read_out(config: dict[str, Any]) -> dict[str, Any]:
+    """Call the encoder's own output `encoder`, which was `output` beside quadrants."""
+    evaluation = config.get("evaluation")
+    if not isinstance(evaluation, dict) or evaluation.get("features") != "output":
+        return config
+    return {**config, "evaluation": {**evaluation, "features": "encoder"}}
 
 
 def _with_holdout_seed(config: dict[str, Any]) -> dict[str, Any]:

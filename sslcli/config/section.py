@@ -1,9 +1,10 @@
 """The bases of a config's sections, of methods' sections above all, and the ranges they share."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sslcli.config.pixels import Pixels
 from sslcli.errors import ConfigError
@@ -16,6 +17,26 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # DINO's head has the most, 65,536; the bound keeps a weight matrix within 64 bits of memory.
 Features = Annotated[int, Field(ge=2, le=2**20)]
 Column = Literal["image", "text", "pair"]
+# The class tokens of a vision transformer's last blocks, and the mean of the last patches' tokens.
+LAST_TOKENS = re.compile(r"last-([1-9]\d{0,2})(\+patches)?")
+
+
+def _read_out(name: str) -> str:
+    if name not in ("encoder", "head", "quadrants") and not LAST_TOKENS.fullmatch(name):
+        raise ValueError("must be encoder, head, quadrants, last-4 or last-1+patches")
+    return name
+
+
+ReadOut = Annotated[
+    str,
+    AfterValidator(_read_out),
+    Field(
+        description="What evaluations take from a network: its output (encoder), the projection "
+        "head's (head), the class tokens of a vision transformer's last blocks side by side "
+        "(last-4), and the mean of the last patches' tokens (last-1+patches), or every layer's "
+        "maximum over each quarter of the image (quadrants, of Exemplar-CNN's networks)."
+    ),
+]
 
 
 class Section(BaseModel):

@@ -40,15 +40,19 @@ def build_optimizer(
     later than its neighbours' (torch 2.14).
     """
     lr = scaled_lr(config, global_batch)
-    rates = {"lr": lr, "base_lr": lr}
     groups = [
-        {**split, **rates, "constant_lr": group.constant_lr}
+        {**split, **_rates(group, lr)}
         for group in method_groups
         for split in _split(group.named, config)
     ]
     optimizer = _make(groups, lr, config)
     optimizer.register_load_state_dict_post_hook(_match_layout)
     return optimizer
+
+
+def _rates(group: ParamGroup, lr: float) -> Group:
+    own = lr * group.lr_scale
+    return {"lr": own, "base_lr": own, "constant_lr": group.constant_lr}
 
 
 def _make(groups: list[Group], lr: float, config: OptimizerConfig) -> Optimizer:

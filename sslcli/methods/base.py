@@ -116,10 +116,12 @@ class ParamGroup:
     Attributes:
         named: Pairs of full parameter name and parameter.
         constant_lr: Keep the base rate through warm-up and schedule.
+        lr_scale: Factor of the run's rate.
     """
 
     named: list[tuple[str, nn.Parameter]]
     constant_lr: bool = False
+    lr_scale: float = 1.0
 
 
 class Method(nn.Module, ABC):
@@ -153,7 +155,8 @@ class Method(nn.Module, ABC):
     def towers(self) -> Mapping[str, nn.Module]:
         """Return the networks that evaluations can run, by the column of the data that each reads.
 
-        A method with several returns each with what it puts behind it, such as a projection.
+        A method with several returns each with what it puts behind it, such as a projection. A
+        classifier stands on the tower that reads what its encoder does.
         """
         return {reads(self.encoder): self.encoder}
 
@@ -246,6 +249,21 @@ class BatchContrast(Method):
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the loss of one batch, embedded at once."""
         return self.compare(self.embed(batch), batch, progress)
+
+
+@runtime_checkable
+class HasClassifiers(HasClassifier, Protocol):
+    """A method that trains several classifiers side by side; the first is its `classifier`."""
+
+    @property
+    def classifiers(self) -> Mapping[str, nn.Module]:
+        """Each by its name in the state dict."""
+
+
+def whole_classifier(method: HasClassifier) -> nn.Sequential:
+    """Return a method's classifier behind the network that it stands on."""
+    assert isinstance(method, Method)
+    return nn.Sequential(method.towers()[reads(method.encoder)], method.classifier)
 
 
 def feature_dim(encoder: nn.Module) -> int:

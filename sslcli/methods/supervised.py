@@ -1,7 +1,8 @@
 """Supervised training on top of an encoder, in the same loop as every other method."""
 
+import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -15,8 +16,17 @@ from sslcli.config.methods.labelled import (
 )
 from sslcli.data.batch import Batch
 from sslcli.losses.precision import at_least_float32
-from sslcli.methods.base import Method, Output, Progress, feature_dim
+from sslcli.methods.base import (
+    Method,
+    Output,
+    ParamGroup,
+    Progress,
+    feature_dim,
+    reads,
+    trainable,
+)
 from sslcli.methods.classifier import Classifier, labels_of, noisy, train_top1
+from sslcli.nn.read_out import read_out
 
 
 class Supervised(Classifier):
@@ -42,20 +52,48 @@ class LinearProbe(Method):
     """Train a linear classifier on a frozen encoder that stays in evaluation mode.
 
     Zhang et al. 2016 and every paper since: BatchNorm statistics are those of pre-training, and
-    the classifier sees augmented views, crops and flips as a rule.
+    the classifier sees augmented views, crops and flips as a rule. With several rates, as many
+    classifiers start alike and learn from the same features; none changes what another learns.
 
     Args:
-        config: The number of classes.
+        config: The number of classes, what is read out of the encoder, and the rates.
         encoder: Frozen here.
+
+    Raises:
+        ConfigError: If the encoder has nothing of that name to read out.
     """
 
     def __init__(self, config: LinearProbeConfig, encoder: nn.Module) -> None:
         super().__init__()
         self.config = config
         self.encoder = encoder.requires_grad_(False)
-        self.classifier = nn.Linear(feature_dim(encoder), config.num_classes)
+        self.classifier = nn.Linear(feature_dim(self._features), config.num_classes)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
+        self.others = nn.ModuleList(copy.deepcopy(self.classifier) for _ in config.rates[1:])
+
+    @property
+    def classifiers(self) -> dict[str, nn.Module]:
+        """The classifier of each rate by its name here, in their order."""
+        others = {f"others.{number}": each for number, each in enumerate(self.others)}
+        return {"classifier": self.classifier, **others}
+
+    @property
+    def _features(self) -> nn.Module:
+        features: nn.Module = read_out(self.encoder, self.config.features)
+        return features
+
+    def towers(self) -> Mapping[str, nn.Module]:
+        """Return the network that the classifier stands on, with what it reads out."""
+        return {reads(self.encoder): self._features}
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Return the classifiers, each with its rate."""
+        rates = self.config.rates or (1.0,)
+        return [
+            ParamGroup(list(trainable(each, name)), lr_scale=rate / rates[0])
+            for (name, each), rate in zip(self.classifiers.items(), rates, strict=True)
+        ]
 
     def train(self, mode: bool = True) -> "LinearProbe":
         """Switch the mode of the classifier only."""
@@ -64,10 +102,19 @@ class LinearProbe(Method):
         return self
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
-        """Return the cross-entropy in nats."""
+        """Return the cross-entropy in nats, summed over the rates; the best train_top1 of them."""
         with torch.no_grad():
-            features = self.encoder(batch.views[0])
-        return _classify(self.classifier(features), batch, self.config.label_smoothing)
+            features = self._features(batch.views[0])
+        outputs = [
+            _classify(each(features), batch, self.config.label_smoothing)
+            for each in self.classifiers.values()
+        ]
+        if len(outputs) == 1:
+            return outputs[0]
+        found = torch.stack([output.metrics["train_top1"] for output in outputs])
+        loss = torch.stack([output.loss for output in outputs]).sum()
+        chance = sum(output.chance or 0.0 for output in outputs)
+        return Output(loss, {"train_top1": found.max()}, chance=chance)
 
 
 class Finetune(Method):

@@ -35,6 +35,12 @@ class ExemplarNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.feature_dim = features
 
+    @property
+    def channels(self) -> list[int]:
+        """The channels of every layer's maps."""
+        layers = [*self.convolutions, self.connected]
+        return [layer.out_channels for layer in layers if isinstance(layer, nn.Conv2d)]
+
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return every layer's maps after ReLU and pooling, [B, C, H, W] each."""
         maps, found = images, []

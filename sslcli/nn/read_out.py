@@ -1,11 +1,13 @@
-"""The features that an evaluation takes from an encoder: its output, or the maps of all layers."""
+"""The features that an evaluation takes from a network: its output, tokens, maps, or a head's."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sslcli.config.section import LAST_TOKENS
 from sslcli.errors import ConfigError
 
 
@@ -13,8 +15,26 @@ from sslcli.errors import ConfigError
 class HasMaps(Protocol):
     """An encoder that shows the maps of its layers."""
 
+    @property
+    def channels(self) -> Sequence[int]:
+        """The channels of each layer's maps."""
+
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the maps of each layer, [B, C, H, W], for images [B, 3, H, W]."""
+
+
+@runtime_checkable
+class HasTokens(Protocol):
+    """An encoder that shows the tokens behind its blocks, the class token first."""
+
+    feature_dim: int
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks."""
+
+    def last_tokens(self, images: Tensor, count: int) -> list[Tensor]:
+        """Return the normed tokens of each of the last blocks, [B, 1 + N, D], for images."""
 
 
 class QuadrantFeatures(nn.Module):
@@ -28,24 +48,102 @@ class QuadrantFeatures(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        assert isinstance(network, HasMaps)
+        self.network: Any = network
+        self.feature_dim = 4 * sum(network.channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map [B, 3, H, W] to [B, D], D four times the channels of all layers."""
-        assert isinstance(self.network, HasMaps)
+        """Map [B, 3, H, W] to [B, feature_dim]."""
         pooled = [functional.adaptive_max_pool2d(maps, 2) for maps in self.network.maps(images)]
         return torch.cat([quadrants.flatten(1) for quadrants in pooled], dim=1)
 
 
-def read_out(encoder: nn.Module, features: str) -> nn.Module:
-    """Return what an evaluation runs: the encoder, or its layers pooled over quadrants.
+class TokenFeatures(nn.Module):
+    """Join the class tokens of the last blocks, and the mean of the last patches' tokens.
+
+    Caron et al. 2021, arXiv:2104.14294, appendix F.2: four blocks of ViT-S, and of ViT-B one with
+    the patches. In the official code (eval_linear.py) the numbers of token and mean take turns.
+
+    Args:
+        network: A vision transformer.
+        count: Blocks.
+        patches: Whether the patches are read.
+    """
+
+    def __init__(self, network: nn.Module, count: int, *, patches: bool) -> None:
+        super().__init__()
+        assert isinstance(network, HasTokens)
+        self.network: Any = network
+        self.count, self.patches = count, patches
+        self.feature_dim = network.feature_dim * (count + patches)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [B, 3, H, W] to [B, feature_dim], the deepest block last."""
+        tokens = self.network.last_tokens(images, self.count)
+        parts = [each[:, 0] for each in tokens]  # [B, D] a block
+        if self.patches:
+            parts.append(tokens[-1][:, 1:].mean(dim=1))
+        return torch.cat(parts, dim=1)
+
+    def extra_repr(self) -> str:
+        """Show what is read, which the weights do not tell."""
+        return f"count={self.count}, patches={self.patches}"
+
+
+class HeadFeatures(nn.Module):
+    """Run the projection head behind the encoder.
+
+    Args:
+        network: The encoder.
+        head: Linear layers with norms and activations between them.
+    """
+
+    def __init__(self, network: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.network, self.head = network, head
+        *_, last = (layer for layer in head.modules() if isinstance(layer, nn.Linear))
+        self.feature_dim = last.out_features
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Map what the encoder reads to [B, feature_dim]."""
+        features: Tensor = self.head(self.network(*inputs))
+        return features
+
+
+def read_out(encoder: nn.Module, features: str, head: nn.Module | None = None) -> Any:
+    """Return what an evaluation runs: the encoder itself, or a network that reads more out of it.
+
+    Args:
+        encoder: The kept network.
+        features: The name of what is read, as `ReadOut` has it.
+        head: The method's projection head, where it has one.
 
     Raises:
-        ConfigError: If the encoder does not show its layers.
+        ConfigError: If the network has nothing of that name, with what it has.
     """
-    if features == "output":
+    if features == "encoder":
         return encoder
-    if not isinstance(encoder, HasMaps):
-        what = "only Exemplar-CNN's own networks are pooled over quadrants"
-        raise ConfigError(what, "evaluation.features", 'set it to "output"')
-    return QuadrantFeatures(encoder).train(encoder.training)
+    made: nn.Module | None = None
+    match = LAST_TOKENS.fullmatch(features)
+    if features == "quadrants" and isinstance(encoder, HasMaps):
+        made = QuadrantFeatures(encoder)
+    elif features == "head" and head is not None:
+        made = HeadFeatures(encoder, head)
+    elif match and isinstance(encoder, HasTokens) and int(match[1]) <= encoder.depth:
+        made = TokenFeatures(encoder, int(match[1]), patches=bool(match[2]))
+    if made is None:
+        what = f"this network has no {features} to read out"
+        where = "evaluation.features or linear_features"
+        raise ConfigError(what, where, f"it has {_there_is(encoder, head)}")
+    made.training = encoder.training  # its own mode alone: parts of a method may differ in theirs
+    return made
+
+
+def _there_is(encoder: nn.Module, head: nn.Module | None) -> str:
+    """Say what can be read out of a network."""
+    found = ["encoder"] + (["head"] if head is not None else [])
+    if isinstance(encoder, HasMaps):
+        found.append("quadrants")
+    if isinstance(encoder, HasTokens):
+        found.append(f"last-1 to last-{encoder.depth}, each with +patches too")
+    return ", ".join(found)

@@ -64,6 +64,20 @@ class VisionTransformer(nn.Module):
         tokens: Tensor = self.blocks(self.tokens(images))
         return self.norm(tokens[:, 0])
 
+    @property
+    def depth(self) -> int:
+        """The number of blocks."""
+        return len(self.blocks)
+
+    def last_tokens(self, images: Tensor, count: int) -> list[Tensor]:
+        """Return the tokens behind each of the last blocks, after the norm, [B, 1 + N, D] each."""
+        tokens, found = self.tokens(images), []
+        for number, block in enumerate(self.blocks, start=1):
+            tokens = block(tokens)
+            if number > self.depth - count:
+                found.append(self.norm(tokens))
+        return found
+
     def tokens(self, images: Tensor) -> Tensor:
         """Return the input of the first block: [CLS], then patches row by row, [B, 1 + N, D].
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslcli import assemble
 from sslcli.data.loader import eval_batches
 from sslcli.data.sources.splits import Subset
 from sslcli.errors import UsageError
@@ -109,7 +110,7 @@ def _looked_at(run: Run, count: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
 
 
 def _transformer(run: Run) -> VisionTransformer:
-    encoder = run.encoder
+    encoder = assemble.load_encoder(run.checkpoint, run.device)
     if not isinstance(encoder, VisionTransformer):
         hint = "use a checkpoint whose encoder is vit-small or another of these"
         what = f"{run.config.encoder.name} is no vision transformer of ours"

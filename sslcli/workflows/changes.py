@@ -15,8 +15,14 @@ def divided(
     return fields, overrides
 
 
-def laid_under(fields: Mapping[str, float], overrides: Changes) -> Changes:
-    """Return the overrides with the numbers of arguments before them."""
+def laid_under(fields: Mapping[str, Any], overrides: Changes) -> Changes:
+    """Return the overrides with the values of arguments before them; None is not given.
+
+    Args:
+        fields: Numbers, texts, or lists of them, by dotted field.
+        overrides: What wins over them.
+    """
+    fields = {name: value for name, value in fields.items() if value is not None}
     if isinstance(overrides, Mapping):
         return {**fields, **overrides}
     return [*(f"{name}={value!r}" for name, value in fields.items()), *overrides]

@@ -23,7 +23,7 @@ from sslcli.evaluate.classifier import class_names, find_classes, strange_classe
 from sslcli.evaluate.metrics import accuracy, ranking
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
-from sslcli.methods.base import HasClassifier, Method
+from sslcli.methods.base import HasClassifier, Method, whole_classifier
 from sslcli.methods.registry import method_class
 from sslcli.workflows.place import Place
 from sslcli.workflows.run import Run, load
@@ -179,7 +179,7 @@ class Distillation(Transfer):
         """
         test, method = self.run.splits.test, training.method
         assert isinstance(method, HasClassifier)
-        own = self.logits(nn.Sequential(method.encoder, method.classifier), training.config)
+        own = self.logits(whole_classifier(method), training.config)
         theirs = self.logits(self._teacher, training.config).features
         same = own.features.argmax(dim=1) == theirs.argmax(dim=1)
         measured: dict[str, Any] = {"agreement": same.double().mean().item(), "n": len(same)}
@@ -225,4 +225,4 @@ def load_teacher(checkpoint: Checkpoint) -> nn.Module:
     if not isinstance(method, HasClassifier):
         hint = "train one with `finetune()`, and name its run directory"
         raise UsageError("this run has no classifier to learn from", str(checkpoint.path), hint)
-    return nn.Sequential(method.encoder, method.classifier).eval()
+    return whole_classifier(method).eval()

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from sslcli.assemble import load_encoder, text_views
+from sslcli.assemble import load_encoder, load_read_out, text_views
 from sslcli.config.schema import Config
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.errors import UsageError
@@ -98,6 +98,9 @@ def planned(
     path = Path(out) if out else checkpoint.run / f"{what}-{format}{FORMATS.get(format, '')}"
     name = checkpoint.config.encoder.name
     listener.note(f"{name} of {checkpoint.path} as {format} to {path}")
+    features = checkpoint.config.evaluation.features
+    if features != "encoder" and not classifier:
+        listener.note(f"this is the encoder's own output; evaluations read out {features}")
     return checkpoint, path
 
 
@@ -107,10 +110,11 @@ def network_of(checkpoint: Checkpoint, *, classifier: bool) -> nn.Module:
     Raises:
         UsageError: If there is no classifier, or its stored calibrator is not linear.
     """
+    cpu = torch.device("cpu")
     if not classifier:
-        return load_encoder(checkpoint, torch.device("cpu"))
-    last = calibrated_classifier(checkpoint)
-    return nn.Sequential(load_encoder(checkpoint, torch.device("cpu")), last)
+        return load_encoder(checkpoint, cpu)
+    last, features = calibrated_classifier(checkpoint), checkpoint.config.evaluation.features
+    return nn.Sequential(load_read_out(checkpoint, features, cpu), last)
 
 
 def export_meta(

@@ -23,7 +23,7 @@ from sslcli.errors import UsageError
 from sslcli.evaluate.metrics import Accuracy, accuracy, ranking
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
-from sslcli.methods.base import HasClassifier, HasProjector, Method
+from sslcli.methods.base import HasClassifier, HasProjector, Method, whole_classifier
 from sslcli.methods.registry import method_class
 from sslcli.methods.supervised import first_layers
 from sslcli.workflows.changes import Changes, laid_under
@@ -123,7 +123,7 @@ def finetune(
 def with_share(overrides: Changes, share: float | None) -> Changes:
     """Return changes of the config with the share of the labels before them, if one is given."""
     field = "evaluation.finetune.label_fraction"
-    return overrides if share is None else laid_under({field: float(share)}, overrides)
+    return laid_under({field: None if share is None else float(share)}, overrides)
 
 
 class Supervised(Transfer):
@@ -139,18 +139,27 @@ class Supervised(Transfer):
 
     def recipe(self, seed: int) -> tuple[Config, Source]:
         """Return the config of a seed's run and the images that it may learn from."""
-        config, source = self.run.config, self.run.splits.train
-        protocol, (head, _) = protocol_of(config, self.kind), self._head
+        protocol = self.protocol()
+        source = self.source(protocol, seed)
+        method = {"name": self.kind, "num_classes": len(source.class_names), **self.own(protocol)}
+        return config_of(self.run.config, method, protocol, source, seed), source
+
+    def protocol(self) -> ProtocolConfig:
+        """Return the recipe, as the config has it."""
+        return protocol_of(self.run.config, self.kind)
+
+    def source(self, protocol: ProtocolConfig, seed: int) -> Source:
+        """Return the images whose labels are learned."""
+        source = self.run.splits.train
         if protocol.label_fraction < 1:
             source = labelled_share(source, protocol.label_fraction, seed)
-        method: dict[str, Any] = {
-            "name": self.kind,
-            "num_classes": len(source.class_names),
-            "label_smoothing": protocol.label_smoothing,
-        }
-        if head:
-            method["head"] = [layer.model_dump() for layer in head]
-        return config_of(config, method, protocol, source, seed), source
+        return source
+
+    def own(self, protocol: ProtocolConfig) -> dict[str, Any]:
+        """Return the fields of the method's section that the recipe or the command decides."""
+        head, _ = self._head
+        fields: dict[str, Any] = {"label_smoothing": protocol.label_smoothing}
+        return fields | ({"head": [layer.model_dump() for layer in head]} if head else {})
 
     @cached_property
     def _head(self) -> tuple[tuple[HeadLayer, ...], nn.Sequential]:
@@ -182,13 +191,14 @@ class Supervised(Transfer):
         """Return the classifier's accuracy on the test part."""
         method, config = training.method, training.config
         assert isinstance(method, HasClassifier)
-        found = self.logits(nn.Sequential(method.encoder, method.classifier), config)
+        found = self.logits(whole_classifier(method), config)
         splits, logits = self.run.splits, found.features
         labels = assemble.labels_of(splits.test, found)
-        measured = accuracy(ranking(logits), labels, logits.shape[1], self._protocol(config))
+        measured = accuracy(ranking(logits), labels, logits.shape[1], self.told(config))
         return {**vars(measured), "classes": splits.train.class_names}
 
-    def _protocol(self, config: Config) -> str:
+    def told(self, config: Config) -> str:
+        """Say in one line how the classifier was trained."""
         fraction = protocol_of(config, self.kind).label_fraction
         head = f"from head layer {self.head_layers}, " if self.head_layers else ""
         share = f"{fraction:.2%} of the labels, " if fraction < 1 else ""

@@ -105,8 +105,8 @@ class Judge:
     def _see(self, source: Source, run: Run) -> tuple[Tensor, Tensor]:
         """Return the class of each readable image, and its row."""
         device = run.device
-        encoder = assemble.load_encoder(self.checkpoint, device)
         config = self.checkpoint.config
+        encoder = assemble.load_read_out(self.checkpoint, config.evaluation.features, device)
         found = assemble.features_of(encoder, source, config, device, run.precision)
         run.leave_out(source, found.rows)
         return probabilities_of(self.checkpoint, found.features).argmax(dim=1), found.rows

@@ -16,6 +16,7 @@ from sslcli.evaluate.knn import KNNAccuracy, evaluate_knn
 from sslcli.evaluate.metrics import Accuracy, shown
 from sslcli.evaluate.seeds import Summary
 from sslcli.listener import QUIET, Bar, Listener
+from sslcli.workflows.changes import laid_under
 from sslcli.workflows.probing import paired_features
 from sslcli.workflows.run import Run, load
 
@@ -60,6 +61,7 @@ def knn_eval(
     geometry: bool = False,
     shots: Sequence[int] = (),
     draws: int = 10,
+    layers: str | None = None,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -87,6 +89,8 @@ def knn_eval(
         geometry: Also measure alignment, uniformity and effective rank on two random views.
         shots: Also vote with so many training images of each class, drawn by the seed.
         draws: Draws of each number of shots.
+        layers: What is read out of the network, such as "head" or "last-4"; None for the config's
+            `evaluation.features`.
         method: Where the class lies that the checkpoint names; see `load`.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
@@ -99,8 +103,9 @@ def knn_eval(
     Raises:
         SslError: If something is missing, does not fit, or was learned with its labels.
     """
+    changes = laid_under({"evaluation.features": layers}, overrides)
     opened = load(
-        run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
+        run, data=data, test=test, data_root=data_root, download=download, overrides=changes,
         seed=seed, device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
     settings, few = opened.config.evaluation, FewShots(tuple(shots), draws)

@@ -2,28 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
-
-from torch import Tensor, nn
 
 from sslcli.data.sources.base import need_labels
 from sslcli.engine.stop import Stop, seconds
 from sslcli.errors import UsageError
 from sslcli.evaluate.few_shot import FewShots
-from sslcli.evaluate.linear import evaluate_linear, fit_linear
 from sslcli.evaluate.metrics import Accuracy
 from sslcli.evaluate.seeds import Summary, repeat
 from sslcli.listener import QUIET, Listener
-from sslcli.workflows.finetune import Kind, Supervised
+from sslcli.workflows.changes import Changes, laid_under
 from sslcli.workflows.place import Place
+from sslcli.workflows.probes import FeatureProbe, PaperProbe, Solver, features_of
+from sslcli.workflows.rates import Rate
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import device_of, expect_one, taking_part
 from sslcli.workflows.transfer import AVERAGED, Repeated
 
 Protocol = Literal["features", "paper"]
-Solver = Literal["lbfgs", "sgd"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,8 @@ class LinearResult(Repeated, Accuracy):
         top1_untrained: Accuracy on the features of the encoder with fresh weights, if asked for.
         over_draws: Accuracies from few labels over their draws, such as top1/5-shot; empty unless
             asked for.
+        rate: The base rate that was chosen among several.
+        rates: What each of several rates reached.
     """
 
     l2: float | None = None
@@ -44,6 +43,8 @@ class LinearResult(Repeated, Accuracy):
     run: Path | None = None
     top1_untrained: float | None = None
     over_draws: dict[str, Summary] = field(default_factory=dict, repr=False)
+    rate: float | None = None
+    rates: tuple[Rate, ...] = field(default=(), repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every number by name, means over draws too."""
@@ -60,6 +61,8 @@ def linear_eval(
     baseline: bool = False,
     shots: Sequence[int] = (),
     draws: int = 10,
+    layers: str | None = None,
+    rates: Sequence[float] = (),
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -91,6 +94,10 @@ def linear_eval(
         shots: Also fit to so many training images of each class, drawn by the config's seed; for
             the protocol "features".
         draws: Draws of each number of shots.
+        layers: What is read out of the network, such as "last-4"; None for the config's
+            `evaluation.linear_features`.
+        rates: Base rates to train with side by side, for the protocol "paper"; the best on a tenth
+            of the training images is taken.
         method: The class of a checkpoint whose method is a user's own.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
@@ -110,19 +117,29 @@ def linear_eval(
     """
     expect_one(devices)
     few = FewShots(tuple(shots), draws)
-    check_protocol(protocol, few, resume=resume, max_time=max_time is not None)
+    only_paper = {"resume": resume, "max_time": max_time is not None, "rates": bool(rates)}
+    check_protocol(protocol, few, **only_paper)
     stop = Stop(seconds(max_time))
     with taking_part(device_of(run, device), listener.note) as where:
         opened = load(
             run, data=data, test=test, data_root=data_root, download=download,
-            overrides=overrides, seed=seed, device=str(where), precision=precision, method=method,
-            listener=listener,
+            overrides=with_probe(overrides, layers, rates), seed=seed, device=str(where),
+            precision=precision, method=method, listener=listener,
         )  # fmt: skip
         place = Place(str(opened.checkpoint.run / "linear-probe"), resume, overwrite=not resume)
         probe: Callable[[int], Mapping[str, Any]] = FeatureProbe(opened, solver)
         if protocol == "paper":
             probe = PaperProbe(opened, place, stop, seeds or ())
         return measure(opened, probe, solver, seeds or (), few, baseline=baseline)
+
+
+def with_probe(overrides: Changes, layers: str | None, rates: Sequence[float]) -> Changes:
+    """Return changes of the config with what is read out and the rates before them, if given."""
+    fields = {
+        "evaluation.linear_features": layers,
+        "evaluation.linear.rates": [float(rate) for rate in rates] or None,
+    }
+    return laid_under(fields, overrides)
 
 
 def check_protocol(protocol: Protocol, few: FewShots, **only_paper: bool) -> None:
@@ -149,57 +166,8 @@ def measure(
     few.check(need_labels(train), train.class_names)
     found, summaries = repeat(probe, seeds, run.config.seed, AVERAGED)
     if baseline:
-        fresh = FeatureProbe(run, solver, run.untrained)(run.config.seed)
+        fresh = FeatureProbe(run, solver, run.fresh(features_of(run)))(run.config.seed)
         found["top1_untrained"] = fresh["top1"]
     if few.counts:
         found["over_draws"] = FeatureProbe(run, solver).few_shots(few)
     return LinearResult(**found, over_seeds=summaries)
-
-
-class FeatureProbe:
-    """A linear classifier on cached features; call it with a seed.
-
-    Args:
-        run: Checkpoint, data and encoder.
-        solver: How it is fitted.
-        network: Instead of the encoder.
-    """
-
-    def __init__(self, run: Run, solver: Solver, network: nn.Module | None = None) -> None:
-        self.run, self.solver, self.network = run, solver, network
-
-    def __call__(self, seed: int) -> dict[str, Any]:
-        """Fit on the training part and return the accuracy on the test part."""
-        (train, labels), (test, right), names = self._parts
-        bar, solver = self.run.listener.bar("fitting"), self.solver
-        probe = fit_linear(train, labels, len(names), solver=solver, seed=seed, progress=bar)
-        measured = vars(evaluate_linear(probe, test, right))
-        own = {"l2": probe.l2, "fit_seconds": round(probe.seconds, 2)}
-        return {**measured, **own, "classes": names}
-
-    def few_shots(self, few: FewShots) -> dict[str, Summary]:
-        """Return the accuracies of probes that are fitted to few labels."""
-        (train, labels), (test, right), names = self._parts
-        solver, seed = self.solver, self.run.config.seed
-
-        def measure(rows: Tensor) -> Accuracy:
-            probe = fit_linear(train[rows], labels[rows], len(names), solver=solver, seed=seed)
-            return evaluate_linear(probe, test, right)
-
-        few.check(labels.numpy(), names)  # of the images that can be read
-        return few.measure(labels, seed, measure, self.run.listener.bar("drawing few labels"))
-
-    @cached_property
-    def _parts(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[str, ...]]:
-        """Return features and classes of the training and the test part, and the classes' names."""
-        splits, network = self.run.splits, self.network
-        train, test = (
-            self.run.labelled_features(part, network) for part in (splits.train, splits.test)
-        )
-        return train, test, splits.train.class_names
-
-
-class PaperProbe(Supervised):
-    """The papers' linear classifier, trained on augmented images above the frozen encoder."""
-
-    kind: Kind = "linear-probe"

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of
+from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of, method_read_out
 from sslcli.config.duration import Duration
 from sslcli.config.schema import Config
 from sslcli.data.images.views import Views
@@ -64,7 +64,8 @@ def online_probe(
     bank, queries, num_classes = _slices(config, splits)
 
     def features(method: Method, part: Source) -> Features:
-        return features_of(method.encoder, part, config, device, precision)
+        network = method_read_out(method, config.evaluation.features)
+        return features_of(network, part, config, device, precision)
 
     def measure(method: Method) -> dict[str, float]:
         asked, found = features(method, queries), dict[str, float]()

@@ -27,7 +27,6 @@ from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.methods.base import Method
 from sslcli.methods.custom import name_code
-from sslcli.nn.read_out import read_out
 from sslcli.workflows.changes import Changes, divided
 from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
 
@@ -61,16 +60,22 @@ class Run:
 
     @cached_property
     def encoder(self) -> nn.Module:
-        """The kept network in evaluation mode: normalised images [B, 3, S, S] to [B, D]."""
-        encoder = assemble.load_encoder(self.checkpoint, self.device)
-        return read_out(encoder, self.config.evaluation.features)
+        """The kept network, or what `evaluation.features` reads out: [B, 3, S, S] to [B, D]."""
+        features = self.config.evaluation.features
+        if features != "encoder":
+            self.listener.note(f"features: {features}")
+        return assemble.load_read_out(self.checkpoint, features, self.device)
 
     @cached_property
     def untrained(self) -> nn.Module:
-        """The same network with fresh weights of the config's seed."""
+        """As `encoder`, with fresh weights of the config's seed."""
+        return self.fresh(self.config.evaluation.features)
+
+    def fresh(self, features: str) -> nn.Module:
+        """Return what `read_out` does, with fresh weights of the config's seed."""
         facts = assemble.remembered_facts(self.checkpoint)
-        encoder = assemble.build_method(self.config, self.device, facts).encoder.eval()
-        return read_out(encoder, self.config.evaluation.features)
+        method = assemble.build_method(self.config, self.device, facts).eval()
+        return assemble.method_read_out(method, features)
 
     @cached_property
     def method(self) -> Method:

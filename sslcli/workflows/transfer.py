@@ -197,6 +197,8 @@ def config_of(
     }
     plain["data"]["validation"] = 0.0
     plain["evaluation"]["online_every"] = None
+    plain["evaluation"]["features"] = method.get("features", "encoder")  # below the classifier
+    plain["evaluation"]["linear_features"] = None
     return Config.model_validate(plain)
 
 

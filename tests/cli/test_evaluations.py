@@ -102,6 +102,48 @@ def probe(ssl, trained, folder, rate):
     return ssl("linear-eval", folder, *words, 'train.log_every="1 steps"')
 
 
+def test_several_rates_are_trained_at_once_and_held_out_training_images_choose(
+    ssl, trained, tmp_path
+):
+    shutil.copy(trained / "checkpoint.safetensors", tmp_path)
+    recipe = {"duration": '"6 epochs"', "batch_size": 256, "optimizer.lr_scaling": '"none"'}
+    fields = [("--set", f"evaluation.linear.{name}={value}") for name, value in recipe.items()]
+    words = ("--protocol", "paper", "--rates", "1e-4,0.3", *chain(*fields))
+    outcome = ssl("linear-eval", tmp_path, *words, "--require", "rate==0.3", "--json")
+    assert outcome.code == 0, outcome.err
+    found = outcome.json
+    slow, quick = found["rates"]
+    assert (slow["rate"], quick["rate"]) == (1e-4, 0.3)
+    assert slow["held_out"] < quick["held_out"]
+    assert found["metrics"]["top1"] == quick["top1"]
+    assert "the best of 2 on 143 held-out training samples" in found["protocol"]
+    probe = load_checkpoint(tmp_path / "linear-probe")
+    assert torch.equal(probe.tensors("classifier.")["weight"], probe.tensors("others.0.")["weight"])
+    again = ssl("calibrate", tmp_path / "linear-probe", "--method", "none", "--json").json
+    assert again["metrics"]["top1"] == pytest.approx(quick["top1"], abs=0.01)
+    resumed = ssl("linear-eval", tmp_path, *words, "--resume", "--json").json
+    assert resumed["rates"] == found["rates"]
+
+
+def test_rates_are_for_the_papers_protocol_and_above_nothing(ssl, trained):
+    assert "--protocol" in ssl("linear-eval", trained, "--rates", "0.1").err
+    outcome = ssl("linear-eval", trained, "--protocol", "paper", "--rates", "0.1,-1")
+    assert (outcome.code, "'-1' is no rate" in outcome.err) == (2, True)
+
+
+def test_the_head_is_read_out_on_demand_and_an_export_says_that_it_is_not(ssl, trained, tmp_path):
+    shutil.copy(trained / "checkpoint.safetensors", tmp_path)
+    plain = ssl("knn-eval", tmp_path, "--json").json["metrics"]
+    for command in ("knn-eval", "linear-eval"):
+        outcome = ssl(command, tmp_path, "--layers", "head", "--baseline", "--json")
+        assert outcome.json["metrics"]["top1"] != plain["top1"]
+        assert "features: head" in outcome.err
+    outcome = ssl("knn-eval", tmp_path, "--layers", "last-4")
+    assert outcome.code == 2
+    assert "hint: it has encoder, head" in outcome.err or "hint: it has encoder" in outcome.err
+    assert ssl("knn-eval", tmp_path, "--layers", "first-4").code == 2
+
+
 def test_a_probe_whose_loss_starts_high_is_trained_to_its_end(ssl, trained, tmp_path):
     outcome = probe(ssl, trained, tmp_path, 30)
     rows = (tmp_path / "linear-probe" / "metrics.jsonl").read_text().splitlines()

@@ -73,6 +73,10 @@ STEPPED = "evaluation.linear.schedule.granularity"
 VALUES = [
     ("dino/imagenet", "evaluation.k", 20, "eval_knn.py"),
     ("dino/imagenet-resnet50", "evaluation.k", 20, "eval_knn.py"),
+    ("dino/imagenet", "evaluation.linear_features", "last-4", "eval_linear.py: n_last_blocks"),
+    ("dino/imagenet", "evaluation.features", "encoder", "eval_knn.py"),
+    ("instdisc/imagenet", "evaluation.features", "head", "lemniscate, test.py: the net's output"),
+    ("invaspread/cifar10", "evaluation.features", "head", "demo_seen.py: the net's output"),
     ("simclr/cifar10", SCALE, SIMCLR_CROP, "google-research/simclr, data_util.py:322"),
     ("supcon/cifar10", SCALE, (0.2, 1.0), "SupContrast, main_ce.py:131"),
     ("supcon/cifar10", "train.drop_last", False, "main_supcon.py: DataLoader's default"),

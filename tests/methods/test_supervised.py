@@ -8,11 +8,16 @@ from torch.nn import functional
 
 from sslcli import assemble
 from sslcli.config.methods.labelled import FinetuneConfig, LinearProbeConfig, SupervisedConfig
+from sslcli.config.optimizers import SGDConfig
 from sslcli.config.presets import list_presets, resolve
 from sslcli.config.section import DataFacts
-from sslcli.methods.base import HasProjector
+from sslcli.engine.optim import build_optimizer
+from sslcli.methods.base import HasProjector, whole_classifier
 from sslcli.methods.supervised import Finetune, LinearProbe, Supervised, first_layers
+from sslcli.nn.architectures import TransformerSize
 from sslcli.nn.heads import mlp
+from sslcli.nn.read_out import read_out
+from sslcli.nn.vit import VisionTransformer
 
 
 def method(**fields):
@@ -46,6 +51,57 @@ def test_its_logits_are_also_a_density():
         logits = supervised.logits(one.views[0])
         joint = supervised.log_density(one.views[0], one.labels)
     torch.testing.assert_close(joint, logits[torch.arange(6), one.labels])
+
+
+def probe(rates=(), **fields):
+    torch.manual_seed(3)
+    config = LinearProbeConfig(name="linear-probe", num_classes=4, rates=rates, **fields)
+    return LinearProbe(config, tiny_encoder().eval())
+
+
+def trained(probe, rate):
+    settings = SGDConfig(
+        name="sgd", base_lr=rate, lr_scaling="none", weight_decay=1e-3, momentum=0.9
+    )
+    optimizer, one = build_optimizer(probe.param_groups(), settings, 256), batch()
+    for _ in range(5):
+        optimizer.zero_grad()
+        probe(one, progress()).loss.backward()
+        optimizer.step()
+    return probe
+
+
+def test_classifiers_of_several_rates_learn_as_each_would_alone():
+    rates = (0.1, 0.5, 0.02)
+    together = trained(probe(rates), rates[0])
+    assert list(together.classifiers) == ["classifier", "others.0", "others.1"]
+    for rate, found in zip(rates, together.classifiers.values(), strict=True):
+        alone = trained(probe(), rate).classifier
+        assert torch.equal(found.weight, alone.weight)
+        assert torch.equal(found.bias, alone.bias)
+
+
+def test_the_log_has_the_sum_of_the_rates_losses_and_the_best_of_their_accuracies():
+    several, one = trained(probe((0.1, 5.0)), 0.1), batch()
+    output = several(one, progress())
+    logits = [each(several.encoder(one.views[0])) for each in several.classifiers.values()]
+    losses = [functional.cross_entropy(each, one.labels) for each in logits]
+    torch.testing.assert_close(output.loss, sum(losses))
+    hits = [(each.argmax(1) == one.labels).float().mean() for each in logits]
+    assert output.metrics["train_top1"] == max(hits)
+    assert output.chance == pytest.approx(2 * math.log(4))
+
+
+def test_a_probe_stands_on_what_its_section_reads_out():
+    encoder = VisionTransformer(TransformerSize(3, 16, 4), image_size=8, patch_size=2)
+    encoder.reads = "image"
+    config = LinearProbeConfig(name="linear-probe", num_classes=4, features="last-2+patches")
+    made = LinearProbe(config, encoder).train()
+    assert made.classifier.weight.shape == (4, 48)
+    assert not encoder.training
+    images = torch.randn(2, 3, 8, 8)
+    expected = made.classifier(read_out(encoder, "last-2+patches")(images))
+    assert torch.equal(whole_classifier(made)(images), expected)
 
 
 def test_data_without_labels_is_refused():

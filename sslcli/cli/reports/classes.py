@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sslcli.cli.publish import Publisher
-from sslcli.cli.show import cell
+from sslcli.cli.show import Show, cell
 from sslcli.distributed.collective import is_main
 from sslcli.evaluate.seeds import Summary
 from sslcli.figures.confusion import confusion_figure
@@ -34,6 +34,7 @@ def publish(
     if result.over_draws:
         own |= _few_shots(result)
     if isinstance(result, LinearResult):
+        own |= _rates(result, publisher.show)
         publisher.publish_repeated(result, **own)
     else:
         publisher.publish(result.as_dict(), **own)
@@ -45,6 +46,15 @@ def _drawn(result: KNNResult | LinearResult, path: Path) -> dict[str, Any]:
         confusion_figure(result.confusion, result.classes, path)
     counts = {"classes": list(result.classes), "counts": result.confusion.tolist()}
     return {"confusion": counts, "figures": [str(path)]}
+
+
+def _rates(result: LinearResult, show: Show) -> dict[str, Any]:
+    """Print what each of several rates reached, and return the field of the record about them."""
+    if not result.rates:
+        return {}
+    columns = ("rate", "held-out top1", "test top1")
+    show.table("", columns, [(f"{each.rate:g}", each.held_out, each.top1) for each in result.rates])
+    return {"rates": [asdict(each) for each in result.rates]}
 
 
 def _few_shots(result: KNNResult | LinearResult) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sslcli.config.section import (
     NoisySection,
     NonNegative,
     Positive,
+    ReadOut,
     Section,
 )
 
@@ -37,6 +38,10 @@ class LinearProbeConfig(LabelledSection):
 
     name: Literal["linear-probe"]
     label_smoothing: Smoothing = 0.0
+    features: ReadOut = "encoder"
+    rates: tuple[Positive, ...] = Field(
+        default=(), description="Rates of classifiers side by side; the first is the optimiser's."
+    )
 
 
 class HeadLayer(Section):
