@@ -17,6 +17,7 @@ from sslcli.assemble.reading import (
     labels_of,
     open_data,
     open_training,
+    pixels_of,
     text_views,
     tokenizer_of,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "method_read_out",
     "open_data",
     "open_training",
+    "pixels_of",
     "place",
     "remembered_facts",
     "text_views",

@@ -7,16 +7,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sslcli.config.pixels import Pixels
 from sslcli.config.schema import Config
-from sslcli.config.section import Column
+from sslcli.config.section import NOUNS, Column
 from sslcli.data.evaluation import Inputs, eval_batches, eval_texts
-from sslcli.data.sources.base import need_labels
+from sslcli.data.sources.base import need_labels, noun
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.seed_patches import SeedPatches
 from sslcli.data.sources.splits import Splits, open_splits
 from sslcli.data.text.feed import TextViews
 from sslcli.data.text.tokenizer import ByteTokenizer, Tokenizer
 from sslcli.engine.device import Precision
+from sslcli.errors import UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
 from sslcli.methods.custom import section_of
 from sslcli.nn.families import family_of
@@ -28,7 +30,8 @@ BarFor = Callable[[str], Callable[[int, int], None]]
 def open_data(config: Config, bar: BarFor | None = None) -> Splits:
     """Open the config's data set in its two parts, of labelled data what has a label."""
     progress = bar("reading the data") if bar else None
-    return open_splits(config.data, progress, only_labelled=True)
+    reads = family_of(config.encoder).reads
+    return open_splits(config.data, progress, only_labelled=True, opened_for=reads)
 
 
 def open_training(config: Config, bar: BarFor | None = None) -> Splits:
@@ -40,7 +43,9 @@ def open_training(config: Config, bar: BarFor | None = None) -> Splits:
     learns_labels, data = section_of(config).learns_labels, config.data
     data = data if learns_labels else data.model_copy(update={"holdout": 0.0})
     progress = bar("reading the data") if bar else None
-    splits = open_splits(data, progress, only_labelled=learns_labels).without_validation(data)
+    reads = family_of(config.encoder).reads
+    splits = open_splits(data, progress, only_labelled=learns_labels, opened_for=reads)
+    splits = splits.without_validation(data)
     if data.seeds:
         progress = bar("looking for seeds") if bar else None
         patches = SeedPatches(splits.train, data.seeds, config.seed, progress)
@@ -80,7 +85,21 @@ def features_of(
         key=cache_key(encoder, source.stamp(), shown) if cache else "",
         progress=bar(f"features of {source.name}") if bar else None,
         total=len(source),
+        rows=noun(source),
     )
+
+
+def pixels_of(config: Config) -> Pixels:
+    """Return how images become the input of a config's encoder.
+
+    Raises:
+        UsageError: If it reads no images.
+    """
+    name, reads = config.encoder.name, family_of(config.encoder).reads
+    if reads != "image":
+        what = f"this is for encoders of images, and {name} reads {NOUNS[reads][1]}"
+        raise UsageError(what, "encoder.name", "use a checkpoint of a method of images")
+    return config.data.pixels
 
 
 def text_views(config: Config) -> TextViews:

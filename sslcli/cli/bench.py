@@ -54,7 +54,7 @@ def _show(found: "BenchResult", show: "Show") -> None:
     from sslcli.cli.words import as_typed
 
     times, remedy = found.times, as_typed(found.remedy)
-    show.table("", ("phase", "ms a step", "images/s", "what it is"), _rows(found))
+    show.table("", ("phase", "ms a step", f"{found.rows}/s", "what it is"), _rows(found))
     show.data(f"bottleneck: {times.bottleneck}")
     show.data(f"remedy: {remedy}")
     show.result(

@@ -42,6 +42,7 @@ def export(
     from dataclasses import asdict
 
     from sslcli.cli.show import Show
+    from sslcli.config.section import NOUNS
     from sslcli.workflows import export as workflow
 
     show = Show("export", as_json=json, quiet=quiet)
@@ -55,7 +56,7 @@ def export(
     rows = [
         ("file", report.path),
         ("bytes", f"{report.bytes:,}"),
-        ("images compared", report.compared),
+        (f"{NOUNS[report.reads][1]} compared", report.compared),
         ("largest difference", f"{report.max_abs_error:.3g}"),
         ("tolerance", f"{report.tolerance:.3g}"),
     ]

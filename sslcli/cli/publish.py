@@ -42,21 +42,24 @@ class Publisher:
         self,
         counts: Mapping[str, int] | None = None,
         *,
-        columns: Sequence[str] = ("part", "images to encode"),
+        first: str = "part",
+        does: str = " to encode",
         **own: Any,
     ) -> None:
-        """Show how many images would be used; for `--dry-run`.
+        """Show how many images or texts would be used; for `--dry-run`.
 
         Args:
-            counts: Number of images by their use; None for the training and the test images.
-            columns: Heads of the table.
+            counts: Number of rows by their use; None for the training and the test part.
+            first: Head of the table's first column.
+            does: What becomes of the rows, behind their noun in the second one.
             own: Further fields of the command's own record, or another `images`.
         """
         from sslcli.config.presets import config_hash
+        from sslcli.data.sources.base import noun
 
         splits = self.run.splits
         counts = counts or {"train": len(splits.train), "test": len(splits.test)}
-        self.show.table("", columns, list(counts.items()))
+        self.show.table("", (first, f"{noun(splits.test)}{does}"), list(counts.items()))
         fields = {"dry_run": True, "images": dict(counts), **own}
         self.show.result(**fields, config_hash=config_hash(self.run.config))
 

@@ -155,6 +155,6 @@ def robust_eval(
         names = [name for condition in robustness.conditions() for name in condition.names]
         images = len(robustness.rows)
         counts = dict.fromkeys(names, images)
-        publisher.plan(counts, columns=("condition", "images"), images=images, conditions=names)
+        publisher.plan(counts, first="condition", does="", images=images, conditions=names)
         return
     publish(publisher, robustness.measure())

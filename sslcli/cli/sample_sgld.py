@@ -104,8 +104,8 @@ def sample_sgld(
     from sslcli.cli.reports.sampling import publish
     from sslcli.cli.show import Show
     from sslcli.engine.checkpoint import load_checkpoint
+    from sslcli.workflows.checkpoint_config import name_code_of
     from sslcli.workflows.drawn import metrics_of
-    from sslcli.workflows.run import name_code_of
     from sslcli.workflows.sample_sgld import Chains, ask
     from sslcli.workflows.sampling_plan import with_sampler
 

@@ -17,6 +17,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # DINO's head has the most, 65,536; the bound keeps a weight matrix within 64 bits of memory.
 Features = Annotated[int, Field(ge=2, le=2**20)]
 Column = Literal["image", "text", "pair"]
+NOUNS: dict[Column, tuple[str, str]] = {  # one row and several, in messages
+    "image": ("image", "images"),
+    "text": ("sentence", "sentences"),
+    "pair": ("pair of sentences", "pairs of sentences"),
+}
 # The class tokens of a vision transformer's last blocks, and the mean of the last patches' tokens.
 LAST_TOKENS = re.compile(r"last-([1-9]\d{0,2})(\+patches)?")
 

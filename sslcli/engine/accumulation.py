@@ -39,15 +39,15 @@ def _cat(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-def accumulation_note(method: Method, train: TrainConfig) -> str:
-    """Say how a step in parts differs from a step at once; empty if it does not."""
+def accumulation_note(method: Method, train: TrainConfig, rows: str = "images") -> str:
+    """Say how a step in parts of `rows` differs from a step at once; empty if it does not."""
     named = list(method.over_batch)
     if any(isinstance(module, _BatchNorm) and module.training for module in method.modules()):
         named.append("BatchNorm's statistics")
     if train.accumulate == 1 or not named:
         return ""
-    images = train.batch_size // train.accumulate
+    size = train.batch_size // train.accumulate
     note = f"train.accumulate = {train.accumulate}: {', '.join(named)} are those of "
-    note += f"{images} images, not of all {train.batch_size} of a step"
+    note += f"{size} {rows}, not of all {train.batch_size} of a step"
     exact = "; train.chunk_size keeps the negatives" if isinstance(method, BatchContrast) else ""
     return note + exact

@@ -75,22 +75,26 @@ def find_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str])
     return found
 
 
-def strange_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str]) -> str:
-    """Say how many images are of classes that a classifier does not know; empty when none is."""
+def strange_classes(
+    labels: np.ndarray, names: Sequence[str], known: Sequence[str], rows: str = "images"
+) -> str:
+    """Say how many rows are of classes that a classifier does not know; empty when none is."""
     strange = find_classes(labels, names, known) < 0
     if not strange.any():
         return ""
-    return f"{int(strange.sum())} images are of classes that the classifier does not know"
+    return f"{int(strange.sum())} {rows} are of classes that the classifier does not know"
 
 
-def match_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str]) -> np.ndarray:
-    """Return as `find_classes` does, if the classifier knows the class of every image.
+def match_classes(
+    labels: np.ndarray, names: Sequence[str], known: Sequence[str], rows: str = "images"
+) -> np.ndarray:
+    """Return as `find_classes` does, if the classifier knows the class of every row.
 
     Raises:
         UsageError: If it does not.
     """
     found = find_classes(labels, names, known)
-    if what := strange_classes(labels, names, known):
+    if what := strange_classes(labels, names, known, rows):
         strange = sorted({names[label] for label in labels[found < 0]})
         more = ", ..." if len(known) > 5 else ""
         hint = f"they are {', '.join(strange[:5])}; it knows {', '.join(known[:5])}{more}"

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +75,7 @@ def extract(
     key: str = "",
     progress: Callable[[int, int], None] | None = None,
     total: int = 0,
+    rows: str = "images",
 ) -> Features:
     """Return the encoder's features of all batches, from the cache when it has them.
 
@@ -88,15 +90,19 @@ def extract(
         precision: Arithmetic of the encoder; features are float32 in any case.
         cache: Folder of cached features; None keeps nothing.
         key: What `cache_key` returns; `precision` is added to it.
-        progress: Called with the images done and `total`.
-        total: Number of images, for `progress` alone.
+        progress: Called with the rows done and `total`.
+        total: Number of rows, for `progress` alone.
+        rows: The word for the rows, in errors.
 
     Raises:
-        DataError: If there is no image.
+        DataError: If there is no row.
         CheckpointError: If a feature is not finite.
     """
+    run = partial(
+        _run, encoder, batches, torch.device(device), precision, _counted(progress, total), rows
+    )
     if cache is None:
-        return _run(encoder, batches, torch.device(device), precision, _counted(progress, total))
+        return run()
     if not key:
         raise ValueError("a cache needs a key")
     key = f"{key} {precision}"
@@ -104,7 +110,7 @@ def extract(
     found, note = _read(path, key)
     if found:
         return found
-    made = _run(encoder, batches, torch.device(device), precision, _counted(progress, total))
+    made = run()
     return replace(made, note=_write(path, key, made) or note)
 
 
@@ -114,6 +120,7 @@ def _run(
     device: torch.device,
     precision: str,
     count: Callable[[int], None],
+    noun: str,
 ) -> Features:
     features, rows = [], []
     with evaluating(encoder.to(device)):
@@ -124,9 +131,9 @@ def _run(
             rows.append(indices.cpu())
             count(len(indices))
     if not features:
-        raise DataError("there is no image to embed")
+        raise DataError(f"there are no {noun} to embed")
     made = Features(torch.cat(features), torch.cat(rows))
-    need_finite(made.features, "the encoder's features", precision)
+    need_finite(made.features, "the encoder's features", precision, noun)
     return made
 
 

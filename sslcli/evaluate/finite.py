@@ -12,13 +12,14 @@ _HINTS = {
 }
 
 
-def need_finite(values: Tensor, what: str, precision: str) -> None:
+def need_finite(values: Tensor, what: str, precision: str, rows: str = "images") -> None:
     """Raise unless every value is finite.
 
     Args:
-        values: One row an image, [N, ...].
+        values: One row an image or a text, [N, ...].
         what: Their name, in the plural.
         precision: Arithmetic that they were computed in: "fp32", "bf16" or "fp16".
+        rows: The word for the rows.
 
     Raises:
         CheckpointError: Naming how many rows are not finite, and which precision would do.
@@ -27,7 +28,7 @@ def need_finite(values: Tensor, what: str, precision: str) -> None:
         return
     bad = int((~values.isfinite()).reshape(len(values), -1).any(dim=1).sum())
     raise CheckpointError(
-        f"{what} are not finite for {bad} of {len(values)} images in {precision}",
+        f"{what} are not finite for {bad} of {len(values)} {rows} in {precision}",
         "precision",
         _HINTS[precision],
     )

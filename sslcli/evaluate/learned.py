@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sslcli.config.data import DataConfig
 from sslcli.config.section import Fraction, Section
-from sslcli.data.sources.base import Source, Subset, derived, labelled, shared_rows, take_part
+from sslcli.data.sources.base import Source, Subset, derived, labelled, noun, shared_rows, take_part
 from sslcli.data.sources.builtin import NAMES
 from sslcli.data.sources.files import FileSource, same_data
 from sslcli.data.sources.open import open_source
@@ -122,7 +122,8 @@ def expect_unseen(checkpoint: Checkpoint, source: Source) -> list[str]:
         known = _recognised(learned, whole, is_there=is_there, is_old=is_old)
         if known is learned and is_old and _is_later_of_series(checkpoint, learned, whole):
             what = "an older version trained this run for `seeds`, and did not say what it held out"
-            raise UsageError(what, whole.name, "train it again, or name other images with `test`")
+            hint = f"train it again, or name other {noun(whole)} with `test`"
+            raise UsageError(what, whole.name, hint)
         if known:
             _compare(known, whole, _rows(source))
         elif is_there:
@@ -156,13 +157,13 @@ def _compare(learned: Learned, whole: Source, rows: np.ndarray) -> None:
     seen = int(np.isin(rows, _rows(train)).sum())
     if not seen and (held is None or np.array_equal(np.sort(rows), _rows(held))):
         return
-    what = _seen(seen, len(rows))
+    what = _seen(seen, len(rows), whole)
     if not seen:
-        what = "this run held out other images of this data set when it learned its labels"
-    hint = "name other images with `test`"
+        what = f"this run held out other {noun(whole)} of this data set when it learned its labels"
+    hint = f"name other {noun(whole)} with `test`"
     if held is not None and len(held):
         hint = f"keep data.holdout at {learned.holdout:g} and data.holdout_seed at "
-        hint += f"{learned.holdout_seed}, as in training, or name other images with `test`"
+        hint += f"{learned.holdout_seed}, as in training, or name other {noun(whole)} with `test`"
     raise UsageError(what, whole.name, hint)
 
 
@@ -174,9 +175,10 @@ def _changed(learned: Learned, whole: Source, *, is_old: bool) -> str:
     """
     what = f"{whole.name} is not what it was when this run learned its labels"
     if is_old or learned.has_test or has_test_part(whole):
-        return f"{what}: some of the images held out now may have been trained on"
-    what += ", so nobody can tell which of its images were held out"
-    raise UsageError(what, whole.name, "put back what it was, or name other images with `test`")
+        return f"{what}: some of the {noun(whole)} held out now may have been trained on"
+    what += f", so nobody can tell which of its {noun(whole)} were held out"
+    hint = f"put back what it was, or name other {noun(whole)} with `test`"
+    raise UsageError(what, whole.name, hint)
 
 
 def _compare_files(learned: Learned, source: Source) -> None:
@@ -192,12 +194,14 @@ def _compare_files(learned: Learned, source: Source) -> None:
     except DataError:
         return  # the data set there has changed since
     if seen := int(shared_rows(train.origins(), source.origins()).sum()):
-        hint = "name other images with `data` or `test`"
-        raise UsageError(f"{_seen(seen, len(source))}, as {learned.source}", source.name, hint)
+        hint = f"name other {noun(source)} with `data` or `test`"
+        raise UsageError(
+            f"{_seen(seen, len(source), source)}, as {learned.source}", source.name, hint
+        )
 
 
-def _seen(count: int, of: int) -> str:
-    return f"{count} of these {of} images were trained on with their labels"
+def _seen(count: int, of: int, source: Source) -> str:
+    return f"{count} of these {of} {noun(source)} were trained on with their labels"
 
 
 def _whole(source: Source) -> Source:

@@ -75,6 +75,7 @@ def export_encoder(
         result.tolerance,
         (*meta.inputs.note, *module.notes(target, meta), *_run(module, meta)),
         target.stat().st_size,
+        meta.inputs.reads,
     )
 
 

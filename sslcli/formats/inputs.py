@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sslcli.config.pixels import Pixels
+from sslcli.config.section import Column
 from sslcli.formats import preprocessing
 
 Network = Callable[..., Tensor]
@@ -20,11 +21,13 @@ class ImageInput:
 
     Attributes:
         pixels: Their size and statistics.
+        reads: The column of the data that they are made of.
         names: Of the network's arguments, in order.
         axes: Which dimensions of each argument are free, by number, with a name.
     """
 
     pixels: Pixels
+    reads: ClassVar[Column] = "image"
     names: ClassVar = ("images",)
     axes: ClassVar = ({0: "batch"},)
 
@@ -77,12 +80,14 @@ class TextInput:
     Attributes:
         max_length: Most tokens of a sentence.
         vocabulary: Numbers of tokens are below it.
+        reads: The column of the data that they are made of.
         names: Of the network's arguments, in order.
         axes: Which dimensions of each argument are free, by number, with a name.
     """
 
     max_length: int
     vocabulary: int
+    reads: ClassVar[Column] = "text"
     names: ClassVar = ("ids", "mask")
     axes: ClassVar = ({0: "batch", 1: "length"},) * 2
     image_size: ClassVar = 0  # there are no images

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.section import Column
 from sslcli.formats.inputs import Inputs
 
 
@@ -56,11 +57,12 @@ class ExportReport:
     Attributes:
         format: One of `FORMATS`.
         path: The file.
-        compared: Images whose features were compared.
+        compared: Inputs whose features were compared.
         max_abs_error: Largest difference of any feature.
         tolerance: What that difference may be.
         notes: How to use the file, line by line.
         bytes: Size of the file.
+        reads: The column of the data that the network takes.
     """
 
     format: str
@@ -70,3 +72,4 @@ class ExportReport:
     tolerance: float
     notes: tuple[str, ...]
     bytes: int
+    reads: Column = "image"

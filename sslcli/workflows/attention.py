@@ -104,7 +104,7 @@ def _looked_at(run: Run, count: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     with torch.inference_mode():
         maps = encoder.cls_attention(images).cpu()
     need_finite(maps, "attention maps", "fp32")
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (data.pixels.mean, data.pixels.std))
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (run.pixels.mean, run.pixels.std))
     names = tuple(chosen.describe(row) for row in used.tolist())
     return (images.cpu() * std + mean).clamp(0, 1), maps, names
 

@@ -18,7 +18,7 @@ from sslcli.environment import core_count, world
 from sslcli.errors import UsageError
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.profile.phases import FORWARD_BACKWARD, OPTIMISER, StepTimes, time_phases
-from sslcli.profile.preparing import worker_processes
+from sslcli.profile.preparing import own_loader, worker_processes
 from sslcli.workflows.choose import fields_of, resolved
 
 _TOO_SHORT = 5e-5  # seconds; a rate of less is that of the clock
@@ -39,6 +39,7 @@ class BenchResult:
         times: Medians of each phase, in seconds a step.
         meanings: A description of each phase, also of phases that do not occur.
         remedy: How to make the bottleneck faster, in one sentence.
+        rows: The word for what a step is made of.
     """
 
     preset: str | None
@@ -50,9 +51,10 @@ class BenchResult:
     times: StepTimes
     meanings: Mapping[str, str]
     remedy: str
+    rows: str
 
     def rate(self, seconds: float) -> float | None:
-        """Return images a second for `seconds` a step; None for a time too short to measure."""
+        """Return `rows` a second for `seconds` a step; None for a time too short to measure."""
         return self.times.images / seconds if seconds >= _TOO_SHORT else None
 
 
@@ -97,7 +99,7 @@ def bench(
     chosen = resolved(method, preset, file, fields, overrides, device, listener).config
     training = _build(_endless(chosen), device, listener)
     threads, workers = torch.get_num_threads(), worker_processes(training)
-    mode = training.loader.mode
+    mode, rows = training.loader.mode, noun(own_loader(training).source)
     times = time_phases(training, steps, listener.bar("timing"))
     if times.spread > _STEADY:
         listener.warn(
@@ -106,7 +108,7 @@ def bench(
         )
     return BenchResult(
         chosen.preset, str(training.device), training.precision, threads, workers, mode, times,
-        _meanings(training), remedy(times, training),
+        _meanings(training, rows), remedy(times, training), rows,
     )  # fmt: skip
 
 
@@ -144,8 +146,8 @@ def _build(config: Config, device: str, listener: Listener) -> Training:
     return training
 
 
-def _meanings(training: Training) -> dict[str, str]:
-    """Return a short description of each phase in this training."""
+def _meanings(training: Training, rows: str) -> dict[str, str]:
+    """Return a short description of each phase in a training on `rows`."""
     is_streamed = bool(training.loader.remedy)
     in_workers = "in one process; the loop has workers for it"
     on_cpu = training.device.type == "cpu"
@@ -155,7 +157,7 @@ def _meanings(training: Training) -> dict[str, str]:
         else "take images out of the store",
         "crop": f"cut and resize every view, {in_workers}",
         "tokenise": "read texts and turn them into numbers",
-        "transfer": "nothing moves: images are there" if on_cpu else f"to {training.device}",
+        "transfer": f"nothing moves: {rows} are there" if on_cpu else f"to {training.device}",
         "views": "the rest of each view"
         if is_streamed
         else "crop, colour and all else of each view",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslcli.data.sources.base import Source, need_labels
+from sslcli.data.sources.base import Source, need_labels, noun
 from sslcli.engine.annotation import annotate_checkpoint
 from sslcli.engine.run_directory import CONFIG, lock_run
 from sslcli.errors import UsageError
@@ -203,15 +203,16 @@ def _calibrate(run: Run, fitting: Fitting, bins: int, seed: int) -> SplitCalibra
     before, panel = _measure(logits.log_softmax(dim=1), labels, bins)
     panels = {"as trained": panel}
     stored = _calibrator(run, fitting, fit, seed)
-    measured = f"{bins} bins, n = {len(labels)} images of {report.name}"
+    measured = f"{bins} bins, n = {len(labels)} {noun(report)} of {report.name}"
     if stored is None:
         return SplitCalibration(before, None, panels, None, f"uncalibrated, {measured}")
     method = stored.calibrator.method
     after, panels[method] = _measure(stored.calibrator.log_probabilities(logits), labels, bins)
-    protocol = f"{method} fitted on {stored.fitted.n} images ({stored.fitted.data}); {measured}"
+    fitted, rows = f"{method} fitted on {stored.fitted.n}", noun(report)
+    protocol = f"{fitted} {rows} ({stored.fitted.data}); {measured}"
     if after.nll > before.nll:
-        worse = f"{method} raises the NLL of the reported images, from {before.nll:.4g} to"
-        why = f"{stored.fitted.n} fitting images say too little, or are of another kind"
+        worse = f"{method} raises the NLL of the reported {rows}, from {before.nll:.4g} to"
+        why = f"{stored.fitted.n} fitting {rows} say too little, or are of another kind"
         run.listener.warn(f"{worse} {after.nll:.4g}: {why}")
     return SplitCalibration(before, after, panels, stored, protocol)
 
@@ -230,7 +231,7 @@ def _calibrator(
     if fit is None:
         return None
     logits, labels = _logits(run, fit)
-    _warn_of_absent_classes(run, labels)
+    _warn_of_absent_classes(run, labels, noun(fit, 1))
     calibrator = CALIBRATORS[fitting.method].fit(logits, labels)
     share = None if fitting.data else fitting.share or SHARE
     fitted = FittedOn(
@@ -250,17 +251,17 @@ def _logits(run: Run, source: Source) -> tuple[Tensor, Tensor]:
     """
     found = run.features(source)
     labels, known = need_labels(source), class_names(run.checkpoint)
-    labels = match_classes(labels, source.class_names, known)
+    labels = match_classes(labels, source.class_names, known, noun(source))
     logits = logits_of(need_classifier(run.checkpoint), found.features)
     return logits, torch.from_numpy(labels)[found.rows]
 
 
-def _warn_of_absent_classes(run: Run, labels: Tensor) -> None:
+def _warn_of_absent_classes(run: Run, labels: Tensor, row: str) -> None:
     seen = set(labels.tolist())
     absent = [name for index, name in enumerate(class_names(run.checkpoint)) if index not in seen]
     if absent:
         named = f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
-        what = f"{len(absent)} classes have no image to fit on ({named})"
+        what = f"{len(absent)} classes have no {row} to fit on ({named})"
         run.listener.warn(f"{what}: nothing is learnt about their probabilities")
 
 

@@ -7,16 +7,14 @@ from typing import Literal
 import numpy as np
 
 from sslcli.data.order import holdout_keys, stratified
-from sslcli.data.sources.base import Source, Subset, labelled, need_labels
+from sslcli.data.sources.base import Source, Subset, labelled, need_labels, noun
 from sslcli.data.sources.files import same_data
-from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.calibrators import CALIBRATORS
 from sslcli.evaluate.calibration.stored import FACT, FittedOn, stored_calibrator
 from sslcli.evaluate.classifier import need_classifier
 from sslcli.evaluate.learned import expect_unseen
-from sslcli.listener import warn_of
 from sslcli.workflows.run import Run
 
 Kind = Literal["temperature", "vector", "isotonic", "stored", "none"]
@@ -110,8 +108,9 @@ def parts(run: Run, fitting: Fitting, seed: int) -> tuple[Source | None, Source]
 
 def _unseen_by(stored: FittedOn, test: Source) -> Source:
     if stored.share is None and is_fitted_on(stored, test, _whole(test)):
-        hint = "name other images with `data` or `test`"
-        raise UsageError("the stored calibrator was fitted on these images", test.name, hint)
+        hint = f"name other {noun(test)} with `data` or `test`"
+        what = f"the stored calibrator was fitted on these {noun(test)}"
+        raise UsageError(what, test.name, hint)
     if stored.share is None or not is_fitted_on(stored, test, test.fingerprint):
         return test
     return _divided(test, stored.share, stored.seed or 0)[1]
@@ -128,16 +127,7 @@ def is_fitted_on(stored: FittedOn, test: Source, fingerprint: str) -> bool:
 
 
 def _fit_data(run: Run, spec: str) -> Source:
-    data, bar = run.config.data, run.listener.bar("reading the data")
-    found = open_source(
-        spec,
-        part=None,
-        root=data.root,
-        download=data.download,
-        progress=bar,
-        white_point=data.white_point,
-    )
-    warn_of(found.oddities, run.listener)
+    found = run.open(spec)
     need_labels(found)
     hint = "name data that was neither trained on nor is reported on, or use `fit_share`"
     for part, does in (("test", "is reported on"), ("train", "was trained on")):

@@ -133,7 +133,7 @@ class EnergyModel:
         assert chains, "need_density has seen the sampler"
         self.method, self.chains = method, chains
         self.batch = config.train.batch_size  # training has shown that it fits the device
-        pixels = config.data.pixels
+        pixels = run.pixels
         self._mean, self._std = (torch.tensor(x).view(3, 1, 1) for x in (pixels.mean, pixels.std))
 
     @property

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from sslcli import assemble
 from sslcli.data.sources.base import NO_LABEL, Source, noun
-from sslcli.data.sources.open import open_source
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import probabilities_of, stored_calibrator
 from sslcli.evaluate.classifier import class_names, linear_classifier
 from sslcli.files import write_atomically
-from sslcli.listener import QUIET, Listener, warn_of
+from sslcli.listener import QUIET, Listener
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.unreadable import Unreadable
 
@@ -132,16 +131,7 @@ def writable(out: str | Path | None, *, overwrite: bool) -> Path | None:
 
 def images_of(run: Run, part: Part, path: Path | None) -> Source:
     """Open the images to embed, and say how many they are and where their features will go."""
-    data = run.config.data
-    source = open_source(
-        data.source,
-        part=None if part == "all" else part,
-        root=data.root,
-        download=data.download,
-        progress=run.listener.bar("reading the data"),
-        white_point=data.white_point,
-    )
-    warn_of(source.oddities, run.listener)
+    source = run.open(run.config.data.source, None if part == "all" else part)
     to = f" to {path}" if path else ""
     run.listener.note(f"{len(source):,} {noun(source)} of {source.name}{to}")
     return source

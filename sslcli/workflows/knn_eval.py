@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from sslcli.config.section import Column
-from sslcli.data.sources.base import need_labels
+from sslcli.data.sources.base import need_labels, noun
 from sslcli.engine.device import Precision
 from sslcli.evaluate.few_shot import FewShots
 from sslcli.evaluate.geometry import alignment, effective_rank, uniformity
@@ -29,7 +29,7 @@ class KNNResult(KNNAccuracy):
 
     Attributes:
         top1_untrained: Of the encoder with fresh weights.
-        top1_pixels: Of the vote on normalised pixels.
+        top1_pixels: Of the vote on normalised pixels; None for an encoder that reads none.
         alignment: Mean squared distance of two random views of an image; lower is better.
         uniformity: Log of the mean Gaussian potential of the features (Wang & Isola 2020).
         effective_rank: exp of the entropy of the singular values (Roy & Vetterli 2007).
@@ -116,8 +116,7 @@ def knn_eval(
     found["classes"] = opened.splits.train.class_names
     if baseline:
         fresh = vote(opened, k, temperature, index, bar, opened.untrained)
-        pixels = vote(opened, k, temperature, network=nn.Flatten(), reads="image")
-        found |= {"top1_untrained": fresh.top1, "top1_pixels": pixels.top1}
+        found |= {"top1_untrained": fresh.top1, "top1_pixels": _of_pixels(opened, k, temperature)}
     if geometry:
         found |= _geometry(opened)
     if few.counts:
@@ -165,6 +164,14 @@ def _few_shots(
     return few.measure(labels, run.config.seed, measure, run.listener.bar("drawing few labels"))
 
 
+def _of_pixels(run: Run, k: int, temperature: float) -> float | None:
+    """Return the accuracy of the vote on raw pixels; None for an encoder that reads none."""
+    if run.reads == "image":
+        return vote(run, k, temperature, network=nn.Flatten(), reads="image").top1
+    run.listener.note(f"no baseline of raw pixels: the encoder reads {noun(run.splits.test)}")
+    return None
+
+
 def _geometry(run: Run) -> dict[str, float]:
     """Return how the test images lie on the sphere; all but alignment is of the first views."""
     first, second = paired_features(
@@ -179,8 +186,9 @@ def _geometry(run: Run) -> dict[str, float]:
 
 def _neighbours(run: Run, given: int | None) -> int:
     """Return how many neighbours vote: what was asked for, else the preset's as far as they go."""
-    preset, images = run.config.evaluation.k, len(run.splits.train)
-    if given or preset <= images:
+    train, preset = run.splits.train, run.config.evaluation.k
+    rows = len(train)
+    if given or preset <= rows:
         return given or preset
-    run.listener.warn(f"k is {images}, all training images there are; the preset has {preset}")
-    return images
+    run.listener.warn(f"k is {rows}, all training {noun(train)} there are; the preset has {preset}")
+    return rows

@@ -15,13 +15,11 @@ from sslcli.config.section import Column
 from sslcli.data.images.files import SUFFIXES
 from sslcli.data.sources.base import NO_LABEL, Source, Subset, noun
 from sslcli.data.sources.given import GivenImages, Images
-from sslcli.data.sources.open import open_source
 from sslcli.data.sources.sentences import Sentences
 from sslcli.errors import UsageError
 from sslcli.evaluate.nearest import build_index
 from sslcli.figures.tiles import Tile, tile_rows
 from sslcli.listener import QUIET, Listener
-from sslcli.nn.families import family_of
 from sslcli.workflows.embed import images_of
 from sslcli.workflows.neighbours_result import Neighbour, NeighboursResult, Query, same_class
 from sslcli.workflows.pictures import Picture, pictures
@@ -83,7 +81,7 @@ def neighbours(
         run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
         seed=seed, device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
-    reads = family_of(opened.config.encoder).reads
+    reads = opened.reads
     path = _figure(opened, out, reads)
     asked, searched = parts(opened, query, count)
     search = _Search(opened, asked, searched, k, reads)
@@ -122,7 +120,7 @@ def drawn_rows(source: Source, count: int, seed: int) -> Source:
 
 def _sources(query: Images, run: Run) -> Iterator[Source]:
     """Open what is asked about; images at hand that follow each other are one source."""
-    data, reads = run.config.data, family_of(run.config.encoder).reads
+    data, reads = run.config.data, run.reads
     listed: list[Any] = [*query] if isinstance(query, list | tuple) else [query]
     if not listed:
         raise UsageError("nothing is asked about", "query", "name an image or a data set")
@@ -134,10 +132,7 @@ def _sources(query: Images, run: Run) -> Iterator[Source]:
             if reads == "text" and not Path(each).exists() and "/" not in each:
                 yield Sentences("the sentence given", [each])
             else:
-                yield open_source(
-                    each, part=None, root=data.root, download=data.download,
-                    white_point=data.white_point,
-                )  # fmt: skip
+                yield run.open(each)
 
 
 def _readable(images: GivenImages) -> GivenImages:

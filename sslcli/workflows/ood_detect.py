@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
+from sslcli.data.sources.base import noun
 from sslcli.data.sources.far import PSEUDO_OUTLIERS, FarSource
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Subset
@@ -107,7 +108,7 @@ def ood_detect(
         left_out=left_out,
         top1=network.accuracy(inside),
         calibrator=stored,
-        protocol=_protocol(known, fitted, stored, opened.config.seed),
+        protocol=_protocol(known, fitted, stored, opened),
         values=values,
     )
 
@@ -154,6 +155,7 @@ class Network:
     def known(self, *, tune: bool) -> tuple[Known, Seen | None]:
         """Return the data to fit scores on, and pseudo-outliers if scores are to be tuned."""
         config, train = self.run.config, self.run.splits.train
+        reads_images = self.run.reads == "image"
         seen, rows = self._see(train)
         held = validation_rows(len(train), config.seed)
         kept = np.setdiff1d(np.arange(len(train)), held)
@@ -161,19 +163,19 @@ class Network:
         is_held = torch.from_numpy(np.isin(rows, held))
         if bool(is_held.all()) or not bool(is_held.any()):
             hint = "scores are fitted on nine tenths and tuned on the rest; give more `data`"
-            raise DataError("there are too few training images", train.name, hint)
+            raise DataError(f"there are too few training {noun(train)}", train.name, hint)
         known = Known(
             train=seen.pick(~is_held, lambda module: self._run(module, rest)),
             validation=seen.pick(is_held, lambda module: self._run(module, part)),
             network=self.whole,
             classifier=self.classifier,
-            std=config.data.pixels.std,
+            std=self.run.pixels.std if reads_images else None,
             density=density_of(self.run.checkpoint, self.run.device, config.seed),
             calibrator=self.stored.calibrator if self.stored else None,
         )
         if not tune:
             return known, None
-        return known, self.see(FarSource(PSEUDO_OUTLIERS, part, config.data.pixels, config.seed))
+        return known, self.see(FarSource(PSEUDO_OUTLIERS, part, self.run.pixels, config.seed))
 
     def _run(self, module: nn.Module, source: Source) -> Tensor:
         features: Tensor = self.run.features(source, module).features
@@ -188,7 +190,7 @@ class Network:
         """Say how many inside images are of classes that the classifier does not know."""
         if seen.logits is None or seen.labels is None:
             return ""
-        return strange_classes(seen.labels.numpy(), *self._names)
+        return strange_classes(seen.labels.numpy(), *self._names, noun(self.run.splits.test))
 
     def accuracy(self, seen: Seen) -> float | None:
         """Return the classifier's top-1; None if an image lacks a label that it knows."""
@@ -209,16 +211,16 @@ def _warn_of_labels(network: Network, inside: Seen, stored: StoredCalibrator | N
     """Warn of inside labels that a calibrator in use has seen, or that the classifier lacks."""
     test, warn = network.run.splits.test, network.run.listener.warn
     if stored and is_fitted_on(stored.fitted, test, test.fingerprint):
-        what = f"the stored calibrator was fitted on {stored.fitted.n:,} of the inside images"
+        what = f"the stored calibrator was fitted on {stored.fitted.n:,} of the inside {noun(test)}"
         warn(f"{what}, so scores of probabilities have seen their labels")
     if strange := network.strange_classes(inside):
         warn(f"{strange}; there is no accuracy inside")
 
 
 def _protocol(
-    known: Known, fitted: Sequence[Fitted], stored: StoredCalibrator | None, seed: int
+    known: Known, fitted: Sequence[Fitted], stored: StoredCalibrator | None, run: Run
 ) -> str:
-    parts = [f"fitted on {len(known.train.features):,} training images"]
+    parts = [f"fitted on {len(known.train.features):,} training {noun(run.splits.train)}"]
     if any(each.tuned_auroc is not None for each in fitted):
         count = len(known.validation.features)
         parts.append(f"tuned on {count:,} others of them against their jigsaws")
@@ -227,5 +229,5 @@ def _protocol(
         method = stored.calibrator.method
         parts.append(f"{named} of probabilities calibrated by the stored {method}")
     parts.append("AUPR is average precision")
-    parts.append(f"intervals from {RESAMPLES} resamples, seed {seed}")
+    parts.append(f"intervals from {RESAMPLES} resamples, seed {run.config.seed}")
     return "; ".join(parts)

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 
-from sslcli.data.sources.base import PART_CODES
+from sslcli.data.sources.base import PART_CODES, noun
 from sslcli.data.sources.builtin import NAMES
 from sslcli.data.sources.far import KINDS, FarSource
-from sslcli.data.sources.open import Source, open_source, take_part
-from sslcli.listener import warn_of
+from sslcli.data.sources.open import Source, take_part
 from sslcli.workflows.run import Run
 
 
@@ -30,7 +29,7 @@ def open_outside(run: Run, specs: Sequence[str]) -> dict[str, Source]:
     outside = {name: _open(run, spec) for name, spec in zip(names(specs), specs, strict=True)}
     for name, source in outside.items():
         if name not in KINDS:
-            run.listener.note(f"outside: {name}: {source.name}, {len(source):,} images")
+            run.listener.note(f"outside: {name}: {source.name}, {len(source):,} {noun(source)}")
     return outside
 
 
@@ -73,17 +72,8 @@ def _plain(text: str) -> str:
 
 
 def _open(run: Run, spec: str) -> Source:
-    data = run.config.data
     if spec in KINDS:
-        return FarSource(spec, run.splits.test, data.pixels, run.config.seed)
-    whole = open_source(
-        spec,
-        part=None,
-        root=data.root,
-        download=data.download,
-        progress=run.listener.bar("reading the data"),
-        white_point=data.white_point,
-    )
-    warn_of(whole.oddities, run.listener)
+        return FarSource(spec, run.splits.test, run.pixels, run.config.seed)
+    whole = run.open(spec)
     has_test = whole.parts is not None and (whole.parts == PART_CODES["test"]).any()
     return take_part(whole, "test") if has_test else whole

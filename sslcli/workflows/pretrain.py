@@ -154,7 +154,7 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
     bar = listener.bar("decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
     listener.note(f"{rows} are {training.loader.mode}")
-    if note := accumulation_note(method, config.train):
+    if note := accumulation_note(method, config.train, rows):
         listener.note(note)
     if past is not None:
         check_length(past, training, listener)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of, method_read_out
+from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of, method_read_out, pixels_of
 from sslcli.config.duration import Duration
 from sslcli.config.schema import Config
 from sslcli.data.images.views import Views
@@ -138,7 +138,7 @@ def paired_features(
     as in its first two epochs. Up to 4,096 images are used.
     """
     rows = np.random.default_rng(config.seed).permutation(len(source))[:PAIRS]
-    views = Views(config.views, config.data.pixels, config.seed)
+    views = Views(config.views, pixels_of(config), config.seed)
     loader = TrainLoader(
         Subset(source, np.sort(rows), f"{len(rows)} of {source.name}"),
         config.data,

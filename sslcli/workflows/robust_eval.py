@@ -141,7 +141,7 @@ class Robustness:
         if classifier.out_features < 2:
             what = "a classifier of one class is never wrong"
             raise UsageError(what, str(checkpoint.path), "take one of two classes or more")
-        pixels = run.config.data.pixels
+        pixels = run.pixels
         trial.check_l2(pixels.image_size)
         self.sampler = self._sampler() if trial.refine else None
         if not len(test):

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
-from sslcli.config.methods.registry import is_custom
+from sslcli.config.pixels import Pixels
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
 from sslcli.config.section import Column
 from sslcli.data.sources.base import Source, noun
 from sslcli.data.sources.given import GivenImages, Images
-from sslcli.data.sources.places import given_fields, located
+from sslcli.data.sources.open import Part, open_source
 from sslcli.data.sources.splits import Splits, shared_files
 from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
 from sslcli.engine.device import Precision, pick_device, resolve_precision
@@ -26,8 +26,9 @@ from sslcli.evaluate.features import Features
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.methods.base import Method
-from sslcli.methods.custom import name_code
+from sslcli.nn.families import family_of
 from sslcli.workflows.changes import Changes, divided
+from sslcli.workflows.checkpoint_config import name_code_of, revised
 from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
 
 FEW = 64  # images that are decoded sooner than worker processes start
@@ -57,6 +58,20 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """The last numbers that training logged, by name; empty for weights from elsewhere."""
         return dict(self.checkpoint.facts.get("metrics", {}))
+
+    @property
+    def reads(self) -> Column:
+        """The column of the data that the encoder takes."""
+        return family_of(self.config.encoder).reads
+
+    @property
+    def pixels(self) -> Pixels:
+        """How images become the encoder's input.
+
+        Raises:
+            UsageError: If it reads no images.
+        """
+        return assemble.pixels_of(self.config)
 
     @cached_property
     def encoder(self) -> nn.Module:
@@ -104,11 +119,10 @@ class Run:
         splits = assemble.open_data(self.config, self.listener.bar)
         for remark in expect_unseen(self.checkpoint, splits.test):
             self.listener.warn(remark)
-        counts = (
-            f"{len(splits.train):,} training and {len(splits.test):,} test {noun(splits.train)}"
-        )
-        self.listener.note(f"data {splits.train.name}: {counts}; {splits.note}")
-        warn_of((*splits.oddities, *shared_files(splits.train, splits.test)), self.listener)
+        train, test = splits.train, splits.test
+        counts = f"{len(train):,} training and {len(test):,} test {noun(train)}"
+        self.listener.note(f"data {train.name}: {counts}; {splits.note}")
+        warn_of((*splits.oddities, *shared_files(train, test)), self.listener)
         return splits
 
     def embed(self, images: Images) -> np.ndarray:
@@ -179,8 +193,28 @@ class Run:
         found = self.features(source, network, precision, reads)
         return found.features, assemble.labels_of(source, found)
 
+    def open(self, spec: str, part: Part | None = None) -> Source:
+        """Open further data for the encoder to read, and warn of what is out of line in it.
+
+        Args:
+            spec: What `data` takes.
+            part: Which part; None for all of it.
+
+        Raises:
+            DataError: If it is missing or unreadable, or has no such part.
+        """
+        data = self.config.data
+        source = open_source(
+            spec,
+            part=part, root=data.root, download=data.download,
+            progress=self.listener.bar("reading the data"), white_point=data.white_point,
+            opened_for=self.reads,
+        )  # fmt: skip
+        warn_of(source.oddities, self.listener)
+        return source
+
     def leave_out(self, source: Source, rows: Tensor) -> None:
-        """Count and name the images of a source that are not among the `rows` that were read."""
+        """Count and name what of a source is not among the `rows` that were read."""
         if source.name not in self.unreadable:
             found = warn_of_unreadable(source, rows, self.config.data, self.listener)
             self.unreadable.update(found)
@@ -261,33 +295,9 @@ def _opened(
     return Run(checkpoint, config, device, precision, listener)
 
 
-def name_code_of(checkpoint: Checkpoint, method: str) -> None:
-    """Allow the file of a checkpoint's custom method to run, because the caller names it.
-
-    Raises:
-        UsageError: If the checkpoint's method is no such class.
-        ConfigError: If the file cannot be read.
-    """
-    name = checkpoint.config.method.name
-    if not is_custom(name) or method.rpartition(":")[2] != name.rpartition(":")[2]:
-        hint = "name the file and the class that this checkpoint was trained with"
-        raise UsageError(f"the checkpoint's method is {name}, not {method}", "method", hint)
-    name_code(method)
-
-
 def need_held_out(run: Run) -> None:
-    """Raise DataError unless there are images to test on."""
-    if not len(run.splits.test):
+    """Raise DataError unless there is something to test on."""
+    test = run.splits.test
+    if not len(test):
         hint = "name some with `test`, or set data.holdout"
-        raise DataError("no image is held out", run.splits.train.name, hint)
-
-
-def revised(
-    checkpoint: Checkpoint, fields: Mapping[str, Any], texts: Sequence[str], listener: Listener
-) -> Config:
-    """Return a checkpoint's config with changes laid over it, and its data found from here."""
-    config = revise(checkpoint.config, fields, texts)
-    data, remarks = located(config.data, checkpoint.paths, given_fields(fields, texts))
-    for remark in remarks:
-        listener.note(remark)
-    return config.model_copy(update={"data": data})
+        raise DataError(f"no {noun(test, 1)} is held out", run.splits.train.name, hint)

@@ -18,10 +18,11 @@ from sslcli.evaluate.finite import need_finite
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.evaluate.sampling import MIN_CHAINS, MIN_STEPS, Settling, finite_chains
 from sslcli.listener import QUIET, Listener
+from sslcli.workflows.checkpoint_config import name_code_of
 from sslcli.workflows.density import ChainEnds, EnergyModel, Start, need_density
 from sslcli.workflows.drawn import SampleResult, Samples
 from sslcli.workflows.judge import Judge, Verdict
-from sslcli.workflows.run import Run, load, name_code_of
+from sslcli.workflows.run import Run, load
 from sslcli.workflows.sample_files import need_writable, write_samples
 from sslcli.workflows.sampling_plan import Target, chosen_classes, make_plan, with_sampler
 

@@ -178,12 +178,18 @@ def _naming_fields_of(section: str) -> Iterator[None]:
 def config_of(
     config: Config, method: dict[str, Any], recipe: RecipeConfig, source: Source, seed: int
 ) -> Config:
-    """Return the checkpoint's config with a method and a recipe in place of its own."""
+    """Return the checkpoint's config with a method and a recipe in place of its own.
+
+    Raises:
+        UsageError: If its encoder does not read the images that recipes are for.
+    """
+    _ = assemble.pixels_of(config)
     plain = config.model_dump()
     plain |= {
         "preset": f"{config.preset}+{method['name']}",
         "seed": seed,
         "method": method,
+        "texts": (),
         **recipe.model_dump(include={"views", "optimizer", "schedule"}),
     }
     plain["train"] |= {

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from sslcli.config.data import DataConfig
-from sslcli.data.sources.base import Source
+from sslcli.data.sources.base import Source, noun
 from sslcli.data.unreadable import refuse_too_many
 from sslcli.listener import Listener
 
@@ -44,7 +44,7 @@ def warn_of_unreadable(
     files = [source.describe(int(row)) for row in missing[:_NAMED]]
     bad = dict.fromkeys(missing.tolist(), files[0])
     refuse_too_many(source, bad, data.max_bad_fraction)
-    count = f"{len(missing):,} of {len(source):,} images of {source.name}"
+    count = f"{len(missing):,} of {len(source):,} {noun(source)} of {source.name}"
     more = ", ..." if len(missing) > 3 else ""
     listener.warn(f"{count} are unreadable and left out: {', '.join(files[:3])}{more}")
     return {source.name: Unreadable(count=len(missing), of=len(source), files=files)}

@@ -82,20 +82,22 @@ def _checks(data: str | None, root: str) -> "Sequence[tuple[str, Check]]":
 
 
 def _data(data: str, root: str) -> "Iterator[Finding]":
-    """Open the data and decode its first image."""
+    """Open the data and read its first row."""
     from sslcli.cli.doctor.checkup import Finding
+    from sslcli.data.sources.base import noun
     from sslcli.data.sources.open import open_source
     from sslcli.errors import DataError
 
     try:
         source = open_source(data, part=None, root=root)
-        height, width, _ = source.load(0).shape
+        _, _, size = source.examine(0)
     except DataError as error:
         found = f"{error.where}: {error.what}" if error.where else error.what
         yield Finding("data", "fault", found, error.hint or f"ssl data check {data}")
         return
     labels = f"{len(source.class_names)} classes" if source.labels is not None else "no labels"
-    found = f"{source.name}: {len(source):,} images, {labels}, the first {width}x{height}"
+    found = f"{source.name}: {len(source):,} {noun(source)}, {labels}"
+    found += f", the first {size}" if size else ""
     yield Finding("data", "ok", found, f"ssl data check {data} reads all of it")
     for oddity in source.oddities:
         yield Finding("data", "warning", f"{oddity.where}: {oddity.what}", oddity.hint)

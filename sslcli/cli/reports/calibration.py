@@ -13,12 +13,12 @@ from sslcli.workflows.run import need_held_out
 
 
 def plan(publisher: Publisher, fitting: Fitting, seed: int | None) -> None:
-    """Say how many images would be fitted and reported on; for `--dry-run`."""
+    """Say how much would be fitted and reported on; for `--dry-run`."""
     run = publisher.run
     need_held_out(run)
     fit, report = parts(run, fitting, run.config.seed if seed is None else seed)
     images = {"fit": len(fit) if fit else 0, "report": len(report)}
-    publisher.plan(images, columns=("part", "images"))
+    publisher.plan(images, does="")
 
 
 def stored(publisher: Publisher, result: CalibrationResult) -> CalibrationResult:

@@ -41,13 +41,17 @@ def show_estimate(
         SslError: If an option is out of its range, or the batch cannot be divided.
     """
     from sslcli.config.presets import config_hash, to_toml
+    from sslcli.data.sources.base import noun
     from sslcli.profile.cost import estimate
+    from sslcli.profile.preparing import own_loader
 
     _check(peak_tflops, utilisation)
     cost = estimate(training, processes)
     hours = None if peak_tflops is None else cost.device_hours(peak_tflops, utilisation or 1.0)
     show.data(to_toml(training.config))
-    rows = [*_work(cost), *_memory(cost), *_hours(cost, hours, peak_tflops, utilisation)]
+    source = own_loader(training).source
+    both = noun(source, 1), noun(source)
+    rows = [*_work(cost, *both), *_memory(cost), *_hours(cost, hours, peak_tflops, utilisation)]
     show.table("What it will cost", ("quantity", "estimate"), rows)
     show.result(
         dry_run=True,
@@ -77,15 +81,15 @@ def _check(peak_tflops: float | None, utilisation: float | None) -> None:
         raise UsageError(f"{utilisation} is no share of a peak", "--utilisation", hint)
 
 
-def _work(cost: "Cost") -> list[tuple[str, str]]:
+def _work(cost: "Cost", row: str, rows: str) -> list[tuple[str, str]]:
     return [
         ("optimiser steps", f"{cost.steps:,}"),
-        ("images seen", f"{cost.images:,}"),
+        (f"{rows} seen", f"{cost.images:,}"),
         ("processes", f"{cost.processes:,}"),
-        ("images of a process's micro-batch", f"{cost.micro_batch:,}"),
+        (f"{rows} of a process's micro-batch", f"{cost.micro_batch:,}"),
         ("trainable parameters", f"{cost.parameters:,}"),
         ("encoder parameters", f"{cost.encoder_parameters:,}"),
-        ("GFLOP per image, all views", f"{cost.flops_per_image / 1e9:.3f}"),
+        (f"GFLOP per {row}, all views", f"{cost.flops_per_image / 1e9:.3f}"),
         ("PFLOP in all", f"{cost.flops / 1e15:.3f}"),
     ]
 

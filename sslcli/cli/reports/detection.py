@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from sslcli.cli.publish import Publisher
+from sslcli.data.sources.base import noun
 from sslcli.evaluate.ood.bootstrap import LEVEL
 from sslcli.evaluate.ood.metrics import METRICS, Ranking
 from sslcli.figures.detection import Array, Roc, roc_curves, score_histograms
@@ -21,7 +22,7 @@ _COLUMNS = ("outside", "n", "score", "AUROC", f"{LEVEL:.0%} interval", "AUPR-in"
 
 
 def plan(publisher: Publisher, ood: Sequence[str], scores: Sequence[str]) -> None:
-    """Say how many images would be encoded, for which scores; for `--dry-run`."""
+    """Say how much would be encoded, for which scores; for `--dry-run`."""
     run = publisher.run
     need_held_out(run)
     images = {"train": len(run.splits.train), "test": len(run.splits.test)}
@@ -32,8 +33,9 @@ def plan(publisher: Publisher, ood: Sequence[str], scores: Sequence[str]) -> Non
 def publish(publisher: Publisher, result: OODResult) -> None:
     """Draw the figures, print the table, keep the record, then hold to the requirements."""
     show, figures = publisher.show, _draw_all(publisher, result)
+    rows = noun(publisher.run.splits.test)
     if result.top1 is not None:
-        show.note(f"the classifier's top-1 on the inside test images is {result.top1:.4f}")
+        show.note(f"the classifier's top-1 on the inside test {rows} is {result.top1:.4f}")
     show.note(f"figures: {', '.join(figures) or 'none'}")
     show.note(result.protocol)
     publisher.publish(

@@ -7,14 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from sslcli.config.section import Column
+from sslcli.config.section import NOUNS, Column
 from sslcli.data.images import files as images
 from sslcli.errors import DataError, UsageError
 
 Part = Literal["train", "test"]
 PART_CODES = {"train": 1, "test": 2}
 NO_LABEL = -1  # of a row that has no class while others have one
-_WORDS: dict[Column, str] = {"image": "images", "text": "sentences", "pair": "pairs of sentences"}
 _WHERE: dict[Column, str] = {
     "image": "give images to a method of images, or sentences to a method of text",
     "text": "give a text file, a table with a title column, or a .txt beside each image",
@@ -44,6 +43,8 @@ class Source(ABC):
         white_point: The value of sixteen bits that is white in encoded images.
         scores: Similarity of each row's pair of sentences, [N] float32; None without pairs.
         parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
+        opened_for: The column that its reader takes, whose noun messages use; None where no reader
+            is known yet.
         oddities: What is out of line in how the data is laid out, and what became of it. Every
             command that opens the data says it.
     """
@@ -56,6 +57,7 @@ class Source(ABC):
     scores: np.ndarray | None = None
     parts: np.ndarray | None = None
     white_point: int = images.WHITE
+    opened_for: Column | None = None
     oddities: tuple[Remark, ...] = ()
 
     @abstractmethod
@@ -176,6 +178,7 @@ class Subset(Source):
             rows, base = base.rows[rows], base.base
         self.base, self.rows, self.name = base, rows, name
         self.columns, self.white_point = base.columns, base.white_point
+        self.opened_for = base.opened_for
 
     @property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -260,9 +263,12 @@ def digest(*chunks: bytes | np.ndarray) -> str:
     return state.hexdigest()
 
 
-def noun(source: Source) -> str:
-    """Return the word for the rows of a source in messages: "images", or "sentences"."""
-    return _WORDS["image" if "image" in source.columns else min(source.columns)]
+def noun(source: Source, count: int | None = None) -> str:
+    """Return the word for `count` rows of a source in messages; without a count for many."""
+    column = source.opened_for
+    if column not in source.columns:
+        column = "image" if "image" in source.columns else min(source.columns)
+    return NOUNS[column][count != 1]
 
 
 def need(source: Source, *columns: Column) -> None:
@@ -273,8 +279,8 @@ def need(source: Source, *columns: Column) -> None:
     """
     for column in columns:
         if column not in source.columns:
-            held = " and ".join(_WORDS[each] for each in sorted(source.columns))
-            what = f"this data set holds {held}, not {_WORDS[column]}"
+            held = " and ".join(NOUNS[each][1] for each in sorted(source.columns))
+            what = f"this data set holds {held}, not {NOUNS[column][1]}"
             raise DataError(what, source.name, _WHERE[column])
 
 

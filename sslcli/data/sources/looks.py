@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sslcli.data.sources.base import need
 from sslcli.data.sources.open import open_source
 from sslcli.errors import DataError
 
@@ -49,6 +50,7 @@ def look_at(spec: str, root: str | Path = "") -> Look:
     if spec in _KNOWN:
         return _KNOWN[spec]
     source = open_source(spec, part="train", root=root)
+    need(source, "image")
     rows = range(0, len(source), max(1, len(source) // _LOOKED_AT))
     seen: list[np.ndarray] = []
     for row in rows:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from sslcli.config.section import Column
 from sslcli.data.images.files import WHITE
 from sslcli.data.sources import builtin, tables
 from sslcli.data.sources.archives import Archives
@@ -26,6 +27,7 @@ def open_source(
     download: bool = False,
     progress: Progress = None,
     white_point: int = WHITE,
+    opened_for: Column | None = None,
 ) -> Source:
     """Open a data set.
 
@@ -36,12 +38,13 @@ def open_source(
         download: Allow a built-in set to be fetched.
         progress: Called while files are indexed, with (done, total).
         white_point: The value of sixteen bits that is white.
+        opened_for: The column that will be read, whose noun messages use.
 
     Raises:
         DataError: If it is missing, empty, unreadable or of no known form.
     """
     source = _open(spec, root, download, progress)
-    source.white_point = white_point
+    source.white_point, source.opened_for = white_point, opened_for
     return take_part(source, part)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sslcli.config.data import DataConfig
+from sslcli.config.section import Column
 from sslcli.data.order import holdout_keys, stratified
 from sslcli.data.sources.base import (
     NO_LABEL,
@@ -15,6 +16,7 @@ from sslcli.data.sources.base import (
     Source,
     Subset,
     labelled,
+    noun,
     shared_rows,
     take_part,
 )
@@ -47,12 +49,16 @@ class Splits:
         if not data.validation:
             return self
         train, kept = validation_parts(self.train, data.validation, data.holdout_seed)
-        note = f"{self.note}; {len(kept)} training images are for validation"
+        note = f"{self.note}; {len(kept)} training {noun(kept)} are for validation"
         return replace(self, train=train, note=note, validation=kept)
 
 
 def open_splits(
-    data: DataConfig, progress: Progress = None, *, only_labelled: bool = False
+    data: DataConfig,
+    progress: Progress = None,
+    *,
+    only_labelled: bool = False,
+    opened_for: Column | None = None,
 ) -> Splits:
     """Open `data.source` and its held-out data.
 
@@ -65,6 +71,7 @@ def open_splits(
         progress: Called while files are indexed, with (done, total).
         only_labelled: Of training and held-out data that is labelled at all, leave out the rows
             that have no class.
+        opened_for: The column that will be read, whose noun messages use.
 
     Raises:
         DataError: If anything is missing or unreadable, or train and test share no class.
@@ -76,6 +83,7 @@ def open_splits(
         download=data.download,
         progress=progress,
         white_point=data.white_point,
+        opened_for=opened_for,
     )
     splits = _split(data, whole, progress)
     splits = replace(splits, oddities=whole.oddities + splits.oddities)
@@ -90,7 +98,7 @@ def _split(data: DataConfig, whole: Source, progress: Progress) -> Splits:
     train = take_part(whole, "train")
     if has_test_part(whole):
         test = take_part(whole, "test")
-        note = f"held out: the test part of {whole.name} ({len(test)} images)"
+        note = f"held out: the test part of {whole.name} ({len(test)} {noun(test)})"
         return Splits(train, test, note + _unseen_classes(train, test))
     return _hold_out(train, data.holdout, data.holdout_seed)
 
@@ -134,12 +142,13 @@ def _given(data: DataConfig, whole: Source, progress: Progress) -> Splits:
         download=data.download,
         progress=progress,
         white_point=data.white_point,
+        opened_for=whole.opened_for,
     )
     what, oddities = "data.test", test.oddities
     if test.parts is not None:
         test, what = take_part(test, "test"), "the test part of data.test"
     train, test = _share_classes(take_part(whole, "train"), test)
-    note = f"held out: {what} ({spec}, {len(test)} images)"
+    note = f"held out: {what} ({spec}, {len(test)} {noun(test)})"
     return Splits(train, test, note + _unseen_classes(train, test), oddities)
 
 
@@ -148,7 +157,7 @@ def shared_files(train: Source, test: Source) -> tuple[Remark, ...]:
     rows = shared_rows(train.origins(), test.origins())
     if not rows.any():
         return ()
-    what = f"{int(rows.sum()):,} held-out images are files that are trained on too, by links"
+    what = f"{int(rows.sum()):,} held-out {noun(test)} are files that are trained on too, by links"
     first = test.describe(int(rows.argmax()))
     return (Remark("warning", what, first, "accuracy on them says nothing; remove the links"),)
 
@@ -187,10 +196,10 @@ def _hold_out(whole: Source, share: float, seed: int) -> Splits:
     train, test = divided(whole, share, seed)
     if not share:
         return Splits(train, test, "nothing is held out")
-    note = f"held out: {len(test)} of {len(whole)} images, chosen by hash of row and "
+    note = f"held out: {len(test)} of {len(whole)} {noun(whole)}, chosen by hash of row and "
     note += f"data.holdout_seed {seed}"
     if lonely := _classes_of_one(whole.labels):
-        note += f"; {lonely} classes of one image are only trained on"
+        note += f"; {lonely} classes of one {noun(whole, 1)} are only trained on"
     return Splits(train, test, f"{note}; {whole.name} has no test part and data.test is not set")
 
 

@@ -64,6 +64,11 @@ def density_needed(known: Known) -> str:
     return ""
 
 
+def pixels_needed(known: Known) -> str:
+    """Say why a score that moves pixels does not apply; an empty text if it does."""
+    return "" if known.std else "it moves the pixels of images, and the network reads none"
+
+
 def labels_needed(known: Known) -> str:
     """Return why a score of class means does not apply."""
     return "the training images have no labels" if known.train.labels is None else ""
@@ -96,6 +101,7 @@ def _of_probabilities(score: Callable[[Tensor], Tensor]) -> Callable[[Known], Ca
 
 def _fit_odin(known: Known) -> Candidates:
     assert known.classifier is not None
+    assert known.std is not None
     if known.classifier.out_features < 2:
         raise UsageError("a classifier of one class has no other to step away from", "score")
     for temperature, epsilon in product((1000.0, 100.0, 10.0, 1.0), (0.0014, 0.0028)):
@@ -205,7 +211,7 @@ SCORES = (
         _LOGITS,
         calibrated=True,
     ),
-    Score("odin", "softmax after a step of the input", _fit_odin, _LOGITS),
+    Score("odin", "softmax after a step of the input", _fit_odin, (*_LOGITS, pixels_needed)),
     Score("mahalanobis", "distance to the nearest class mean", _fit_mahalanobis, _CLASSES),
     Score(
         "relative-mahalanobis",

@@ -57,7 +57,8 @@ class Known:
         network: Maps normalised images [B, 3, S, S] to logits [B, C], or to features [B, D] when
             there is no classifier; on its device, in evaluation mode.
         classifier: The last layer, on the CPU; None for a bare encoder.
-        std: Deviation that each channel was divided by, in units of [0, 1].
+        std: Deviation that each channel was divided by, in units of [0, 1]; None for a network that
+            reads no images.
         density: The network as a model of images; None when its method learns none.
         calibrator: What the checkpoint stores beside its classifier; None when it stores none.
     """
@@ -66,7 +67,7 @@ class Known:
     validation: Seen
     network: nn.Module
     classifier: nn.Linear | None
-    std: tuple[float, float, float]
+    std: tuple[float, float, float] | None
     density: Density | None = None
     calibrator: Calibrator | None = None
 

@@ -1,0 +1,38 @@
+"""The config of a checkpoint as it is used here: changed, its data found, its code allowed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sslcli.config.methods.registry import is_custom
+from sslcli.config.presets import revise
+from sslcli.config.schema import Config
+from sslcli.data.sources.places import given_fields, located
+from sslcli.engine.checkpoint import Checkpoint
+from sslcli.errors import UsageError
+from sslcli.listener import Listener
+from sslcli.methods.custom import name_code
+
+
+def revised(
+    checkpoint: Checkpoint, fields: Mapping[str, Any], texts: Sequence[str], listener: Listener
+) -> Config:
+    """Return a checkpoint's config with changes laid over it, and its data found from here."""
+    config = revise(checkpoint.config, fields, texts)
+    data, remarks = located(config.data, checkpoint.paths, given_fields(fields, texts))
+    for remark in remarks:
+        listener.note(remark)
+    return config.model_copy(update={"data": data})
+
+
+def name_code_of(checkpoint: Checkpoint, method: str) -> None:
+    """Allow the file of a checkpoint's custom method to run, because the caller names it.
+
+    Raises:
+        UsageError: If the checkpoint's method is no such class.
+        ConfigError: If the file cannot be read.
+    """
+    name = checkpoint.config.method.name
+    if not is_custom(name) or method.rpartition(":")[2] != name.rpartition(":")[2]:
+        hint = "name the file and the class that this checkpoint was trained with"
+        raise UsageError(f"the checkpoint's method is {name}, not {method}", "method", hint)
+    name_code(method)
