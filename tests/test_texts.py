@@ -1,5 +1,6 @@
 """Toy methods of texts, and of images with texts, go wherever a method of images goes."""
 
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ from test_ranks import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from sslcli import assemble
+from sslcli.cli.reports.cost import show_estimate
+from sslcli.cli.show import Show
 from sslcli.config.presets import resolve, to_toml
 from sslcli.data.sources.open import open_source
 from sslcli.data.text.tokenizer import ByteTokenizer
@@ -22,20 +25,31 @@ from sslcli.engine.loop import steps, train_step
 from sslcli.engine.stop import Stop
 from sslcli.engine.trainer import resume, train
 from sslcli.errors import ConfigError, DataError, StoppedError, UsageError
-from sslcli.listener import SilentWatcher
+from sslcli.listener import Quiet, SilentWatcher
 from sslcli.methods import custom
 from sslcli.methods.custom import completed, name_code
 from sslcli.profile.cost import estimate
 from sslcli.profile.phases import time_phases
+from sslcli.workflows.embed import embed
 from sslcli.workflows.export import export
 from sslcli.workflows.knn_eval import knn_eval, vote
+from sslcli.workflows.linear_eval import linear_eval
 from sslcli.workflows.neighbours import neighbours
-from sslcli.workflows.run import load
+from sslcli.workflows.ood_detect import ood_detect
+from sslcli.workflows.run import load, need_held_out
 
 CPU, FILE = torch.device("cpu"), Path(__file__).parent / "toys.py"
 PRESETS = {"ToyText": str(FILE.with_name("toy_text.toml")), "ToyTowers": "simsiam/digits"}
 TOYS = list(PRESETS)
 VIEWS = [{"count": 1, "size": 8, "crop_scale": [0.5, 1.0], "order": ["crop"]}]
+SGD = {"name": "sgd", "base_lr": 0.1, "lr_scaling": "none", "momentum": 0.9, "weight_decay": 0.0}
+LINEAR = {
+    "duration": "1 epochs",
+    "batch_size": 8,
+    "optimizer": SGD,
+    "schedule": {"name": "cosine"},
+    "views": VIEWS,
+}
 NAMES = ("zero", "a cross")
 
 
@@ -249,3 +263,65 @@ def test_texts_of_a_source_give_the_features_of_the_encoder(pictures):
     tokens = assemble.tokenizer_of(config).encode([source.text(row) for row in range(48)], 12)
     torch.testing.assert_close(found.features, encoder(tokens.ids, tokens.mask).detach())
     assert found.rows.tolist() == list(range(48))
+
+
+class Recorder(Quiet):
+    """Keep all that is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def note(self, text):
+        self.said.append(text)
+
+    def warn(self, text):
+        self.said.append(text)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Return a file of sentences that are unlike the captions."""
+    file = tmp_path_factory.mktemp("others") / "others.txt"
+    file.write_text("\n".join(f"QQQQ {row} ~~~" for row in range(12)))
+    return str(file)
+
+
+def test_nothing_that_is_said_of_sentences_calls_them_images(runs, others, tmp_path):
+    heard = Recorder()
+    run = load(runs("ToyText"), method=f"{FILE}:ToyText", listener=heard)
+    voted = knn_eval(run, k=5, baseline=True)
+    assert voted.top1_pixels is None
+    assert voted.top1_untrained > 0
+    detected = ood_detect(run, ood=others, score="knn")
+    assert embed(run, out=None, data=others).features.shape == (12, 16)
+    need_held_out(run)
+    with pytest.raises(DataError, match="no sentence is held out") as caught:
+        need_held_out(load(run, overrides={"data.holdout": 0.0}))
+    said = "\n".join([*heard.said, detected.protocol, caught.value.hint])
+    assert "test sentences" in said
+    assert "12 sentences" in said
+    assert not re.search(r"\bimages?\b", said.replace("the encoder reads", "")), said
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda run: knn_eval(run, k=5, geometry=True),
+        lambda run: linear_eval(run, protocol="paper", overrides={"evaluation.linear": LINEAR}),
+        lambda run: ood_detect(run, score="knn"),
+        lambda run: ood_detect(run, ood="uniform-noise", score="knn"),
+    ],
+)
+def test_what_is_for_images_alone_is_refused_of_an_encoder_of_texts(ask, runs):
+    run = load(runs("ToyText"), method=f"{FILE}:ToyText", listener=Recorder())
+    with pytest.raises(UsageError, match="for encoders of images, and toy-words reads sentences"):
+        ask(run)
+
+
+def test_the_plan_of_a_training_on_texts_counts_sentences(pictures, capsys):
+    training = training_of("ToyText", pictures)
+    show_estimate(training, Show("pretrain", as_json=False, quiet=False))
+    said = capsys.readouterr()
+    assert "sentences seen" in said.out + said.err
+    assert "GFLOP per sentence" in said.out + said.err
+    assert not re.search(r"\bimages?\b", (said.out + said.err).replace("max_packed_images", ""))
