@@ -173,7 +173,10 @@ class Network:
             density=density_of(self.run.checkpoint, self.run.device, config.seed),
             calibrator=self.stored.calibrator if self.stored else None,
         )
-        if not tune:
+        if tune and not reads_images:
+            why = f"they are tuned on jigsaws of images, and the encoder reads {noun(train)}"
+            self.run.listener.note(f"scores keep their published settings: {why}")
+        if not tune or not reads_images:
             return known, None
         return known, self.see(FarSource(PSEUDO_OUTLIERS, part, self.run.pixels, config.seed))
 
