@@ -166,15 +166,9 @@ class Run:
         """
         cache = self.checkpoint.run / "features"
         found = assemble.features_of(
-            network or self.encoder,
-            source,
-            self.config,
-            self.device,
-            precision or self.precision,
-            cache=cache,
-            bar=self.listener.bar,
-            reads=reads,
-        )
+            network or self.encoder, source, self.config, self.device,
+            precision or self.precision, cache=cache, bar=self.listener.bar, reads=reads,
+        )  # fmt: skip
         self.leave_out(source, found.rows)
         if found.note:
             self.listener.warn(found.note)
@@ -205,8 +199,7 @@ class Run:
         """
         data = self.config.data
         source = open_source(
-            spec,
-            part=part, root=data.root, download=data.download,
+            spec, part=part, root=data.root, download=data.download,
             progress=self.listener.bar("reading the data"), white_point=data.white_point,
             opened_for=self.reads,
         )  # fmt: skip
