@@ -20,6 +20,14 @@ def finetune(
             show_default="the preset's",
         ),
     ] = None,
+    label_list: Annotated[
+        str | None,
+        options.data(
+            "--label-list",
+            metavar="FILE",
+            help="Use the labels of the images that a file names, one a line.",
+        ),
+    ] = None,
     from_head_layer: Annotated[
         int,
         options.what(
@@ -75,12 +83,13 @@ def finetune(
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
     with taking_part(device) as where:
         from sslcli.cli.reports.cost import show_estimate
-        from sslcli.workflows.finetune import Finetuning, with_share
+        from sslcli.workflows.finetune import Finetuning, with_labels
 
+        changes = with_labels(set_ or [], label_fraction, label_list)
         publisher = open_run(
             ckpt, show, require=require or [], metrics=seeded(METRICS, chosen), data=data,
             test=test, data_root=data_root, download=download, seed=seed, device=str(where),
-            precision=precision, method=method, overrides=with_share(set_ or [], label_fraction),
+            precision=precision, method=method, overrides=changes,
         )  # fmt: skip
         work = Finetuning(publisher.run, place, stop, chosen, log, head_layers=from_head_layer)
         if dry_run:

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
-from sslcli.config.methods.labelled import Smoothing
+from sslcli.config.methods.labelled import Averaging, LayerDecay, Smoothing
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
-from sslcli.config.section import Count, Fraction, Positive, ReadOut, Section
+from sslcli.config.section import Count, Fraction, MixingSection, Positive, ReadOut, Section
 from sslcli.config.views import ViewConfig
 
 
@@ -48,6 +48,24 @@ class LinearConfig(ProtocolConfig):
         return self
 
 
+class FinetuningConfig(ProtocolConfig, MixingSection):
+    """Training of encoder and classifier together."""
+
+    label_list: str | None = Field(
+        default=None,
+        description="A file with the name of an image a line, whose labels are used; in place of "
+        "`label_fraction`.",
+    )
+    layer_decay: LayerDecay = 1.0
+    averaging: Averaging = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> "FinetuningConfig":
+        if self.label_list and self.label_fraction < 1:
+            raise ValueError("label_list and a label_fraction below 1 exclude each other")
+        return self
+
+
 class DistillationConfig(RecipeConfig):
     """Training of a student on a teacher's probabilities."""
 
@@ -72,5 +90,5 @@ class EvaluationConfig(Section):
         "`data.validation` alone where labels are learned.",
     )
     linear: LinearConfig | None = None
-    finetune: ProtocolConfig | None = None
+    finetune: FinetuningConfig | None = None
     distill: DistillationConfig | None = None

@@ -131,6 +131,27 @@ class LabelledSection(MethodSection):
         return self
 
 
+class MixingSection(Section):
+    """Fields of cross-entropy with soft labels and mixed images."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Share of a label that is spread evenly over all classes."
+    )
+    mixup: NonNegative = Field(
+        default=0.0, description="Shape of the Beta distribution of mixup's shares; 0 is none."
+    )
+    cutmix: NonNegative = Field(
+        default=0.0,
+        description="Shape of the Beta distribution of CutMix's shares; beside mixup, a coin a "
+        "batch chooses. 0 is none.",
+    )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
 class NoisySection(LabelledSection):
     """Base of the sections of classifiers that are trained on images with noise."""
 

@@ -252,6 +252,14 @@ class BatchContrast(Method):
 
 
 @runtime_checkable
+class BeginsWithHead(Protocol):
+    """A method whose classifier may begin with layers of a pre-training head."""
+
+    def begin_with(self, kept: nn.Sequential) -> None:
+        """Take over the weights of these layers."""
+
+
+@runtime_checkable
 class HasClassifiers(HasClassifier, Protocol):
     """A method that trains several classifiers side by side; the first is its `classifier`."""
 

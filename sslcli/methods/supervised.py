@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from sslcli.config.methods.labelled import (
     SupervisedConfig,
 )
 from sslcli.data.batch import Batch
+from sslcli.errors import ConfigError
 from sslcli.losses.precision import at_least_float32
 from sslcli.methods.base import (
     Method,
@@ -26,7 +27,10 @@ from sslcli.methods.base import (
     trainable,
 )
 from sslcli.methods.classifier import Classifier, labels_of, noisy, train_top1
+from sslcli.methods.mixing import mix
+from sslcli.nn.depth import depths
 from sslcli.nn.read_out import read_out
+from sslcli.nn.target import average, target_of
 
 
 class Supervised(Classifier):
@@ -45,7 +49,8 @@ class Supervised(Classifier):
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy in nats."""
-        return _classify(self.logits(noisy(batch.views[0], self.config.data_noise)), batch)
+        images = noisy(batch.views[0], self.config.data_noise)
+        return _learn(self.logits, images, batch, self.config)
 
 
 class LinearProbe(Method):
@@ -121,28 +126,81 @@ class Finetune(Method):
     """Train the encoder and a linear classifier together.
 
     SimCLR v2 (arXiv:2006.10029, section 2) keeps layers of the pre-training head in between, which
-    helps when labels are few; the classifier is then all that follows the encoder.
+    helps when labels are few; the classifier is then all that follows the encoder. With averaging,
+    `encoder` and `classifier` are the moving average of `online`, which is trained: the average is
+    what is evaluated, kept and exported.
 
     Args:
-        config: The number of classes, and the layers that are kept.
+        config: The number of classes, the layers that are kept, and how encoder and labels learn.
         encoder: The encoder that training starts from.
+
+    Raises:
+        ConfigError: If rates are to decay over blocks or stages that the encoder has not.
     """
 
     def __init__(self, config: FinetuneConfig, encoder: nn.Module) -> None:
         super().__init__()
         self.config = config
-        self.encoder = encoder
         kept = list(_head_layers(feature_dim(encoder), config.head))
         width = config.head[-1].width if config.head else feature_dim(encoder)
         last = nn.Linear(width, config.num_classes)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.classifier = nn.Sequential(*kept, last) if kept else last
+        self.encoder, self.classifier = encoder, nn.Sequential(*kept, last) if kept else last
+        if config.averaging:
+            self.online = nn.Sequential(self.encoder, self.classifier)
+            self.encoder, self.classifier = target_of(self.encoder), target_of(self.classifier)
+
+    def begin_with(self, kept: nn.Sequential) -> None:
+        """Start from the first layers of a pre-training head, as `first_layers` returns them."""
+        heads = [self.classifier, *([self.online[1]] if self.config.averaging else [])]
+        for head in heads:
+            for own, layer in zip(head.children(), kept, strict=False):
+                own.load_state_dict(layer.state_dict())
+
+    @property
+    def _trained(self) -> tuple[nn.Module, nn.Module]:
+        if self.config.averaging:
+            return self.online[0], self.online[1]
+        return self.encoder, self.classifier
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Return the parameters by their depth, where rates decay with it (Clark et al. 2020).
+
+        arXiv:2003.10555, section 3.1. The classifier has the run's rate, a layer of the encoder
+        `layer_decay` times that of the one above it.
+        """
+        if self.config.layer_decay == 1:
+            return super().param_groups()
+        encoder, classifier = self._trained
+        prefixes = ("online.0", "online.1") if self.config.averaging else ("encoder", "classifier")
+        named = list(trainable(encoder))
+        try:
+            depth_of = depths(name for name, _ in named)
+        except ValueError as error:
+            what = f"rates cannot decay over this encoder's depth: {error}"
+            hint = "set it to 1, or use a vision transformer or a ResNet"
+            raise ConfigError(what, "evaluation.finetune.layer_decay", hint) from error
+        groups = {depth: list[tuple[str, nn.Parameter]]() for depth in depth_of.values()}
+        for name, parameter in named:
+            groups[depth_of[name]].append((f"{prefixes[0]}.{name}", parameter))
+        top = ParamGroup(list(trainable(classifier, prefixes[1])))
+        above = max(groups) + 1
+        return [top] + [
+            ParamGroup(members, lr_scale=self.config.layer_decay ** (above - depth))
+            for depth, members in sorted(groups.items())
+        ]
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy in nats."""
-        logits = self.classifier(self.encoder(batch.views[0]))
-        return _classify(logits, batch, self.config.label_smoothing)
+        encoder, classifier = self._trained
+        return _learn(lambda x: classifier(encoder(x)), batch.views[0], batch, self.config)
+
+    def after_step(self, progress: Progress, carry: Mapping[str, torch.Tensor]) -> None:
+        """Move the averages, where there are any."""
+        if self.config.averaging:
+            for mean, online in zip((self.encoder, self.classifier), self.online, strict=True):
+                average(mean, online, self.config.averaging)
 
 
 def _head_layers(width: int, head: Sequence[HeadLayer]) -> Iterator[nn.Module]:
@@ -190,6 +248,27 @@ def _described(layers: Sequence[nn.Module]) -> HeadLayer:
         norm_affine=not norms or bool(norms[0].affine),
         activation="gelu" if isinstance(activation, nn.GELU) else "relu",
     )
+
+
+def _learn(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    batch: Batch,
+    config: FinetuneConfig | SupervisedConfig,
+) -> Output:
+    """Score a network on the images, which are mixed with each other if the config says so.
+
+    The accuracy of mixed images is that of guessing the class of their own image.
+    """
+    if not config.mixes:
+        return _classify(network(images), batch, config.label_smoothing)
+    labels = labels_of(batch)
+    images, shares = mix(images, labels, config, config.num_classes)
+    logits = at_least_float32(network(images))
+    shares = shares.to(logits.dtype)
+    loss = functional.cross_entropy(logits, shares, label_smoothing=config.label_smoothing)
+    metrics = {"train_top1": train_top1(logits, labels)}
+    return Output(loss, metrics, chance=math.log(logits.shape[1]))
 
 
 def _classify(logits: torch.Tensor, batch: Batch, smoothing: float = 0.0) -> Output:

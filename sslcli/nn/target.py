@@ -21,6 +21,25 @@ def target_of(online: ModuleT) -> ModuleT:
 
 
 @torch.no_grad()
+def average(mean: nn.Module, online: nn.Module, momentum: float) -> None:
+    """Move a network that never runs in training to the average of another, buffers too.
+
+    As timm's ModelEmaV3: running statistics are averaged as weights are, counters copied.
+
+    Args:
+        mean: Made by `target_of`.
+        online: The network that it averages.
+        momentum: As in `follow`.
+    """
+    follow(mean, online, momentum)
+    for own, other in zip(mean.buffers(), online.buffers(), strict=True):
+        if own.is_floating_point():
+            own.lerp_(other, 1 - momentum)
+        else:
+            own.copy_(other)
+
+
+@torch.no_grad()
 def follow(target: nn.Module, online: nn.Module, momentum: float) -> None:
     """Move a target's parameters to momentum * target + (1 - momentum) * online, in place.
 

@@ -6,24 +6,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
 from sslcli import assemble
-from sslcli.config.evaluation import ProtocolConfig
+from sslcli.config.evaluation import FinetuningConfig, ProtocolConfig
 from sslcli.config.methods.labelled import HeadLayer
 from sslcli.config.schema import Config, Logger
-from sslcli.data.sources.base import need_labels
+from sslcli.data.sources.few import labelled_share, listed
 from sslcli.data.sources.open import Source
-from sslcli.data.sources.splits import Subset
 from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop, seconds
 from sslcli.errors import UsageError
 from sslcli.evaluate.metrics import Accuracy, accuracy, ranking
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
-from sslcli.methods.base import HasClassifier, HasProjector, Method, whole_classifier
+from sslcli.methods.base import (
+    BeginsWithHead,
+    HasClassifier,
+    HasProjector,
+    Method,
+    whole_classifier,
+)
 from sslcli.methods.registry import method_class
 from sslcli.methods.supervised import first_layers
 from sslcli.workflows.changes import Changes, laid_under
@@ -33,6 +37,7 @@ from sslcli.workflows.training import device_of, expect_one, taking_part
 from sslcli.workflows.transfer import AVERAGED, Repeated, Transfer, briefly, config_of
 
 Kind = Literal["linear-probe", "finetune"]
+OF_METHOD = {"mixup", "cutmix", "layer_decay", "averaging"}  # what the method's section takes
 SECTIONS: dict[Kind, str] = {
     "linear-probe": "evaluation.linear",
     "finetune": "evaluation.finetune",
@@ -56,6 +61,7 @@ def finetune(
     data: str | None = None,
     test: str | None = None,
     label_fraction: float | None = None,
+    label_list: str | Path | None = None,
     from_head_layer: int = 0,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
@@ -85,6 +91,7 @@ def finetune(
         test: The data to test on.
         label_fraction: Share of each class's labels that is used, above 0 and at most 1; None for
             the recipe's.
+        label_list: A file with the name of an image a line, whose labels are used instead.
         from_head_layer: Hidden layers of the projection head that are kept (SimCLR v2,
             arXiv:2006.10029, section 2).
         method: The class of a checkpoint whose method is a user's own.
@@ -112,7 +119,7 @@ def finetune(
     with taking_part(device_of(run, device), listener.note) as where:
         opened = load(
             run, data=data, test=test, data_root=data_root, download=download, seed=seed,
-            overrides=with_share(overrides, label_fraction), device=str(where),
+            overrides=with_labels(overrides, label_fraction, label_list), device=str(where),
             precision=precision, method=method, listener=listener,
         )  # fmt: skip
         place = Place(str(out or opened.checkpoint.run / "finetune"), resume, overwrite)
@@ -120,10 +127,20 @@ def finetune(
         return work.result()
 
 
-def with_share(overrides: Changes, share: float | None) -> Changes:
-    """Return changes of the config with the share of the labels before them, if one is given."""
-    field = "evaluation.finetune.label_fraction"
-    return laid_under({field: None if share is None else float(share)}, overrides)
+def with_labels(overrides: Changes, share: float | None, file: str | Path | None) -> Changes:
+    """Return changes of the config with the labels to use before them, if they are given.
+
+    Raises:
+        UsageError: If both a share and a list are.
+    """
+    if share is not None and file is not None:
+        raise UsageError("labels are listed, or a share is drawn", "label_list", "leave out one")
+    fraction = 1.0 if file is not None else share
+    fields = {
+        "evaluation.finetune.label_fraction": None if fraction is None else float(fraction),
+        "evaluation.finetune.label_list": None if file is None else str(file),
+    }
+    return laid_under(fields, overrides)
 
 
 class Supervised(Transfer):
@@ -151,6 +168,8 @@ class Supervised(Transfer):
     def source(self, protocol: ProtocolConfig, seed: int) -> Source:
         """Return the images whose labels are learned."""
         source = self.run.splits.train
+        if isinstance(protocol, FinetuningConfig) and protocol.label_list:
+            return listed(source, protocol.label_list)
         if protocol.label_fraction < 1:
             source = labelled_share(source, protocol.label_fraction, seed)
         return source
@@ -159,6 +178,8 @@ class Supervised(Transfer):
         """Return the fields of the method's section that the recipe or the command decides."""
         head, _ = self._head
         fields: dict[str, Any] = {"label_smoothing": protocol.label_smoothing}
+        if isinstance(protocol, FinetuningConfig):
+            fields |= protocol.model_dump(include=OF_METHOD)
         return fields | ({"head": [layer.model_dump() for layer in head]} if head else {})
 
     @cached_property
@@ -183,8 +204,9 @@ class Supervised(Transfer):
         torch.manual_seed(config.seed)
         encoder = assemble.load_encoder(run.checkpoint, run.device)
         method = method_class(self.kind)(config.method, encoder)
-        for own, layer in zip(method.get_submodule("classifier").children(), kept, strict=False):
-            own.load_state_dict(layer.state_dict())
+        if self.head_layers:
+            assert isinstance(method, BeginsWithHead)
+            method.begin_with(kept)
         return method
 
     def test(self, training: Training) -> dict[str, Any]:
@@ -199,10 +221,22 @@ class Supervised(Transfer):
 
     def told(self, config: Config) -> str:
         """Say in one line how the classifier was trained."""
-        fraction = protocol_of(config, self.kind).label_fraction
+        protocol = protocol_of(config, self.kind)
+        fraction, more = protocol.label_fraction, ""
+        if isinstance(protocol, FinetuningConfig):
+            more = _more(protocol)
         head = f"from head layer {self.head_layers}, " if self.head_layers else ""
         share = f"{fraction:.2%} of the labels, " if fraction < 1 else ""
-        return f"{self.kind}, {head}{share}{briefly(config)}"
+        return f"{self.kind}, {head}{share}{briefly(config)}{more}"
+
+
+def _more(protocol: FinetuningConfig) -> str:
+    """Say what a recipe has besides length, batch and optimiser."""
+    listed_in = f"labels of {Path(protocol.label_list).name}" if protocol.label_list else ""
+    mean = f"moving average of the weights ({protocol.averaging:g})" if protocol.averaging else ""
+    decay = f"layer decay {protocol.layer_decay:g}" if protocol.layer_decay < 1 else ""
+    mixed = " and ".join(name for name in ("mixup", "cutmix") if getattr(protocol, name))
+    return "".join(f", {part}" for part in (listed_in, decay, mixed, mean) if part)
 
 
 class Finetuning(Supervised):
@@ -234,6 +268,10 @@ class Finetuning(Supervised):
 
     def result(self) -> FinetuneResult:
         """Train and measure, once or once a seed."""
+        protocol = self.protocol()
+        if isinstance(protocol, FinetuningConfig) and protocol.averaging:
+            said = "a moving average of the weights is evaluated and kept as encoder and classifier"
+            self.listener.note(f"{said}; the weights that are trained stay beside it as online")
         found, summaries = repeat(self, self.seeds, self.run.config.seed, AVERAGED)
         return FinetuneResult(**found, over_seeds=summaries)
 
@@ -250,13 +288,3 @@ def protocol_of(config: Config, kind: Kind) -> ProtocolConfig:
         hint = "use `protocol` features, or train from a preset that has one"
         raise UsageError("the checkpoint's preset has no recipe", section, hint)
     return protocol
-
-
-def labelled_share(source: Source, fraction: float, seed: int) -> Source:
-    """Return a share of the rows of every class, at least one of each, chosen by the seed."""
-    labels, generator = need_labels(source), np.random.default_rng(seed)
-    kept = []
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        kept.append(generator.permutation(rows)[: max(1, round(fraction * len(rows)))])
-    return Subset(source, np.sort(np.concatenate(kept)), f"{fraction:.2%} of {source.name}")

@@ -229,6 +229,43 @@ def test_export_offers_every_format():
     assert set(export.__annotations__["format_"].__origin__.__args__) == set(FORMATS)
 
 
+@pytest.fixture
+def labelled(photos, tmp_path):
+    """Return a list of six of the photos, by names and paths."""
+    names = [f"{name}/{row}.png" for name in ("cats", "dogs") for row in (0, 1, 2)]
+    (tmp_path / "six.txt").write_text("\n".join(names))
+    return tmp_path / "six.txt"
+
+
+def test_fine_tuning_learns_from_listed_images_with_decayed_rates_and_an_average(
+    ssl, trained, photos, labelled, tmp_path
+):
+    fields = ("averaging=0.5", "layer_decay=0.7", "mixup=0.4", "cutmix=1.0", "label_smoothing=0.1")
+    fields += ('duration="2 epochs"', "batch_size=3")
+    settings = [word for each in fields for word in ("--set", f"evaluation.finetune.{each}")]
+    words = ("--data", photos, "--test", photos, "--label-list", labelled, "--out", tmp_path / "f")
+    outcome = ssl("finetune", trained, *words, *settings, "--json")
+    assert outcome.code == 0, outcome.err
+    assert "labels of six.txt, layer decay 0.7, mixup and cutmix" in outcome.json["protocol"]
+    assert "a moving average of the weights is evaluated" in outcome.err
+    assert outcome.json["per_class"].keys() == {"cats", "dogs"}
+    kept = load_checkpoint(tmp_path / "f")
+    assert kept.facts["data"]["images"] == 24
+    average, now = (kept.tensors(name)["conv1.weight"] for name in ("encoder.", "online.0."))
+    assert not torch.equal(average, now)
+
+
+def test_names_that_are_no_images_and_two_choices_of_labels_are_refused(
+    ssl, trained, photos, labelled
+):
+    words = ("finetune", trained, "--data", photos, "--label-list", labelled)
+    labelled.write_text("cats/0.png\nnone.png\n")
+    outcome = ssl(*words)
+    assert outcome.code == 3
+    assert "of 2 listed names are not among" in outcome.err
+    assert ssl(*words, "--label-fraction", 0.5).code == 2
+
+
 def test_the_papers_linear_probe_leaves_the_encoder_bit_equal(ssl, trained, tmp_path):
     shutil.copy(trained / "checkpoint.safetensors", tmp_path)
     short = ("--set", 'evaluation.linear.duration="3 steps"')

@@ -12,7 +12,9 @@ from sslcli.config.optimizers import SGDConfig
 from sslcli.config.presets import list_presets, resolve
 from sslcli.config.section import DataFacts
 from sslcli.engine.optim import build_optimizer
+from sslcli.errors import ConfigError
 from sslcli.methods.base import HasProjector, whole_classifier
+from sslcli.methods.mixing import mix
 from sslcli.methods.supervised import Finetune, LinearProbe, Supervised, first_layers
 from sslcli.nn.architectures import TransformerSize
 from sslcli.nn.heads import mlp
@@ -102,6 +104,76 @@ def test_a_probe_stands_on_what_its_section_reads_out():
     images = torch.randn(2, 3, 8, 8)
     expected = made.classifier(read_out(encoder, "last-2+patches")(images))
     assert torch.equal(whole_classifier(made)(images), expected)
+
+
+def test_rates_of_fine_tuning_decay_towards_the_image():
+    config = FinetuneConfig(name="finetune", num_classes=4, layer_decay=0.5, averaging=0.9)
+    made = Finetune(config, tiny_encoder())
+    scales = {name: group.lr_scale for group in made.param_groups() for name, _ in group.named}
+    assert scales.keys() == {name for name, p in made.named_parameters() if p.requires_grad}
+    assert scales["online.1.weight"] == 1
+    assert scales["online.0.layer3.0.conv1.weight"] == 0.5
+    assert scales["online.0.layer1.0.conv1.weight"] == 0.5**3
+    assert scales["online.0.conv1.weight"] == 0.5**4
+
+
+def test_rates_cannot_decay_over_a_network_without_depth():
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    encoder.feature_dim = 5
+    config = FinetuneConfig(name="finetune", num_classes=4, layer_decay=0.5)
+    with pytest.raises(ConfigError, match="neither blocks nor stages"):
+        Finetune(config, encoder).param_groups()
+
+
+def test_the_average_of_the_weights_is_kept_and_the_trained_ones_move():
+    torch.manual_seed(0)
+    config = FinetuneConfig(name="finetune", num_classes=4, averaging=0.8)
+    made, one = Finetune(config, tiny_encoder()).train(), batch()
+    assert torch.equal(made.encoder.conv1.weight, made.online[0].conv1.weight)
+    optimizer = torch.optim.SGD(made.param_groups()[0].named, 0.5)
+    expected = {name: x.clone() for name, x in made.online.state_dict().items()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        made(one, progress()).loss.backward()
+        optimizer.step()
+        made.after_step(progress(), {})
+        for name, now in made.online.state_dict().items():
+            is_real = now.is_floating_point()
+            expected[name] = 0.8 * expected[name] + 0.2 * now if is_real else now.clone()
+    found = nn.Sequential(made.encoder, made.classifier).state_dict()
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor)
+    assert not torch.equal(made.encoder.conv1.weight, made.online[0].conv1.weight)
+    made.encoder.reads = "image"
+    assert whole_classifier(made)[0] is made.encoder
+
+
+def test_a_kept_head_is_where_the_average_starts_too():
+    head, kept = first_layers(mlp([16, 12, 4], hidden_norm=True), 1)
+    encoder = tiny_encoder()
+    encoder.feature_dim = 16
+    config = FinetuneConfig(name="finetune", num_classes=4, head=head, averaging=0.5)
+    made = Finetune(config, encoder)
+    made.begin_with(kept)
+    for classifier in (made.classifier, made.online[1]):
+        assert torch.equal(classifier[0].weight, kept[0].weight)
+
+
+@pytest.mark.parametrize("kind", ["supervised", "finetune"])
+def test_mixed_images_are_scored_against_the_shares_of_their_classes(kind, monkeypatch):
+    fields = {"name": kind, "num_classes": 4, "mixup": 0.8, "label_smoothing": 0.1}
+    config = FinetuneConfig(**fields) if kind == "finetune" else SupervisedConfig(**fields)
+    made = (Finetune if kind == "finetune" else Supervised)(config, tiny_encoder().eval())
+    nn.init.normal_(made.classifier.weight)
+    one = batch()
+    torch.manual_seed(5)
+    output = made.eval()(one, progress())
+    torch.manual_seed(5)
+    images, shares = mix(one.views[0], one.labels, config, 4)
+    logs = made.classifier(made.encoder(images)).log_softmax(1)
+    expected = -((0.9 * shares + 0.1 / 4) * logs).sum(1).mean()
+    assert output.loss.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_data_without_labels_is_refused():

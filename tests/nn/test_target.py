@@ -1,8 +1,9 @@
 import pytest
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 
-from sslcli.nn.target import follow, target_of
+from sslcli.nn.target import average, follow, target_of
 
 
 def network():
@@ -49,3 +50,18 @@ def test_running_statistics_are_not_averaged():
 def test_a_momentum_outside_its_range_is_an_error(momentum):
     with pytest.raises(ValueError, match="momentum"):
         follow(network(), network(), momentum)
+
+
+def test_averages_hold_buffers_too_as_in_timm():
+    torch.manual_seed(0)
+    online = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    mean, oracle = target_of(online), ModelEmaV3(online, decay=0.7)
+    for _ in range(3):
+        online(torch.randn(8, 3))
+        with torch.no_grad():
+            for parameter in online.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        average(mean, online, 0.7)
+        oracle.update(online)
+    for name, tensor in oracle.module.state_dict().items():
+        torch.testing.assert_close(mean.state_dict()[name], tensor)

@@ -9,6 +9,7 @@ from sslcli.config.section import (
     Fraction,
     LabelledSection,
     MethodSection,
+    MixingSection,
     NoisySection,
     NonNegative,
     Positive,
@@ -22,7 +23,27 @@ Smoothing = Annotated[
 ]
 
 
-class SupervisedConfig(NoisySection):
+LayerDecay = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1,
+        description="Factor of the encoder's rate from block to block, or stage to stage, towards "
+        "the image; 1 is none.",
+    ),
+]
+Averaging = Annotated[
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        description="Momentum of a moving average of the weights after each step, which is then "
+        "what is evaluated and kept; 0 is none.",
+    ),
+]
+
+
+class SupervisedConfig(NoisySection, MixingSection):
     """An encoder and a linear classifier from scratch, by cross-entropy: everyone's baseline."""
 
     name: Literal["supervised"]
@@ -54,13 +75,14 @@ class HeadLayer(Section):
     activation: Literal["relu", "gelu"] = "relu"
 
 
-class FinetuneConfig(LabelledSection):
+class FinetuneConfig(LabelledSection, MixingSection):
     """A linear classifier and its encoder, trained together."""
 
     from_checkpoint: ClassVar[bool] = True
 
     name: Literal["finetune"]
-    label_smoothing: Smoothing = 0.0
+    layer_decay: LayerDecay = 1.0
+    averaging: Averaging = 0.0
     head: tuple[HeadLayer, ...] = Field(
         default=(),
         description="Layers of the pre-training head between encoder and classifier (SimCLR v2).",
