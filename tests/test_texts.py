@@ -34,6 +34,7 @@ from sslcli.workflows.embed import embed
 from sslcli.workflows.export import export
 from sslcli.workflows.knn_eval import knn_eval, vote
 from sslcli.workflows.linear_eval import linear_eval
+from sslcli.workflows.look_alikes import look_alikes
 from sslcli.workflows.neighbours import neighbours
 from sslcli.workflows.ood_detect import ood_detect
 from sslcli.workflows.run import load, need_held_out
@@ -224,6 +225,17 @@ def test_sentences_have_neighbours_that_are_listed_and_not_drawn(runs, tmp_path)
     assert neighbours(run, count=5, k=4).metrics()["same_class"] > 0.9
     with pytest.raises(UsageError, match="reads no images"):
         neighbours(run, out=tmp_path / "grid.png")
+
+
+def test_sentences_that_repeat_are_look_alikes(runs, tmp_path):
+    lines = [f"{row} {NAMES[row % 2]}" for row in range(30)]
+    (tmp_path / "own.txt").write_text("\n".join([*lines, lines[4]]))
+    run = load(runs("ToyText"), data=str(tmp_path / "own.txt"), method=f"{FILE}:ToyText")
+    found = look_alikes(run)
+    (pair,) = (pair for pair in found.pairs if pair.exact)
+    assert (pair.first, pair.second, pair.leak, found.n) == (lines[4], lines[4], False, 31)
+    with pytest.raises(UsageError, match="sentences are not drawn"):
+        look_alikes(run, out="pairs.png")
 
 
 @pytest.mark.parametrize("format", ["safetensors", "pt2"])
