@@ -25,13 +25,10 @@ _PACKAGES: dict[Logger, tuple[str, ...]] = {  # any of these brings the logger
     "mlflow": ("mlflow-skinny", "mlflow"),
     "trackio": ("trackio",),
 }
-# No usage statistics, and no network unless the user's own environment asks for it.
-_LOCAL = {
-    "WANDB_MODE": "offline",
-    "WANDB_ERROR_REPORTING": "false",
-    "WANDB_SILENT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_FILE_STORE": "true",
+# Neither usage statistics nor reports of crashes; MLflow's files need no server and no database.
+_LOCAL: dict[Logger, dict[str, str]] = {
+    "wandb": {"WANDB_ERROR_REPORTING": "false"},
+    "mlflow": {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"},
 }
 
 
@@ -61,8 +58,8 @@ def open_boards(run: Path, config: Config) -> dict[Logger, Board]:
         {"tensorboard": None} if _is_installed("tensorboard") else {}
     )
     wanted[named] = None
-    for name, value in _LOCAL.items():
-        os.environ.setdefault(name, value)
+    if named:
+        os.environ.update({**_LOCAL.get(named, {}), **os.environ})
     with redirect_stdout(io.StringIO()):  # some greet there, where only results belong
         return {name: _BOARDS[name](run, config) for name in wanted if name}
 
@@ -124,10 +121,11 @@ class Wandb:
     def __init__(self, run: Path, config: Config) -> None:
         import wandb  # noqa: PLC0415  an extra, and seconds
 
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._run = wandb.init(
-            project=PROJECT, name=run.name, dir=str(run), config=_plain(config), resume="allow",
-            id=_remembered(run, "wandb", lambda: secrets.token_hex(4)),
-            settings=wandb.Settings(console="off", x_disable_stats=True),
+            project=PROJECT, name=run.name, mode=mode, dir=str(run), config=_plain(config),
+            resume="allow", id=_remembered(run, "wandb", lambda: secrets.token_hex(4)),
+            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
         )  # fmt: skip
 
     def write(self, row: Mapping[str, float], step: int) -> None:
@@ -192,7 +190,8 @@ class Trackio:
 
     def close(self) -> None:
         """Put on the disk what is not there yet."""
-        self._run.finish()
+        with redirect_stdout(io.StringIO()):  # it says farewell there
+            self._run.finish()
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,10 +17,13 @@ ROWS = [{"step": 2, "epoch": 0.5, "loss": 1.5}, {"step": 4, "epoch": 1.0, "loss"
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch):
     """Let what boards put into the environment be gone after a test."""
-    for name in boards._LOCAL:
-        monkeypatch.setenv(name, os.environ.get(name, boards._LOCAL[name]))
+    for name in (
+        "WANDB_MODE",
+        "MLFLOW_TRACKING_URI",
+        *(n for v in boards._LOCAL.values() for n in v),
+    ):
+        monkeypatch.setenv(name, "")  # so that it is put back as it was
         monkeypatch.delenv(name)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def need(*packages):
@@ -72,12 +75,13 @@ def test_wandb_stays_offline_and_keeps_its_number(tmp_path, monkeypatch):
     for rows in (ROWS[:1], ROWS[1:]):
         wrote(tmp_path / "run", "wandb", rows, monkeypatch)
     number = (tmp_path / "run" / "wandb.run").read_text()
+    assert "WANDB_MODE" not in os.environ  # the user's own use of it stays as it was
     files = [*(tmp_path / "run" / "wandb").glob(f"offline-run-*/run-{number}.wandb")]
     assert len(files) in (1, 2)  # two starts within a second share a folder
     assert b"loss" in b"".join(file.read_bytes() for file in files)
 
 
-def test_trackio_goes_on_in_the_run_that_it_began(tmp_path, monkeypatch):
+def test_trackio_goes_on_in_the_run_that_it_began(tmp_path, monkeypatch, capsys):
     need("trackio")
     import sqlite3
 
@@ -87,6 +91,7 @@ def test_trackio_goes_on_in_the_run_that_it_began(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "TRACKIO_DIR", tmp_path / "store")
     for rows in (ROWS[:1], ROWS[1:]):
         wrote(tmp_path / "run", "trackio", rows, monkeypatch)
+    assert capsys.readouterr().out == ""
     name = (tmp_path / "run" / "trackio.run").read_text()
     assert name.startswith("run-")
     with sqlite3.connect(tmp_path / "store" / "sslcli.db") as opened:
