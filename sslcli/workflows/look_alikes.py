@@ -223,10 +223,7 @@ class _Rows:
             rows.append([Tile(images[n], (Path(self.item(n)).name,)) for n in part])
             heads.append("outliers")
         if rows:
-            tile_rows(rows, path, heads=heads, title=f"look-alikes and outliers of {self._name()}")
-
-    def _name(self) -> str:
-        return " and ".join(source.name for source in self.sources)
+            tile_rows(rows, path, heads=heads, title="look-alikes and outliers")
 
     def _pictures(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
         places = {number: self.place(number) for number in numbers}
