@@ -122,6 +122,16 @@ def core_count() -> int:
     return os.cpu_count() or 1
 
 
+def load_average() -> float:
+    """Return how many processes have wanted a core in the last minute; 0 where nobody counts."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # not on Windows
+
+
+def is_busy() -> bool:
+    """Return whether more processes want a core than there are."""
+    return load_average() > (os.cpu_count() or 1)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what decides a number; torch's build is known once it is imported."""
     torch = sys.modules.get("torch")

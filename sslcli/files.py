@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -54,7 +55,10 @@ def share(path: Path) -> None:
 
 def flush(path: Path) -> None:
     """Ask the system to put a file or a folder's entries on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    is_windows = sys.platform == "win32"
+    if is_windows and path.is_dir():
+        return  # it opens no folders, and NTFS logs renames itself
+    descriptor = os.open(path, os.O_RDWR if is_windows else os.O_RDONLY)  # where it must be ours
     try:
         os.fsync(descriptor)
     finally:
@@ -90,7 +94,9 @@ def sha256(path: Path) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process of this machine lives."""
+    """Return whether a process of this machine lives; yes where nobody can ask without harm."""
+    if sys.platform == "win32":  # whose signal 0 is Ctrl-C
+        return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

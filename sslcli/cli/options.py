@@ -120,7 +120,7 @@ DryRun = Annotated[
     bool,
     run("--dry-run", help="Validate, show what would be done, and do nothing."),
 ]
-Device = Annotated[str, device("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[str, device("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Devices = Annotated[
     int,
     device("--devices", min=1, metavar="N", help="Processes on this machine, one a GPU."),

@@ -31,7 +31,7 @@ _PATIENCE = timedelta(minutes=30)  # for the slowest process to reach a common p
 _GRACE_SECONDS = 60  # for a state to be saved before a process is killed
 _TELLING_SECONDS = 10.0
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG of prctl.h
-_ASKED_FOR = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_ASKED_FOR = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 _store: list[Store] = []
 _count = count()
 
@@ -235,15 +235,27 @@ def _told(file: str, otherwise: int) -> int:
 def _death(error: ChildFailedError, file: str) -> str:
     """Describe a death that may not recur; empty for a fault that would."""
     for rank, failure in sorted(error.failures.items()):
-        if failure.exitcode < 0 and -failure.exitcode not in _ASKED_FOR:
-            return f"process {rank} was killed by {signal.Signals(-failure.exitcode).name}"
+        name = signal.Signals(-failure.exitcode).name if failure.exitcode < 0 else ""
+        if name and name not in _ASKED_FOR:
+            return f"process {rank} was killed by {name}"
     if _told(file, ExitCode.OUR_FAULT) == ExitCode.OUR_FAULT:
         return "a process crashed"
     return ""
 
 
 def check_devices(processes: int, device: torch.device) -> None:
-    """Raise ResourceError unless this machine has a CUDA device for each of its processes."""
+    """Check that this machine can train in so many processes.
+
+    Raises:
+        UsageError: If it is one that several processes have never been tried on.
+        ResourceError: If it has fewer CUDA devices.
+    """
+    if processes > 1 and sys.platform == "win32":
+        hint = "train in one process, or in WSL 2, which is Linux"
+        raise UsageError("several processes are not supported on Windows", "devices", hint)
+    if processes > 1 and device.type == "mps":
+        hint = "leave it out, or use `device` cpu"
+        raise UsageError(f"{processes} processes cannot share {device}", "devices", hint)
     if device.type == "cuda" and processes > (count := torch.cuda.device_count()):
         what = f"{processes} processes need as many CUDA devices; torch sees {count}"
         raise ResourceError(what, "devices", "use fewer, or `device` cpu")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from sslcli.distributed.collective import from_main, is_main
 from sslcli.engine.pace import machine_pace
@@ -28,7 +29,9 @@ class Choice(NamedTuple):
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device that `name` means; "auto" is CUDA when there is one.
+    """Return the device that `name` means; "auto" is CUDA when there is one, else the CPU.
+
+    "auto" leaves Apple's mps alone, on which this project has never run: it is there to be named.
 
     Raises:
         UsageError: If `name` is no device.
@@ -39,12 +42,16 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"{name!r} is no device", "device", "auto, cpu, cuda, cuda:1") from error
+        raise UsageError(
+            f"{name!r} is no device", "device", "auto, cpu, cuda, cuda:1, mps"
+        ) from error
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise ResourceError(f"there is no {name}: torch sees {count} CUDA devices", "device")
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"{name!r} is not supported", "device", "use cpu or cuda")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ResourceError(f"there is no {name}: it is the GPU of Apple's machines", "device")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"{name!r} is not supported", "device", "use cpu, cuda or mps")
     return device
 
 
@@ -135,6 +142,11 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 def grad_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
     """Return a loss scaler; only fp16 needs one, for the others it passes everything through."""
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return a tensor in float64, which mps lacks: what lies there moves to the host for it."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 def tune_device(device: torch.device) -> None:

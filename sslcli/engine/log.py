@@ -13,6 +13,7 @@ from torch import Tensor
 from sslcli.config.duration import Duration
 from sslcli.distributed.collective import from_all, from_main, is_main, mean
 from sslcli.engine.boards import Board, numbers
+from sslcli.engine.device import wide
 from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
 from sslcli.engine.run_directory import append_line, read_metrics, truncate_metrics
@@ -122,7 +123,7 @@ class Log:
             _saved(training) if saving else training.method.parameters()
         )
         tensors |= result.output.spread()
-        values = mean(torch.stack([value.detach().double() for value in tensors.values()]))
+        values = mean(torch.stack([wide(value.detach()) for value in tensors.values()]))
         plain = {"step": training.step, "epoch": round(training.progress.epoch, 4)}
         plain |= {"lr": learning_rate(training), **self._pace(training)}
         plain["data_wait"] = self._exchange(training, plain["data_wait"])
@@ -258,9 +259,7 @@ def _finite(tensors: Iterable[Tensor]) -> Tensor:
     """Return 1 if every number is finite, else 0: weights may be not finite after a finite loss."""
     found = [each.detach() for each in tensors if each.is_floating_point() and each.numel()]
     largest = torch._foreach_norm(found, ord=math.inf)
-    return (
-        torch.stack([each.to(found[0].device, torch.float64) for each in largest]).isfinite().all()
-    )
+    return torch.stack([wide(each.to(found[0].device)) for each in largest]).isfinite().all()
 
 
 def _saved(training: Training) -> Iterator[Tensor]:

@@ -10,23 +10,24 @@ figures/, tensorboard/
 .lock                   held by the process that trains here
 """
 
-import errno
-import fcntl
 import json
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from sslcli.errors import CheckpointError, UsageError
 from sslcli.files import is_alive, storage_fault, to_json, write_atomically
 
 CONFIG = "config.toml"
 _LOCK = ".lock"
-_held: list[tuple[str, int]] = []  # the folders that are locked, and the handles that lock them
+_held: dict[tuple[int, str], FileLock] = {}  # by process, since forks inherit it, and folder
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
@@ -72,7 +73,7 @@ def lock_run(folder: Path, patience: float = 5.0) -> None:
     """Keep other processes from training in this folder until `unlock_run`.
 
     The system drops the lock with the process, however that ends, so nothing is ever left to clean
-    up; worker processes do not inherit it.
+    up; worker processes do not inherit it. A folder that this process has locked stays its own.
 
     Args:
         folder: The run directory.
@@ -82,29 +83,40 @@ def lock_run(folder: Path, patience: float = 5.0) -> None:
         UsageError: If another process holds the lock.
         ResourceError: If the lock cannot be made.
     """
-    deadline = time.monotonic() + patience
+    file, own = folder / _LOCK, _own(folder)
+    if own in _held:
+        return
+    lock = FileLock(file, timeout=patience, mode=0o666, poll_interval=0.1)
     try:
-        file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        _held.append((os.path.realpath(folder), file))  # closing any of its handles drops the lock
-        while not _try_lock(file):
-            if time.monotonic() > deadline:
-                hint = "wait until it has ended, stop it, or choose another `out`"
-                holder = os.pread(file, 200, 0).decode() or "another process"
-                raise UsageError(f"{holder} is training in this folder", str(folder), hint)
-            time.sleep(0.1)
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        lock.acquire()
+        _held[own] = lock
+        with suppress(PermissionError):  # Windows lets nobody write to what is locked
+            file.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         _clear_left_over(folder)
+    except Timeout as error:
+        hint = "wait until it has ended, stop it, or choose another `out`"
+        raise UsageError(
+            f"{_holder(file)} is training in this folder", str(folder), hint
+        ) from error
     except OSError as error:
-        raise storage_fault(error, folder / _LOCK) from error
+        raise storage_fault(error, file) from error
+
+
+def _holder(file: Path) -> str:
+    """Return who has written to a lock."""
+    with suppress(PermissionError):
+        return file.read_text(encoding="utf-8") or "another process"
+    return "another process"
 
 
 def unlock_run(folder: Path) -> None:
     """Let other processes train in this folder again; without a lock there is nothing to do."""
-    where = os.path.realpath(folder)
-    for each in [each for each in _held if each[0] == where]:
-        _held.remove(each)
-        os.close(each[1])
+    if lock := _held.pop(_own(folder), None):
+        lock.release()
+
+
+def _own(folder: Path) -> tuple[int, str]:
+    return os.getpid(), os.path.realpath(folder)
 
 
 def _clear_left_over(folder: Path) -> None:
@@ -113,16 +125,6 @@ def _clear_left_over(folder: Path) -> None:
         number = left.name.split(".")[-2]
         if left.is_file() and number.isdigit() and not is_alive(int(number)):
             left.unlink(missing_ok=True)
-
-
-def _try_lock(file: int) -> bool:
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            return False
-        raise
-    return True
 
 
 def resumable_run(folder: Path) -> Path:

@@ -233,10 +233,12 @@ def unpack_optimizer(
 
 
 def random_state() -> dict[str, Tensor]:
-    """Return torch's random state on the CPU and on the current CUDA device."""
+    """Return torch's random state on the CPU and on the accelerator, by the name of its type."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -245,3 +247,5 @@ def restore_random_state(state: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])

@@ -14,6 +14,10 @@ from sslcli.errors import InterruptedRunError, StoppedError, UsageError
 # Processes vote on the number of a reason; when votes differ, the greatest counts.
 REASONS = ("", "the time limit", "SIGUSR1", "SIGTERM", "Ctrl-C")
 
+# Windows has no SIGUSR1.
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT")
+            if hasattr(signal, name)]  # fmt: skip
+
 _TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -55,7 +59,7 @@ class Stop:
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            for number in _SIGNALS:
                 if signal.getsignal(number) is not None:  # or it could not be put back
                     self._previous[number] = signal.signal(number, self._note)
         return self

@@ -6,7 +6,6 @@ kept in the user's own state folder, never in a run, and hold from then on. Code
 data is always read through `read_code`.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,8 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from sslcli.errors import ConfigError
 
@@ -81,8 +82,7 @@ def _known() -> dict[str, list[str]]:
     """Return the checksums of each named file; empty if others may write to the store."""
     try:
         with _store().open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if _is_open_to_others(os.fstat(file.fileno())):
                 return {}
             found = json.loads(file.read())
         return {str(path): [str(each) for each in sums] for path, sums in found.items()}
@@ -90,11 +90,16 @@ def _known() -> dict[str, list[str]]:
         return {}
 
 
+def _is_open_to_others(status: os.stat_result) -> bool:
+    """Say whether another user owns a file or may write to it."""
+    if not hasattr(os, "getuid"):  # Windows keeps others out of a person's own folders
+        return False
+    return status.st_uid != os.getuid() or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
 def _remember(store: Path, where: str, sha256: str) -> None:
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = os.open(store.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # another command may name another file
+    with FileLock(store.with_suffix(".lock")):  # another command may name another file
         known = _known()
         if sha256 in known.get(where, []):
             return
@@ -105,5 +110,3 @@ def _remember(store: Path, where: str, sha256: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, store)
-    finally:
-        os.close(folder)

@@ -25,6 +25,8 @@ def effective_rank(embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     min(B, D). What float32 rounding alone can cause counts as nothing, so that a collapsed batch
     reads 1. Embeddings that are not finite give NaN.
     """
+    if embeddings.device.type == "mps":  # which has neither float64 nor eigenvalues
+        embeddings = embeddings.cpu()
     is_finite = embeddings.isfinite().all()
     values = embeddings.double().where(is_finite, 0.0)
     rounding = torch.finfo(torch.float32).eps * values.abs().amax()

@@ -1,6 +1,5 @@
 """Time the phases of a config's training step, and say what would make the slowest one faster."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from sslcli.config.schema import Config
 from sslcli.data.sources.base import noun
 from sslcli.engine.device import pick_device, resolve_precision, tune_device
 from sslcli.engine.loop import Training
-from sslcli.environment import core_count, world
+from sslcli.environment import core_count, is_busy, world
 from sslcli.errors import UsageError
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.profile.phases import FORWARD_BACKWARD, OPTIMISER, StepTimes, time_phases
@@ -194,7 +193,6 @@ def _is_bf16_faster(device: torch.device) -> bool:
 def _idle_cores(training: Training) -> str:
     """Return how to use the cores that torch leaves idle, if nothing else works on them."""
     cores = core_count()
-    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-    if training.device.type != "cpu" or is_busy or torch.get_num_threads() >= cores:
+    if training.device.type != "cpu" or is_busy() or torch.get_num_threads() >= cores:
         return ""
     return f"set OMP_NUM_THREADS={cores}: torch works on {torch.get_num_threads()} of {cores} cores"

@@ -19,12 +19,15 @@ from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop, seconds
 from sslcli.environment import world
 from sslcli.listener import QUIET, Listener, warn_of
+from sslcli.profile.forecast import step_seconds
 from sslcli.workflows.choose import planned
 from sslcli.workflows.place import Place, restarted
 from sslcli.workflows.probing import check_best
 from sslcli.workflows.resuming import begun_with, check_code, check_data, check_length
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import expect_one, taking_part, train_run
+
+_WORTH_FORETELLING = 200  # steps; fewer are over before anybody asks
 
 
 def pretrain(
@@ -161,6 +164,24 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
     return Prepared(training, splits)
 
 
+def _foretell(training: Training, listener: Listener) -> None:
+    """Say about how long a training on the CPU will take, unless it has few steps."""
+    on_cpu = (
+        training.device.type == "cpu" and world_size() == 1 and not training.config.train.compile
+    )
+    if not on_cpu or training.total_steps < _WORTH_FORETELLING:
+        return
+    seconds = step_seconds(training) * training.total_steps
+    listener.note(f"about {_spoken(seconds)} of training, if this machine stays as busy as it is")
+
+
+def _spoken(seconds: float) -> str:
+    """Return a length of time as one says it."""
+    if seconds < 100:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
 def train_from(
     start: Prepared, place: Place, stop: Stop, listener: Listener
 ) -> tuple[Path, dict[str, Any]]:
@@ -170,6 +191,8 @@ def train_from(
     """
     place = from_main(place)
     config, splits = start.training.config, start.splits
+    if not place.resume:
+        _foretell(start.training, listener)
     run = Path(from_main(str(place.make(config)) if is_main() else ""))
     listener.note(f"run directory {run}")
     facts = assemble.data_facts(config, splits) if is_main() else {}

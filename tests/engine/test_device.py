@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from sslcli.engine import device as module
-from sslcli.engine.device import autocast, grad_scaler, resolve_precision, tune_device
+from sslcli.engine.device import (
+    autocast,
+    grad_scaler,
+    pick_device,
+    resolve_precision,
+    tune_device,
+)
 from sslcli.engine.pace import Pace
-from sslcli.errors import ConfigError, ExitCode
+from sslcli.errors import ConfigError, ExitCode, ResourceError, UsageError
 
 CPU = torch.device("cpu")
 
@@ -136,3 +142,18 @@ def test_memory_of_large_tensors_is_kept_and_not_faulted_in_again():
     for _ in range(20):
         torch.zeros(1 << 20).add(1)  # 8 MiB, which are 40,960 pages in all
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 10_000
+
+
+def test_apples_gpu_is_taken_when_it_is_named_and_there(monkeypatch):
+    with pytest.raises(ResourceError, match="there is no mps"):
+        pick_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("mps").type == "mps"
+    assert pick_device("auto").type != "mps"
+    assert resolve_precision("auto", torch.device("mps")).precision == "fp32"
+
+
+@pytest.mark.parametrize("name", ["xpu", "meta"])
+def test_other_devices_are_refused(name):
+    with pytest.raises(UsageError, match="not supported"):
+        pick_device(name)

@@ -63,6 +63,7 @@ def _checks(data: str | None, root: str) -> "Sequence[tuple[str, Check]]":
     checks: list[tuple[str, Check]] = [
         ("python", installed.python),
         ("torch", installed.torch),
+        ("system", machine.system),
         ("dependencies", installed.dependencies),
         ("extras", installed.extras),
         ("cuda", machine.gpu),

@@ -16,6 +16,12 @@ _GIB = 2**30
 _LEAST_MEMORY, _LEAST_SHARED, _LEAST_DISK = 2 * _GIB, _GIB, _GIB
 _NO_DISK = 50 * 2**20  # a run of the smallest preset writes about a tenth of this
 _LEAST_FILES = 1024  # 16 workers with 2 batches each on their way hold a few hundred
+_SYSTEMS = {"darwin": "macOS", "win32": "Windows"}
+_ON_MPS = (
+    "--device mps trains there in fp32 and one process; set PYTORCH_ENABLE_MPS_FALLBACK=1 for "
+    "what it lacks. It has no float64: give ood-detect, calibrate, robust-eval and sample-sgld "
+    "--device cpu"
+)
 _DRIVER = Path("/proc/driver/nvidia/version")
 OWN_GROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -41,6 +47,19 @@ def gpu() -> Iterator[Finding]:
         else:
             advice = f"torch has kernels for {', '.join(torch.cuda.get_arch_list())} only"
             yield Finding(f"cuda:{index}", "warning", found, f"{advice}: install one that fits")
+
+
+def system() -> Iterator[Finding]:
+    """Say on which systems this project has never run, and what is known not to work there."""
+    import torch
+
+    if sys.platform != "linux":
+        found = f"{_SYSTEMS.get(sys.platform, sys.platform)}, where nobody has tried ssl yet"
+        one = "train in one process" if sys.platform == "win32" else "report what breaks"
+        yield Finding("system", "note", found, one)
+    if torch.backends.mps.is_available():
+        found = "Apple's GPU is here; --device auto leaves it alone, since nobody has tried it yet"
+        yield Finding("mps", "note", found, _ON_MPS)
 
 
 def has_kernels(capability: tuple[int, int], built_for: list[str]) -> bool:
@@ -97,7 +116,7 @@ def cores() -> Iterator[Finding]:
     """Compare the cores this process may use with the threads torch will start."""
     import torch
 
-    from sslcli.environment import core_count
+    from sslcli.environment import core_count, is_busy, load_average
 
     own, threads = core_count(), torch.get_num_threads()
     quota = cpu_quota()
@@ -106,15 +125,14 @@ def cores() -> Iterator[Finding]:
     found = f"{own} of {os.cpu_count()} cores, {threads} torch threads"
     found += f", OMP_NUM_THREADS={setting}" if setting else ""
     found += f", a quota of {quota:g} cores" if quota else ""
-    is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
     set_to = f"set OMP_NUM_THREADS={usable}"
     if threads > usable:
         advice = f"threads that wait for a core slow each other down: {set_to}"
         yield Finding("cores", "warning", found, advice)
-    elif is_busy and threads > 1:
-        found += f", and {os.getloadavg()[0]:.0f} processes want them"
+    elif is_busy() and threads > 1:
+        found += f", and {load_average():.0f} processes want them"
         yield Finding("cores", "warning", found, "shared cores: OMP_NUM_THREADS=1 may be faster")
-    elif threads < usable and not is_busy:
+    elif threads < usable and not is_busy():
         yield Finding("cores", "note", found, f"to train on the CPU with all of them {set_to}")
     else:
         yield Finding("cores", "ok", found)
@@ -187,6 +205,8 @@ def shared_memory() -> Iterator[Finding]:
 
 def open_files() -> Iterator[Finding]:
     """Look at the limit of open files, of which every batch on its way takes some."""
+    if sys.platform == "win32":  # which has no such limit
+        return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

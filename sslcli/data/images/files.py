@@ -19,6 +19,9 @@ MAX_BYTES = 2**30  # more than an image of `MAX_PIXELS` takes, even uncompressed
 MAX_PIXELS = 2**30 // 12  # where Pillow begins to warn of decompression bombs: 256 MiB as RGB
 WHITE = 2**16 - 1  # the white of sixteen bits by default
 
+# Reading a pipe without a writer would block; text is Windows', which has no such pipes.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,8 +40,7 @@ def read_file(path: str, hint: str, what: str = "image") -> bytes:
         DataError: If it is missing, may not be read, is no file, or has over `MAX_BYTES`.
     """
     try:
-        # reading a pipe without a writer would block
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
+        with open(os.open(path, _FLAGS), "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:
                 return file.read()

@@ -1,6 +1,5 @@
 """Keep a whole data set decoded, as one uint8 tensor, when its images are all one size."""
 
-import fcntl
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from sslcli.config.data import DataConfig
@@ -151,9 +151,7 @@ def _alone(lock: Path) -> Iterator[None]:
     with ExitStack() as stack:
         with suppress(OSError):  # without a cache there is nothing to wait for
             lock.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(lock, "ab"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-            stack.callback(fcntl.flock, file, fcntl.LOCK_UN)  # forked workers hold it open too
+            stack.enter_context(FileLock(lock, mode=0o666))
         yield
 
 

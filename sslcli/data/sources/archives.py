@@ -13,6 +13,7 @@ from sslcli.data.sources.base import Remark, need
 from sslcli.data.sources.files import FileSource, Identity, identities, listing
 from sslcli.data.sources.index import Arrays
 from sslcli.data.sources.names import printable
+from sslcli.data.sources.openfile import OpenFile
 from sslcli.data.sources.sentences import caption, partly_captioned
 from sslcli.data.sources.tarindex import Progress, tar_index
 from sslcli.errors import DataError
@@ -129,24 +130,10 @@ class Archives(FileSource):
         return found + labels.empty_folders(self.folders, self.folder)
 
 
-class _Descriptor:
-    """An open file that is read at offsets, which neither threads nor forks can disturb."""
-
-    def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_RDONLY)
-
-    def read(self, size: int, offset: int) -> bytes:
-        return os.pread(self.number, size, offset)
-
-    def __del__(self) -> None:
-        if hasattr(self, "number"):
-            os.close(self.number)
-
-
 @lru_cache(maxsize=128)  # well below the usual limit of open files
-def _opened(path: Path, stamp: Identity) -> _Descriptor:
+def _opened(path: Path, stamp: Identity) -> OpenFile:
     try:
-        return _Descriptor(path)
+        return OpenFile(path)
     except OSError as error:
         raise DataError(f"the archive cannot be opened: {error.strerror}", str(path)) from error
 

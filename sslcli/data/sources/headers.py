@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from zlib import adler32
 
+from sslcli.data.sources.openfile import OpenFile
 from sslcli.errors import DataError
 
 _BLOCK = 512
@@ -34,7 +35,7 @@ class Headers:
     """Iterate over the members of an open archive; never reads their content.
 
     Args:
-        file: Descriptor of the open archive.
+        file: The open archive.
         name: Its name, for errors.
 
     Attributes:
@@ -42,8 +43,8 @@ class Headers:
         has_end: Whether the mark of the end was seen; some writers leave none.
     """
 
-    def __init__(self, file: int, name: str) -> None:
-        self.file, self.name, self.length = file, name, os.fstat(file).st_size
+    def __init__(self, file: OpenFile, name: str) -> None:
+        self.file, self.name, self.length = file, name, file.length
         self.has_end = False
 
     def __iter__(self) -> Iterator[Member]:
@@ -68,7 +69,7 @@ class Headers:
             position += -(-size // _BLOCK) * _BLOCK
 
     def _header(self, position: int) -> bytes | None:
-        header = os.pread(self.file, _BLOCK, position)
+        header = self.file.read(_BLOCK, position)
         if not any(header):
             self.has_end = len(header) == _BLOCK
             return None
@@ -79,7 +80,7 @@ class Headers:
         return header
 
     def _extension(self, position: int, size: int) -> bytes:
-        content = os.pread(self.file, min(size, _LONGEST), position)
+        content = self.file.read(min(size, _LONGEST), position)
         if len(content) < size:
             raise self._damaged(f"is damaged or cut short at byte {position}")
         return content

@@ -12,6 +12,7 @@ from sslcli.data.sources.files import identity
 from sslcli.data.sources.headers import Headers, Member
 from sslcli.data.sources.index import Arrays, cached
 from sslcli.data.sources.names import is_hidden
+from sslcli.data.sources.openfile import OpenFile
 from sslcli.data.sources.tarlinks import Links
 from sslcli.errors import DataError
 
@@ -50,19 +51,16 @@ def tar_index(path: Path, progress: Progress = None) -> Arrays:
 
 
 def _scan(path: Path, progress: Progress) -> Arrays:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        listing, links, headers = _Listing(file), Links(), Headers(file, str(path))
-        for count, member in enumerate(headers):
-            (links if member.kind.endswith("link") else listing).add(member)
-            if progress is not None and count % 4096 == 0:
-                progress(member.offset, headers.length)
-        for member in Headers(file, str(path)) if links else ():
-            for name in links.names(member.path) if member.kind in ("file", "folder") else ():
-                listing.add(member._replace(path=name))
-        listing.links = links.lost
-    finally:
-        os.close(file)
+    file = OpenFile(path)
+    listing, links, headers = _Listing(file), Links(), Headers(file, str(path))
+    for count, member in enumerate(headers):
+        (links if member.kind.endswith("link") else listing).add(member)
+        if progress is not None and count % 4096 == 0:
+            progress(member.offset, headers.length)
+    for member in Headers(file, str(path)) if links else ():
+        for name in links.names(member.path) if member.kind in ("file", "folder") else ():
+            listing.add(member._replace(path=name))
+    listing.links = links.lost
     return {**listing.arrays(), "endless": np.array(not headers.has_end)}
 
 
@@ -70,10 +68,10 @@ class _Listing:
     """The members seen so far in a scan of one archive, in compact arrays.
 
     Args:
-        file: Descriptor of the open archive.
+        file: The open archive.
     """
 
-    def __init__(self, file: int) -> None:
+    def __init__(self, file: OpenFile) -> None:
         self.file = file
         self.folders: dict[bytes, int] = {}
         self.names: list[bytes] = []
@@ -92,7 +90,7 @@ class _Listing:
         folder, ending = self._folder(parent), name[name.rfind(b".") :].lower()
         is_seen = member.kind == "file" and folder >= 0 and not name.startswith(b".")
         if is_seen and ending == b".cls":
-            tag = os.pread(self.file, min(member.size, _LONGEST_TAG), member.offset).strip()
+            tag = self.file.read(min(member.size, _LONGEST_TAG), member.offset).strip()
             number = self.tag_names.setdefault(tag, len(self.tag_names))
             self.tags[folder, _key(name)] = number
         elif is_seen and ending == b".txt":

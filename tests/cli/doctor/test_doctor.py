@@ -283,3 +283,15 @@ def test_variables_that_change_results_or_speed_are_named(monkeypatch, name, val
     finding = only(surroundings.environment())
     assert finding.state == state
     assert (name in finding.found) == (state != "ok")
+
+
+def test_systems_that_nobody_has_tried_are_named(monkeypatch):
+    import torch
+
+    assert list(machine.system()) == []
+    monkeypatch.setattr(machine.sys, "platform", "darwin")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    system, mps = machine.system()
+    assert "macOS, where nobody has tried" in system.found
+    assert "--device mps" in mps.advice
+    assert "float64" in mps.advice
