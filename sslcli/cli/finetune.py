@@ -37,6 +37,15 @@ def finetune(
             help="Keep the first N hidden layers of the projection head (SimCLR v2).",
         ),
     ] = 0,
+    preset: Annotated[
+        str | None,
+        options.what(
+            "--preset",
+            metavar="P",
+            help="Take the recipe evaluation.finetune of this preset.",
+            show_default="the checkpoint's",
+        ),
+    ] = None,
     method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -83,12 +92,14 @@ def finetune(
         launch(Path(str(place.out)), place, devices, device, max_restarts, show)
     with taking_part(device) as where:
         from sslcli.cli.reports.cost import show_estimate
-        from sslcli.workflows.finetune import Finetuning, with_labels
+        from sslcli.workflows.finetune import Finetuning
+        from sslcli.workflows.recipes import with_labels, with_recipe
 
         changes = with_labels(set_ or [], label_fraction, label_list)
         publisher = open_run(
-            ckpt, show, require=require or [], metrics=seeded(METRICS, chosen), data=data,
-            test=test, data_root=data_root, download=download, seed=seed, device=str(where),
+            with_recipe(ckpt, preset, method), show, require=require or [],
+            metrics=seeded(METRICS, chosen), data=data, test=test,
+            data_root=data_root, download=download, seed=seed, device=str(where),
             precision=precision, method=method, overrides=changes,
         )  # fmt: skip
         work = Finetuning(publisher.run, place, stop, chosen, log, head_layers=from_head_layer)

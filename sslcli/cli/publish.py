@@ -11,6 +11,8 @@ from sslcli.cli.show import Show
 from sslcli.errors import ExitCode, GateError, ResourceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sslcli.workflows.run import Run
     from sslcli.workflows.transfer import Repeated
 
@@ -162,7 +164,7 @@ def _failed(faults: Sequence[str]) -> dict[str, Any]:
 
 
 def open_run(
-    ckpt: str,
+    ckpt: "str | Path | Run",
     show: Show,
     *,
     require: Sequence[str] = (),
@@ -173,7 +175,7 @@ def open_run(
     """Check every option, then load the checkpoint's encoder and open the data.
 
     Args:
-        ckpt: A checkpoint or run directory.
+        ckpt: A checkpoint or run directory, or what `load` returned.
         show: The command's streams.
         require: The texts of each `--require`.
         metrics: Names that `require` may use.

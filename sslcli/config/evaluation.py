@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
-from sslcli.config.methods.labelled import Averaging, LayerDecay, Smoothing
+from sslcli.config.methods.labelled import Averaging, ClassifierRate, LayerDecay, Smoothing
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
 from sslcli.config.section import Count, Fraction, MixingSection, Positive, ReadOut, Section
 from sslcli.config.views import ViewConfig
@@ -57,6 +57,7 @@ class FinetuningConfig(ProtocolConfig, MixingSection):
         "`label_fraction`.",
     )
     layer_decay: LayerDecay = 1.0
+    classifier_rate: ClassifierRate = 1.0
     averaging: Averaging = 0.0
 
     @model_validator(mode="after")

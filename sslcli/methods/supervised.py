@@ -167,14 +167,20 @@ class Finetune(Method):
     def param_groups(self) -> list[ParamGroup]:
         """Return the parameters by their depth, where rates decay with it (Clark et al. 2020).
 
-        arXiv:2003.10555, section 3.1. The classifier has the run's rate, a layer of the encoder
+        arXiv:2003.10555, section 3.1. The classifier has the run's rate times `classifier_rate`.
+        What follows the last layer of the encoder would have the run's own; each layer has
         `layer_decay` times that of the one above it.
         """
-        if self.config.layer_decay == 1:
+        if self.config.layer_decay == self.config.classifier_rate == 1:
             return super().param_groups()
         encoder, classifier = self._trained
         prefixes = ("online.0", "online.1") if self.config.averaging else ("encoder", "classifier")
         named = list(trainable(encoder))
+        top = ParamGroup(
+            list(trainable(classifier, prefixes[1])), lr_scale=self.config.classifier_rate
+        )
+        if self.config.layer_decay == 1:
+            return [ParamGroup(list(trainable(encoder, prefixes[0]))), top]
         try:
             depth_of = depths(name for name, _ in named)
         except ValueError as error:
@@ -184,12 +190,12 @@ class Finetune(Method):
         groups = {depth: list[tuple[str, nn.Parameter]]() for depth in depth_of.values()}
         for name, parameter in named:
             groups[depth_of[name]].append((f"{prefixes[0]}.{name}", parameter))
-        top = ParamGroup(list(trainable(classifier, prefixes[1])))
         above = max(groups) + 1
-        return [top] + [
+        decayed = [
             ParamGroup(members, lr_scale=self.config.layer_decay ** (above - depth))
             for depth, members in sorted(groups.items())
         ]
+        return [*decayed, top]
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy in nats."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,18 +30,19 @@ from sslcli.methods.base import (
 )
 from sslcli.methods.registry import method_class
 from sslcli.methods.supervised import first_layers
-from sslcli.workflows.changes import Changes, laid_under
 from sslcli.workflows.place import Place
+from sslcli.workflows.recipes import (
+    OF_METHOD,
+    SECTIONS,
+    Kind,
+    extras,
+    protocol_of,
+    with_labels,
+    with_recipe,
+)
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import device_of, expect_one, taking_part
 from sslcli.workflows.transfer import AVERAGED, Repeated, Transfer, briefly, config_of
-
-Kind = Literal["linear-probe", "finetune"]
-OF_METHOD = {"mixup", "cutmix", "layer_decay", "averaging"}  # what the method's section takes
-SECTIONS: dict[Kind, str] = {
-    "linear-probe": "evaluation.linear",
-    "finetune": "evaluation.finetune",
-}
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def finetune(
     label_fraction: float | None = None,
     label_list: str | Path | None = None,
     from_head_layer: int = 0,
+    preset: str | None = None,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -94,6 +96,7 @@ def finetune(
         label_list: A file with the name of an image a line, whose labels are used instead.
         from_head_layer: Hidden layers of the projection head that are kept (SimCLR v2,
             arXiv:2006.10029, section 2).
+        preset: The preset whose evaluation.finetune is the recipe; None for the checkpoint's.
         method: The class of a checkpoint whose method is a user's own.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
@@ -118,29 +121,14 @@ def finetune(
     stop = Stop(seconds(max_time))
     with taking_part(device_of(run, device), listener.note) as where:
         opened = load(
-            run, data=data, test=test, data_root=data_root, download=download, seed=seed,
-            overrides=with_labels(overrides, label_fraction, label_list), device=str(where),
+            with_recipe(run, preset, method), data=data, test=test, data_root=data_root,
+            download=download, seed=seed, device=str(where),
+            overrides=with_labels(overrides, label_fraction, label_list),
             precision=precision, method=method, listener=listener,
         )  # fmt: skip
         place = Place(str(out or opened.checkpoint.run / "finetune"), resume, overwrite)
         work = Finetuning(opened, place, stop, seeds or (), log, head_layers=from_head_layer)
         return work.result()
-
-
-def with_labels(overrides: Changes, share: float | None, file: str | Path | None) -> Changes:
-    """Return changes of the config with the labels to use before them, if they are given.
-
-    Raises:
-        UsageError: If both a share and a list are.
-    """
-    if share is not None and file is not None:
-        raise UsageError("labels are listed, or a share is drawn", "label_list", "leave out one")
-    fraction = 1.0 if file is not None else share
-    fields = {
-        "evaluation.finetune.label_fraction": None if fraction is None else float(fraction),
-        "evaluation.finetune.label_list": None if file is None else str(file),
-    }
-    return laid_under(fields, overrides)
 
 
 class Supervised(Transfer):
@@ -224,19 +212,10 @@ class Supervised(Transfer):
         protocol = protocol_of(config, self.kind)
         fraction, more = protocol.label_fraction, ""
         if isinstance(protocol, FinetuningConfig):
-            more = _more(protocol)
+            more = extras(protocol)
         head = f"from head layer {self.head_layers}, " if self.head_layers else ""
         share = f"{fraction:.2%} of the labels, " if fraction < 1 else ""
         return f"{self.kind}, {head}{share}{briefly(config)}{more}"
-
-
-def _more(protocol: FinetuningConfig) -> str:
-    """Say what a recipe has besides length, batch and optimiser."""
-    listed_in = f"labels of {Path(protocol.label_list).name}" if protocol.label_list else ""
-    mean = f"moving average of the weights ({protocol.averaging:g})" if protocol.averaging else ""
-    decay = f"layer decay {protocol.layer_decay:g}" if protocol.layer_decay < 1 else ""
-    mixed = " and ".join(name for name in ("mixup", "cutmix") if getattr(protocol, name))
-    return "".join(f", {part}" for part in (listed_in, decay, mixed, mean) if part)
 
 
 class Finetuning(Supervised):
@@ -274,17 +253,3 @@ class Finetuning(Supervised):
             self.listener.note(f"{said}; the weights that are trained stay beside it as online")
         found, summaries = repeat(self, self.seeds, self.run.config.seed, AVERAGED)
         return FinetuneResult(**found, over_seeds=summaries)
-
-
-def protocol_of(config: Config, kind: Kind) -> ProtocolConfig:
-    """Return a preset's recipe for training with labels.
-
-    Raises:
-        UsageError: If the preset has none.
-    """
-    section = SECTIONS[kind]
-    protocol: ProtocolConfig | None = getattr(config.evaluation, section.rpartition(".")[2])
-    if protocol is None:
-        hint = "use `protocol` features, or train from a preset that has one"
-        raise UsageError("the checkpoint's preset has no recipe", section, hint)
-    return protocol

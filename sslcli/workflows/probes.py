@@ -18,8 +18,9 @@ from sslcli.evaluate.linear import evaluate_linear, fit_linear
 from sslcli.evaluate.metrics import Accuracy, accuracy, ranking
 from sslcli.evaluate.seeds import Summary
 from sslcli.methods.base import HasClassifiers, Method, reads
-from sslcli.workflows.finetune import Kind, Supervised
+from sslcli.workflows.finetune import Supervised
 from sslcli.workflows.rates import best, hold_out, judged, keep_best
+from sslcli.workflows.recipes import Kind
 from sslcli.workflows.run import Run
 
 Solver = Literal["lbfgs", "sgd"]

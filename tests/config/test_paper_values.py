@@ -75,6 +75,8 @@ VALUES = [
     ("dino/imagenet-resnet50", "evaluation.k", 20, "eval_knn.py"),
     ("dino/imagenet", "evaluation.linear_features", "last-4", "eval_linear.py: n_last_blocks"),
     ("dino/imagenet", "evaluation.features", "encoder", "eval_knn.py"),
+    ("swav/imagenet-1percent", "evaluation.finetune.classifier_rate", 5 / 0.02, "swav, README"),
+    ("swav/imagenet-10percent", "evaluation.finetune.optimizer.base_lr", 0.01, "swav, README"),
     ("instdisc/imagenet", "evaluation.features", "head", "lemniscate, test.py: the net's output"),
     ("invaspread/cifar10", "evaluation.features", "head", "demo_seen.py: the net's output"),
     ("simclr/cifar10", SCALE, SIMCLR_CROP, "google-research/simclr, data_util.py:322"),

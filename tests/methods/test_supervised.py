@@ -117,6 +117,16 @@ def test_rates_of_fine_tuning_decay_towards_the_image():
     assert scales["online.0.conv1.weight"] == 0.5**4
 
 
+def test_the_classifier_may_have_a_rate_of_its_own_on_any_encoder():
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    encoder.feature_dim = 5
+    config = FinetuneConfig(name="finetune", num_classes=4, classifier_rate=20)
+    below, top = Finetune(config, encoder).param_groups()
+    assert (below.lr_scale, top.lr_scale) == (1, 20)
+    assert [name for name, _ in top.named] == ["classifier.weight", "classifier.bias"]
+    assert [name for name, _ in below.named] == ["encoder.1.weight", "encoder.1.bias"]
+
+
 def test_rates_cannot_decay_over_a_network_without_depth():
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     encoder.feature_dim = 5

@@ -32,6 +32,9 @@ LayerDecay = Annotated[
         "the image; 1 is none.",
     ),
 ]
+ClassifierRate = Annotated[
+    float, Field(gt=0, description="Factor of the classifier's rate over the encoder's.")
+]
 Averaging = Annotated[
     float,
     Field(
@@ -82,6 +85,7 @@ class FinetuneConfig(LabelledSection, MixingSection):
 
     name: Literal["finetune"]
     layer_decay: LayerDecay = 1.0
+    classifier_rate: ClassifierRate = 1.0
     averaging: Averaging = 0.0
     head: tuple[HeadLayer, ...] = Field(
         default=(),
