@@ -141,7 +141,7 @@ def _finish(run: "Path", metrics: dict[str, Any], config: "Config", show: "Show"
     from sslcli.engine.checkpoint import BEST, NAME, load_checkpoint
 
     path, own = str(run / NAME), {}
-    if config.train.best:
+    if config.train.best and (run / BEST).is_file():
         own["best"] = {**load_checkpoint(run).facts["best"], "checkpoint": str(run / BEST)}
     show.note(f"done; next: ssl knn-eval {shlex.quote(str(run))}")
     show.data(path)
