@@ -1,6 +1,7 @@
 """Toy methods of texts, and of images with texts, go wherever a method of images goes."""
 
 import re
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from sslcli.errors import ConfigError, DataError, StoppedError, UsageError
 from sslcli.listener import Quiet, SilentWatcher
 from sslcli.methods import custom
 from sslcli.methods.custom import completed, name_code
+from sslcli.nn import families
 from sslcli.profile.cost import estimate
 from sslcli.profile.phases import time_phases
 from sslcli.workflows.embed import embed
@@ -248,6 +250,20 @@ def test_an_encoder_of_texts_is_exported_as_one(format, runs, tmp_path):
         copy = torch.export.load(tmp_path / "words").module()
         encoder = load(runs("ToyText"), method=f"{FILE}:ToyText").encoder
         torch.testing.assert_close(copy(tokens.ids, tokens.mask), encoder(tokens.ids, tokens.mask))
+
+
+def test_the_file_of_a_method_brings_its_encoder_to_other_commands(
+    runs, others, tmp_path, monkeypatch
+):
+    run, own = runs("ToyText"), f"{FILE}:ToyText"
+    ours = [family for family in families.FAMILIES if not family.matches("toy-words")]
+    monkeypatch.setattr(families, "FAMILIES", ours)
+    monkeypatch.delitem(sys.modules, f"sslcli_custom.{FILE.resolve()}")
+    with pytest.raises(ConfigError, match="no encoder is called 'toy-words'"):
+        embed(run, data=others, out=None)
+    assert embed(run, data=others, out=None, method=own).features.shape == (12, 16)
+    del ours[-1], sys.modules[f"sslcli_custom.{FILE.resolve()}"]
+    assert export(run, out=tmp_path / "words", method=own).compared == 9
 
 
 def test_a_checkpoint_knows_what_completed_its_method(runs):

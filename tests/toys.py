@@ -34,8 +34,8 @@ def build_words(config, image_size):
     return Words()
 
 
-if not any(family.build == "toys:build_words" for family in FAMILIES):
-    FAMILIES.append(Family(lambda name: name == "toy-words", "toys:build_words", reads="text"))
+if not any(family.matches("toy-words") for family in FAMILIES):
+    FAMILIES.append(Family(lambda name: name == "toy-words", build_words, reads="text"))
 
 
 class Toy(BatchContrast):

@@ -16,6 +16,7 @@ def embed(
         Literal["all", "train", "test"],
         options.data("--part", help="Which part, when the data has parts."),
     ] = "all",
+    method: options.Code = None,
     set_: options.Set = None,
     device: options.Device = "auto",
     precision: options.Precision = None,
@@ -40,7 +41,7 @@ def embed(
     path = workflow.writable(out, overwrite=overwrite)
     run = load(
         ckpt, data=data, data_root=data_root, download=download, overrides=set_ or [],
-        device=device, precision=precision, listener=show,
+        device=device, precision=precision, method=method, listener=show,
     )  # fmt: skip
     if dry_run:
         images = len(workflow.images_of(run, part, path))

@@ -18,6 +18,7 @@ def export(
             help="Export the classifier too, its logits calibrated if a calibrator is stored.",
         ),
     ] = False,
+    method: options.Code = None,
     out: Annotated[
         str | None,
         options.run(
@@ -47,12 +48,13 @@ def export(
 
     show = Show("export", as_json=json, quiet=quiet)
     if dry_run:
-        _, path = workflow.planned(ckpt, format_, out, show, classifier=classifier)
+        _, path = workflow.planned(ckpt, format_, out, show, classifier=classifier, method=method)
         show.result(dry_run=True, format=format_, path=str(path))
         return
     report = workflow.export(
-        ckpt, format=format_, classifier=classifier, out=out, overwrite=overwrite, listener=show
-    )
+        ckpt, format=format_, classifier=classifier, method=method, out=out, overwrite=overwrite,
+        listener=show,
+    )  # fmt: skip
     rows = [
         ("file", report.path),
         ("bytes", f"{report.bytes:,}"),

@@ -49,11 +49,18 @@ def build_encoder(config: EncoderConfig, image_size: int = 0) -> nn.Module:
     """
     check_encoder(config, image_size)
     family = family_of(config)
-    module, function = family.build.split(":")
-    build: Builder = getattr(import_module(module), function)
-    encoder: Any = build(config, image_size)
+    encoder: Any = _builder(family.build)(config, image_size)
     encoder.reads = family.reads
     return give_unit_vectors(encoder) if config.normalize_features else encoder
+
+
+def _builder(named: str | Builder) -> Builder:
+    """Return the function that a family names or holds."""
+    if not isinstance(named, str):
+        return named
+    module, function = named.split(":")
+    found: Builder = getattr(import_module(module), function)
+    return found
 
 
 def build_resnet(config: EncoderConfig, image_size: int) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sslcli.config.encoder import EncoderConfig
 from sslcli.config.section import Column
@@ -140,14 +140,15 @@ class Family(NamedTuple):
 
     Attributes:
         matches: Tells whether a name is one of the family's.
-        build: "module:function" that builds it from the config and the side of the images.
+        build: Builds it from the config and the side of the images: a function, or the
+            "module:function" of one that needs torch.
         fields: The settings it has, besides those that every family has.
         faults: What else is wrong with the settings, given the side of the images.
         reads: The column of the data that it maps to features.
     """
 
     matches: Callable[[str], object]
-    build: str
+    build: str | Callable[[EncoderConfig, int], Any]
     fields: tuple[str, ...] = ()
     faults: Faults = _no_faults
     reads: Column = "image"

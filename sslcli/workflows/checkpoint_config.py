@@ -10,7 +10,7 @@ from sslcli.data.sources.places import given_fields, located
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
 from sslcli.listener import Listener
-from sslcli.methods.custom import name_code
+from sslcli.methods.custom import load_class, name_code
 
 
 def revised(
@@ -25,14 +25,17 @@ def revised(
 
 
 def name_code_of(checkpoint: Checkpoint, method: str) -> None:
-    """Allow the file of a checkpoint's custom method to run, because the caller names it.
+    """Run the file of a checkpoint's custom method, because the caller names it.
+
+    What it brings beside the method, such as a family of encoders, is known from then on.
 
     Raises:
         UsageError: If the checkpoint's method is no such class.
-        ConfigError: If the file cannot be read.
+        ConfigError: If the file cannot be read, or fails.
     """
     name = checkpoint.config.method.name
     if not is_custom(name) or method.rpartition(":")[2] != name.rpartition(":")[2]:
         hint = "name the file and the class that this checkpoint was trained with"
         raise UsageError(f"the checkpoint's method is {name}, not {method}", "method", hint)
     name_code(method)
+    load_class(method)

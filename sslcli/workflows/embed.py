@@ -66,6 +66,7 @@ def embed(
     data: str | None = None,
     out: str | Path | None = "features.npz",
     part: Part = "all",
+    method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     device: str = "auto",
     precision: str | None = None,
@@ -84,6 +85,7 @@ def embed(
         data: The data set, when not the checkpoint's.
         out: Where to write, ending in .npz or .parquet; None writes nothing.
         part: Which part, when the data has parts.
+        method: Where the class lies that the checkpoint names; see `load`.
         overrides: Changes of the config.
         device: Where to run.
         precision: Instead of the checkpoint's.
@@ -98,7 +100,7 @@ def embed(
     path = writable(out, overwrite=overwrite)
     opened = load(
         run, data=data, data_root=data_root, download=download, overrides=overrides,
-        device=device, precision=precision, listener=listener,
+        device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
     found = _embedded(opened, images_of(opened, part, path), path)
     if path:

@@ -23,6 +23,7 @@ from sslcli.formats.inputs import ImageInput, Inputs, TextInput
 from sslcli.formats.report import ExportMeta, ExportReport
 from sslcli.listener import QUIET, Listener
 from sslcli.nn.families import family_of
+from sslcli.workflows.checkpoint_config import name_code_of
 from sslcli.workflows.run import Run
 
 Format = Literal["safetensors", "torchvision", "timm", "onnx", "pt2"]
@@ -46,6 +47,7 @@ def export(
     *,
     format: Format = "safetensors",
     classifier: bool = False,
+    method: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     listener: Listener = QUIET,
@@ -57,6 +59,7 @@ def export(
         format: The format of the next tool: "safetensors", "torchvision", "timm", "onnx" or "pt2".
         classifier: Export the classifier too (onnx and pt2), so that logits come out; a temperature
             or vector scaling that was stored is folded into its last layer.
+        method: Where the class lies that the checkpoint names; see `load`.
         out: Where to write; None for encoder-FORMAT or classifier-FORMAT beside the checkpoint.
         overwrite: Replace the file that is there.
         listener: Who is told what happens.
@@ -65,7 +68,7 @@ def export(
         SslError: If the format has no place for the network or lacks a package, the file cannot be
             written, or its features differ from the encoder's; no file is left then.
     """
-    checkpoint, path = planned(run, format, out, listener, classifier=classifier)
+    checkpoint, path = planned(run, format, out, listener, classifier=classifier, method=method)
     stored = stored_calibrator(checkpoint) if classifier else None
     meta = export_meta(checkpoint, stored, classifier=classifier)
     network = network_of(checkpoint, classifier=classifier)
@@ -84,6 +87,7 @@ def planned(
     listener: Listener,
     *,
     classifier: bool,
+    method: str | None = None,
 ) -> tuple[Checkpoint, Path]:
     """Return the checkpoint and the path to write to, and tell the listener both.
 
@@ -94,6 +98,8 @@ def planned(
         hint = f"use `format` {' or '.join(WITH_CLASSIFIER)}, or leave it out"
         raise UsageError(f"the format {format} holds an encoder alone", "classifier", hint)
     checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
+    if method:
+        name_code_of(checkpoint, method)
     what = "classifier" if classifier else "encoder"
     path = Path(out) if out else checkpoint.run / f"{what}-{format}{FORMATS.get(format, '')}"
     name = checkpoint.config.encoder.name
