@@ -108,6 +108,8 @@ def knn_eval(
         run, data=data, test=test, data_root=data_root, download=download, overrides=changes,
         seed=seed, device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
+    if geometry:
+        _ = opened.pixels  # refuses an encoder without views to compare, before all else
     settings, few = opened.config.evaluation, FewShots(tuple(shots), draws)
     few.check(need_labels(opened.splits.train), opened.splits.train.class_names)
     given, bar = k, opened.listener.bar("voting")
