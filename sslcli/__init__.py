@@ -2,7 +2,7 @@
 
     import sslcli
 
-    run = sslcli.pretrain("simsiam", out="runs/digits")
+    run = sslcli.pretrain("simsiam", out="runs/scenes")
     print(sslcli.knn_eval(run).top1)
 
 `import sslcli` imports no torch. Each function has the name and the options of its command.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from sslcli.cli import options
 
-BASELINE = ("top1_untrained",)
+BASELINE = ("top1_untrained", "top1_pixels")
 EXTRA = {"features": ("l2", "fit_seconds"), "paper": ("rate",)}
 
 
@@ -23,7 +23,7 @@ def linear_eval(
     ] = "lbfgs",
     baseline: Annotated[
         bool,
-        options.what("--baseline", help="Also measure the untrained encoder."),
+        options.what("--baseline", help="Also measure the untrained encoder and raw pixels."),
     ] = False,
     shots: options.Shots = None,
     draws: options.Draws = 10,

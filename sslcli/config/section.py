@@ -79,6 +79,7 @@ class MethodSection(Section):
         contrasts_batch: Whether the class is a `BatchContrast`, so that `train.chunk_size` can
             embed a batch in pieces.
         from_checkpoint: Whether training starts from a checkpoint, by a command of its own.
+        builtin: The built-in data set to train on when none is named; a preset has its name.
     """
 
     reads: ClassVar[frozenset[Column]] = frozenset({"image"})
@@ -86,6 +87,7 @@ class MethodSection(Section):
     min_texts: ClassVar[int] = 0
     contrasts_batch: ClassVar[bool] = False
     from_checkpoint: ClassVar[bool] = False
+    builtin: ClassVar[str] = "scenes"
 
     name: str
 

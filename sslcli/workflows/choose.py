@@ -1,12 +1,13 @@
 """Find the config to train with: a preset that suits the data, and the changes laid over it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import Resolved, list_presets, resolve
 from sslcli.config.schema import Config, TrainConfig
+from sslcli.data.sources.builtin import OFFLINE
 from sslcli.environment import world
 from sslcli.errors import UsageError
 from sslcli.listener import Listener
@@ -196,24 +197,23 @@ def choose_preset(
     if not method:
         if config:
             return None
-        hint = "name a method such as simsiam, or a preset such as simsiam/digits"
+        hint = "name a method such as simsiam, or a preset such as simsiam/scenes"
         raise UsageError("nothing says what to train", "method, preset, config", hint)
-    fitting, reason = _setting(data, device)
-    if is_custom(method):
-        recipe = f"{_RECIPE}/{fitting[0]}"
-        listener.note(f"all but the method as in {recipe}, because {reason}; choose with `preset`")
-        return recipe
-    settings = [name.split("/")[1] for name in list_presets() if name.startswith(f"{method}/")]
+    recipe = _RECIPE if is_custom(method) else method
+    settings = [name.split("/")[1] for name in list_presets() if name.startswith(f"{recipe}/")]
     if not settings:
         known = sorted({name.split("/")[0] for name in list_presets()})
         hint = f"there are: {', '.join(known)}"
         raise UsageError(f"no preset is for a method named {method!r}", "method", hint)
+    fitting, reason = _fitting(recipe, settings, data, device)
     setting = next((name for name in fitting if name in settings), None)
     if setting is None:
-        hint = f"choose one of: {', '.join(f'{method}/{name}' for name in settings)}"
-        raise UsageError(f"{method} has no preset for this data", "preset", hint)
-    listener.note(f"preset {method}/{setting}, because {reason}; choose another with `preset`")
-    return f"{method}/{setting}"
+        hint = f"choose one of: {', '.join(f'{recipe}/{name}' for name in settings)}"
+        raise UsageError(f"{recipe} has no preset for this data", "preset", hint)
+    chosen = f"{recipe}/{setting}"
+    what = f"all but the method as in {chosen}" if is_custom(method) else f"preset {chosen}"
+    listener.note(f"{what}, because {reason}; choose another with `preset`")
+    return chosen
 
 
 def fits(method: str, preset: str) -> bool:
@@ -221,14 +221,19 @@ def fits(method: str, preset: str) -> bool:
     return is_custom(method) or preset.startswith(f"{method}/")
 
 
-def _setting(data: str | None, device: str) -> tuple[tuple[str, ...], str]:
+def _fitting(
+    recipe: str, settings: Sequence[str], data: str | None, device: str
+) -> tuple[tuple[str, ...], str]:
     """Return the settings for the data, the most fitting one first, and the reason."""
-    if data in (None, "digits"):
-        return ("digits",), "the data is the built-in digits" if data else "no `data` is given"
+    if data is None:
+        section = resolve(f"{recipe}/{settings[0]}").config.method
+        return (section.builtin,), "no `data` is given"
+    if data in settings and data in OFFLINE:
+        return (data,), f"the data is the built-in {data}"
     from sslcli.data.sources.looks import look_at  # noqa: PLC0415  torch, to look at data alone
     from sslcli.engine.device import pick_device  # noqa: PLC0415  as above
 
-    side, where = look_at(str(data)).side, pick_device(device).type
+    side, where = look_at(data).side, pick_device(device).type
     reason = f"the images are about {side} pixels wide and the device is {where}"
     if side > _SMALL_SIDE:
         large, small = ("photos", "imagenet"), ("photos-small", "cifar10-small")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
 from sslcli.data.sources.base import need_labels
 from sslcli.engine.stop import Stop, seconds
 from sslcli.errors import UsageError
@@ -20,6 +22,7 @@ from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import device_of, expect_one, taking_part
 from sslcli.workflows.transfer import AVERAGED, Repeated
 
+_PIXELS = 64  # a side, of images whose raw pixels are probed
 Protocol = Literal["features", "paper"]
 
 
@@ -32,6 +35,7 @@ class LinearResult(Repeated, Accuracy):
         fit_seconds: How long the fit took; None by the papers' recipe.
         run: Folder of the training by the papers' recipe, the first seed's when there are several.
         top1_untrained: Accuracy on the features of the encoder with fresh weights, if asked for.
+        top1_pixels: The same on normalised pixels, where an image has few enough.
         over_draws: Accuracies from few labels over their draws, such as top1/5-shot; empty unless
             asked for.
         rate: The base rate that was chosen among several.
@@ -42,6 +46,7 @@ class LinearResult(Repeated, Accuracy):
     fit_seconds: float | None = None
     run: Path | None = None
     top1_untrained: float | None = None
+    top1_pixels: float | None = None
     over_draws: dict[str, Summary] = field(default_factory=dict, repr=False)
     rate: float | None = None
     rates: tuple[Rate, ...] = field(default=(), repr=False)
@@ -90,7 +95,7 @@ def linear_eval(
         test: The data to test on.
         protocol: "features" or "paper".
         solver: "lbfgs" or "sgd", for the protocol "features".
-        baseline: Also measure the untrained encoder.
+        baseline: Also measure the untrained encoder, and raw pixels of up to 64 a side.
         shots: Also fit to so many training images of each class, drawn by the config's seed; for
             the protocol "features".
         draws: Draws of each number of shots.
@@ -161,13 +166,23 @@ def measure(
     *,
     baseline: bool,
 ) -> LinearResult:
-    """Fit a probe once, or once a seed, the untrained encoder's, and probes of few labels."""
+    """Fit a probe once, or once a seed, those it is compared with, and probes of few labels."""
     train = run.splits.train
     few.check(need_labels(train), train.class_names)
     found, summaries = repeat(probe, seeds, run.config.seed, AVERAGED)
     if baseline:
         fresh = FeatureProbe(run, solver, run.fresh(features_of(run)))(run.config.seed)
         found["top1_untrained"] = fresh["top1"]
+        found["top1_pixels"] = _on_pixels(run, solver)
     if few.counts:
         found["over_draws"] = FeatureProbe(run, solver).few_shots(few)
     return LinearResult(**found, over_seeds=summaries)
+
+
+def _on_pixels(run: Run, solver: Solver) -> float | None:
+    """Return the accuracy of a probe on raw pixels; None where a fit would take hours."""
+    side = run.config.data.image_size
+    if side is None or side > _PIXELS:
+        run.listener.note(f"no probe of raw pixels, as images are not up to {_PIXELS} a side")
+        return None
+    return float(FeatureProbe(run, solver, nn.Flatten())(run.config.seed)["top1"])

@@ -32,7 +32,7 @@ class FeatureProbe:
     Args:
         run: Checkpoint, data and encoder.
         solver: How it is fitted.
-        network: Instead of the encoder with what is read out of it.
+        network: Instead of the encoder with what is read out of it; `nn.Flatten` for raw pixels.
     """
 
     def __init__(self, run: Run, solver: Solver, network: nn.Module | None = None) -> None:
@@ -67,8 +67,9 @@ class FeatureProbe:
     def _parts(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], tuple[str, ...]]:
         """Return features and classes of the training and the test part, and the classes' names."""
         splits, network = self.run.splits, self.network
+        how: tuple[Any, ...] = ("fp32", "image") if isinstance(network, nn.Flatten) else ()
         train, test = (
-            self.run.labelled_features(part, network) for part in (splits.train, splits.test)
+            self.run.labelled_features(part, network, *how) for part in (splits.train, splits.test)
         )
         return train, test, splits.train.class_names
 

@@ -74,7 +74,7 @@ def trained(tmp_path_factory, run_once):
     """Return the folder of a short run on the built-in digits; tests must not change it."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
     short = ("--set", 'train.duration="2 epochs"')
-    run_once("pretrain", "--method", "simsiam", "--out", folder, "--quiet", *short)
+    run_once("pretrain", "--preset", "simsiam/digits", "--out", folder, "--quiet", *short)
     return folder
 
 

@@ -10,7 +10,7 @@ from sslcli.profile.phases import Round, StepTimes
 from sslcli.workflows.bench import _endless, _idle_cores, remedy
 
 QUICK = ("--steps", "3", "--set", "encoder.width=4")
-BENCH = ("bench", "--method", "simsiam", *QUICK)
+BENCH = ("bench", "--method", "simsiam", "--data", "digits", *QUICK)
 
 
 def test_json_names_every_phase_and_the_bottleneck(ssl, tmp_path, monkeypatch):

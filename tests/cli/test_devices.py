@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 pytestmark = pytest.mark.ddp
 SSL = [sys.executable, "-m", "sslcli"]
-TRAIN = ["pretrain", "--method", "simsiam", "--set", "train.batch_size=64"]
+TRAIN = ["pretrain", "--preset", "simsiam/digits", "--set", "train.batch_size=64"]
 SAVE_OFTEN = ["--set", "train.checkpoint_every='5 steps'"]
 TWO = ["--devices", "2"]
 

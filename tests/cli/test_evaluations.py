@@ -24,6 +24,15 @@ def test_knn_eval_prints_one_json_object_and_appends_its_result(ssl, trained, tm
     assert json.loads(line)["metrics"] == outcome.json["metrics"]
 
 
+def test_what_training_has_added_is_said_in_words(ssl, trained):
+    outcome = ssl("linear-eval", trained, "--baseline", "--json")
+    found = outcome.json["metrics"]
+    assert 0.9 < found["top1_pixels"] < 1
+    shares = (f"{found[name]:.1%}" for name in ("top1", "top1_untrained", "top1_pixels"))
+    said = "{} of the 355 test images recognised; before training {}; raw pixels {}"
+    assert said.format(*shares) in outcome.err
+
+
 def test_geometry_is_measured_on_two_views(ssl, trained):
     metrics = ssl("knn-eval", trained, "--geometry", "--json").json["metrics"]
     assert 0 < metrics["alignment"] < 4

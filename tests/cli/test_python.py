@@ -16,7 +16,7 @@ from sslcli.errors import InterruptedRunError, StoppedError, UsageError
 from sslcli.listener import Quiet, SilentWatcher
 
 SHORT = {"train.duration": "4 steps", "train.checkpoint_every": "1 steps"}
-COMMON = {"device": "cpu", "seed": 3}
+COMMON = {"data": "digits", "device": "cpu", "seed": 3}
 TUNE, TEACH = "evaluation.finetune.duration", "evaluation.distill.duration"
 
 
@@ -64,7 +64,7 @@ class Interrupting(Quiet):
 
 def test_pretrain_is_its_command(ssl, run, tmp_path):
     out = tmp_path / "run"
-    words = ("pretrain", "--method", "simsiam", *texts(SHORT), "--out", out)
+    words = ("pretrain", "--preset", "simsiam/digits", *texts(SHORT), "--out", out)
     done = ssl(*words, "--device", "cpu", "--seed", 3, "--json").json
     assert_same(weights(run.checkpoint.run), weights(out))
     measured = {k: v for k, v in done["metrics"].items() if "second" not in k and "wait" not in k}
@@ -182,7 +182,7 @@ def test_a_program_under_torchrun_trains_in_several_processes_time_and_again(tmp
     program = tmp_path / "program.py"
     program.write_text(
         "import sslcli\n"
-        f"run = sslcli.pretrain('simsiam', overrides={SHORT}, out='run', device='cpu')\n"
+        f"run = sslcli.pretrain('simsiam', data='digits', overrides={SHORT}, out='run')\n"
         f"short = {{{TUNE!r}: '2 steps'}}\n"
         "print(run.metrics['step'], sslcli.finetune(run, overrides=short).top1)\n"
     )

@@ -98,13 +98,13 @@ def test_errors_say_whose_they_are(command, words, ssl):
         ("data", "list"),
         ("data", "check", "digits"),
         ("doctor",),
-        ("bench", "--method", "simsiam", "--steps", 3, "--set", "encoder.width=4"),
+        ("bench", "--preset", "simsiam/digits", "--steps", 3, "--set", "encoder.width=4"),
         ("attention", "{vit}"),
         ("map", "{run}", "--by", "pca", "--count", 50),
         ("neighbours", "{run}", "--count", 2, "--k", 2),
         ("export", "{run}"),
         ("embed", "{run}", "--data", "digits", "--out", "{run}/features.npz"),
-        ("pretrain", "--method", "simsiam", "--out", "{run}/new", *SHORT),
+        ("pretrain", "--preset", "simsiam/digits", "--out", "{run}/new", *SHORT),
     ],
 )
 def test_other_commands_say_schema_command_and_versions(words, ssl, runs):

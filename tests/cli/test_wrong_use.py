@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-PRETRAIN = ("pretrain", "--method", "simsiam")
+PRETRAIN = ("pretrain", "--method", "simsiam", "--data", "digits")
 
 
 @pytest.mark.parametrize(

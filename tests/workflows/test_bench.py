@@ -8,7 +8,9 @@ from sslcli.errors import UsageError
 
 def test_the_phases_of_a_step_are_timed_and_nothing_is_left(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = sslcli.bench("simsiam", steps=3, device="cpu", overrides={"encoder.width": 4})
+    found = sslcli.bench(
+        "simsiam", data="digits", steps=3, device="cpu", overrides={"encoder.width": 4}
+    )
     assert found.preset == "simsiam/digits"
     assert found.times.parts.keys() <= found.meanings.keys()
     assert found.times.bottleneck in found.meanings

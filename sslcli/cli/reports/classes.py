@@ -38,6 +38,16 @@ def publish(
         publisher.publish_repeated(result, **own)
     else:
         publisher.publish(result.as_dict(), **own)
+    if result.top1_untrained is not None:
+        publisher.show.note(in_words(result))
+
+
+def in_words(result: KNNResult | LinearResult) -> str:
+    """Say what training has added, in a line."""
+    baselines = {"before training": result.top1_untrained, "raw pixels": result.top1_pixels}
+    others = [f"{name} {share:.1%}" for name, share in baselines.items() if share is not None]
+    of = f"of the {result.n:,} test images recognised"
+    return "; ".join([f"{result.top1:.1%} {of}", *others])
 
 
 def _drawn(result: KNNResult | LinearResult, path: Path) -> dict[str, Any]:
