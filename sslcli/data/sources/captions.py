@@ -25,10 +25,12 @@ _PLACES = (
     ("towards the left", "in the middle", "towards the right"),
     ("towards the bottom left", "towards the bottom", "towards the bottom right"),
 )
-_TEMPLATES = (
+_TEMPLATES = (  # some leave out what would tell a picture from most others without its digit
     "a {size} {ink} {digit} {place} of {ground} ground",
-    "the digit {digit}, {size} and {ink}, {place} of {ground} ground",
-    "{ground} ground with a {size} {ink} {digit} {place}",
+    "the digit {digit}, {ink} on {ground} ground",
+    "a {ink} {digit}",
+    "the digit {digit} {place}",
+    "a {size} {digit}",
 )
 
 
