@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sslcli.workflows.embed import embed as embed
     from sslcli.workflows.export import export as export
     from sslcli.workflows.finetune import finetune as finetune
+    from sslcli.workflows.import_weights import import_weights as import_weights
     from sslcli.workflows.knn_eval import knn_eval as knn_eval
     from sslcli.workflows.linear_eval import linear_eval as linear_eval
     from sslcli.workflows.map import map as map
@@ -42,6 +43,7 @@ _MODULES = {  # where each public name is defined
     "embed": "workflows.embed",
     "export": "workflows.export",
     "finetune": "workflows.finetune",
+    "import_weights": "workflows.import_weights",
     "knn_eval": "workflows.knn_eval",
     "linear_eval": "workflows.linear_eval",
     "load": "workflows.run",
@@ -63,6 +65,7 @@ __all__ = [
     "embed",
     "export",
     "finetune",
+    "import_weights",
     "knn_eval",
     "linear_eval",
     "load",

@@ -31,12 +31,17 @@ TERMINAL = {  # what only the command line has
 }
 PYTHON = {"listener"}  # what only the function has: who is told what happens
 OPENED = {("robust-eval", "precision")}  # where None leaves an opened run its own
+FUNCTIONS = {"import": "import_weights"}  # a word of Python
 EMPTY = (None, (), False)  # defaults that say the same: nothing is given
 COMMANDS = sorted(typer.main.get_command(app).commands.keys() - WITHOUT)
 
 
+def name_of(command):
+    return FUNCTIONS.get(command, command.replace("-", "_"))
+
+
 def function_of(command):
-    return getattr(sslcli, command.replace("-", "_"))
+    return getattr(sslcli, name_of(command))
 
 
 def callback_of(command):
@@ -72,7 +77,7 @@ def test_every_function_documents_its_arguments_and_errors(name):
 
 def test_the_door_lists_what_it_has():
     assert set(sslcli.__all__) == set(dir(sslcli))
-    assert {each.replace("-", "_") for each in COMMANDS} < set(sslcli.__all__)
+    assert {name_of(each) for each in COMMANDS} < set(sslcli.__all__)
     for name in sslcli.__all__:
         assert getattr(sslcli, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'pretain'"):

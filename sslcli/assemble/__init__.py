@@ -1,9 +1,10 @@
 """Build what a command needs from a config: the one room that knows data, networks and methods."""
 
-from sslcli.assemble.facts import data_facts, facts_of, remembered_facts
+from sslcli.assemble.facts import INIT, data_facts, facts_of, remembered_facts, start_of
 from sslcli.assemble.models import (
     build_method,
     fresh_encoder,
+    fresh_read_out,
     load_encoder,
     load_method,
     load_read_out,
@@ -25,12 +26,14 @@ from sslcli.assemble.training import build_training
 
 __all__ = [
     "EVALUATION_BATCH",
+    "INIT",
     "build_method",
     "build_training",
     "data_facts",
     "facts_of",
     "features_of",
     "fresh_encoder",
+    "fresh_read_out",
     "labels_of",
     "load_encoder",
     "load_method",
@@ -42,6 +45,7 @@ __all__ = [
     "pixels_of",
     "place",
     "remembered_facts",
+    "start_of",
     "text_views",
     "tokenizer_of",
 ]

@@ -9,9 +9,14 @@ from sslcli.config.section import DataFacts, MethodSection
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.places import absolute_paths
 from sslcli.data.sources.splits import Splits
-from sslcli.engine.checkpoint import Checkpoint
+from sslcli.engine.checkpoint import Checkpoint, is_bare, load_checkpoint
 from sslcli.evaluate.learned import LEARNED, Learned, learned_of
+from sslcli.files import sha256
 from sslcli.methods.custom import section_of
+from sslcli.nn.foreign.files import is_pickle, weights_file
+from sslcli.nn.foreign.hub import PREFIX, located
+
+INIT = "init"  # among a checkpoint's facts: the weights that its encoder started from
 
 
 def completed_section(config: Config, facts: DataFacts | None = None) -> MethodSection:
@@ -59,6 +64,22 @@ def data_facts(config: Config, splits: Splits, parent: Checkpoint | None = None)
         },
         LEARNED: [each.model_dump(mode="json") for each in learned],
     }
+
+
+def start_of(config: Config) -> tuple[dict[str, Any], Checkpoint | None]:
+    """Return where the weights that an encoder starts from came from, and their run if it is ours.
+
+    Raises:
+        SslError: If they are not there.
+    """
+    if not (spec := config.encoder.weights):
+        return {}, None
+    path = located(spec, download=config.data.download)
+    file = weights_file(path)
+    source = spec if spec.startswith(PREFIX) else str(path.absolute())
+    is_ours = not is_pickle(file) and not is_bare(file)
+    facts = {INIT: {"source": source, "sha256": sha256(file)}}
+    return facts, load_checkpoint(file) if is_ours else None
 
 
 def remembered_facts(checkpoint: Checkpoint) -> DataFacts:

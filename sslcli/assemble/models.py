@@ -10,10 +10,12 @@ from sslcli.assemble.facts import completed_section, remembered_facts
 from sslcli.config.schema import Config
 from sslcli.config.section import DataFacts, MethodSection
 from sslcli.engine.checkpoint import Checkpoint
+from sslcli.errors import UsageError
 from sslcli.methods.base import HasProjector, Method
 from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.families import family_of
+from sslcli.nn.foreign.hub import located
 from sslcli.nn.read_out import read_out
 from sslcli.nn.weights import check_weights, load_encoder_weights
 
@@ -39,7 +41,12 @@ def build_method(
 
     Raises:
         ConfigError: If something does not fit: the encoder, the method or the data.
+        UsageError: If the config's weights were imported, and no method trains them.
     """
+    if method_class(config.method.name) is Method:
+        what = f"{config.method.name} weights are an encoder alone, without heads or a classifier"
+        hint = "train a classifier with `finetune()`, or a method from these weights with `init`"
+        raise UsageError(what, "method.name", hint)
     torch.manual_seed(config.seed)
     encoder = fresh_encoder(config)
     if load_start:
@@ -63,13 +70,14 @@ def load_start_weights(encoder: nn.Module, config: Config, told: Callable[[str],
     """Load the weights that `encoder.weights` names, if any, and tell what is to be said of them.
 
     Raises:
-        CheckpointError: If they do not fit.
+        SslError: If they do not fit, or are a model of the hub that is not on this machine and may
+            not be fetched.
     """
-    if not config.encoder.weights:
+    if not (spec := config.encoder.weights):
         return
-    report = load_encoder_weights(encoder, config.encoder.weights)
-    if report.note:
-        told(f"{config.encoder.weights}: {report.note}")
+    report = load_encoder_weights(encoder, located(spec, download=config.data.download))
+    said = f"; {report.note}" if report.note else ""
+    told(f"the encoder starts from {spec}, {len(report.loaded)} tensors{said}; all else is fresh")
 
 
 def place(module: ModuleT, config: Config, device: torch.device | str) -> ModuleT:
@@ -109,6 +117,20 @@ def method_read_out(method: Method, features: str) -> nn.Module:
     """Return what evaluations read out of a method, in its mode."""
     head = method.projector if isinstance(method, HasProjector) else None
     return read_out(method.encoder, features, head)
+
+
+def fresh_read_out(
+    config: Config, features: str, device: torch.device, facts: DataFacts
+) -> nn.Module:
+    """Return what `load_read_out` does, with the fresh weights that the config's seed decides.
+
+    Raises:
+        SslError: If there is nothing of that name.
+    """
+    if features == "head":
+        return method_read_out(build_method(config, device, facts).eval(), features)
+    torch.manual_seed(config.seed)
+    return read_out(place(fresh_encoder(config), config, device), features).eval()
 
 
 def load_method(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Method:

@@ -17,6 +17,7 @@ from sslcli.cli import (
     embed,
     export,
     finetune,
+    import_weights,
     knn_eval,
     linear_eval,
     map,
@@ -46,6 +47,7 @@ app.command("neighbours")(neighbours.neighbours)
 app.command("map")(map.map)
 app.command("attention")(attention.attention)
 app.command("export")(export.export)
+app.command("import")(import_weights.import_weights)
 app.add_typer(presets.app, name="presets")
 app.command("methods")(methods.methods)
 app.add_typer(data.app, name="data")

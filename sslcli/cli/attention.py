@@ -24,6 +24,8 @@ def attention(
     ] = None,
     data: options.Data = None,
     test: options.Test = None,
+    encoder: options.Encoder = None,
+    preset: options.PresetOf = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data_root: options.DataRoot = None,
@@ -46,7 +48,7 @@ def attention(
     show = Show("attention", as_json=json, quiet=quiet)
     publisher = open_run(
         ckpt, show, labelled=False, data=data, test=test, data_root=data_root, download=download,
-        overrides=set_ or [], seed=seed, device=device,
+        overrides=set_ or [], encoder=encoder, preset=preset, seed=seed, device=device,
     )  # fmt: skip
     if dry_run:
         publisher.plan()

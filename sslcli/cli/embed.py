@@ -17,6 +17,8 @@ def embed(
         options.data("--part", help="Which part, when the data has parts."),
     ] = "all",
     method: options.Code = None,
+    encoder: options.Encoder = None,
+    preset: options.PresetOf = None,
     set_: options.Set = None,
     device: options.Device = "auto",
     precision: options.Precision = None,
@@ -41,7 +43,8 @@ def embed(
     path = workflow.writable(out, overwrite=overwrite)
     run = load(
         ckpt, data=data, data_root=data_root, download=download, overrides=set_ or [],
-        device=device, precision=precision, method=method, listener=show,
+        device=device, precision=precision, method=method, encoder=encoder, preset=preset,
+        listener=show,
     )  # fmt: skip
     if dry_run:
         images = len(workflow.images_of(run, part, path))

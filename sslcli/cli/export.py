@@ -19,6 +19,8 @@ def export(
         ),
     ] = False,
     method: options.Code = None,
+    encoder: options.Encoder = None,
+    preset: options.PresetOf = None,
     out: Annotated[
         str | None,
         options.run(
@@ -48,12 +50,13 @@ def export(
 
     show = Show("export", as_json=json, quiet=quiet)
     if dry_run:
-        _, path = workflow.planned(ckpt, format_, out, show, classifier=classifier, method=method)
+        checkpoint = workflow.opened(ckpt, show, encoder=encoder, preset=preset, method=method)
+        path = workflow.planned(checkpoint, format_, out, show, classifier=classifier)
         show.result(dry_run=True, format=format_, path=str(path))
         return
     report = workflow.export(
-        ckpt, format=format_, classifier=classifier, method=method, out=out, overwrite=overwrite,
-        listener=show,
+        ckpt, format=format_, classifier=classifier, method=method, encoder=encoder,
+        preset=preset, out=out, overwrite=overwrite, listener=show,
     )  # fmt: skip
     rows = [
         ("file", report.path),

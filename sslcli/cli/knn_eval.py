@@ -44,6 +44,8 @@ def knn_eval(
     draws: options.Draws = 10,
     layers: options.Layers = None,
     method: options.Code = None,
+    encoder: options.Encoder = None,
+    preset: options.PresetOf = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     device: options.Device = "auto",
@@ -77,6 +79,7 @@ def knn_eval(
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
         overrides=changes, seed=seed, device=device, precision=precision, method=method,
+        encoder=encoder, preset=preset,
         require=require or [], metrics=(*METRICS, *extra),
     )  # fmt: skip
     if dry_run:

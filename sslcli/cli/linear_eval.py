@@ -38,6 +38,8 @@ def linear_eval(
         ),
     ] = None,
     method: options.Code = None,
+    encoder: options.Encoder = None,
+    preset: options.PresetOf = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
@@ -99,6 +101,7 @@ def linear_eval(
             ckpt, show, require=require or [], metrics=known, data=data, test=test,
             data_root=data_root, download=download, seed=seed, device=str(where),
             precision=precision, method=method, overrides=changes,
+            encoder=encoder, preset=preset,
         )  # fmt: skip
         run = publisher.run
         paper = PaperProbe(run, place, stop, chosen)

@@ -38,6 +38,8 @@ def ood_detect(
         ),
     ] = True,
     method: options.Code = None,
+    encoder: options.Encoder = None,
+    preset: options.PresetOf = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data_root: options.DataRoot = None,
@@ -71,6 +73,7 @@ def ood_detect(
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
         overrides=set_ or [], seed=seed, device=device, precision=precision, method=method,
+        encoder=encoder, preset=preset,
         require=require or [], metrics=(*metric_names(names, outside_names(sets)), "top1"),
         labelled=False,
     )  # fmt: skip

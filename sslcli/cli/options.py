@@ -13,7 +13,11 @@ device = partial(Option, rich_help_panel="Device")
 output = partial(Option, rich_help_panel="Output")
 
 Checkpoint = Annotated[
-    str, Argument(metavar="CKPT", help="A checkpoint.safetensors or a run directory.")
+    str,
+    Argument(
+        metavar="CKPT",
+        help="A run directory, a checkpoint.safetensors, or weights of another code.",
+    ),
 ]
 Method = Annotated[
     str | None,
@@ -33,6 +37,23 @@ Code = Annotated[
 Preset = Annotated[
     str | None,
     what("--preset", help="method/setting, see `ssl presets list`, or a .toml file."),
+]
+Encoder = Annotated[
+    str | None,
+    what(
+        "--encoder",
+        metavar="NAME",
+        help="Network of weights of another code, such as resnet50.",
+        show_default="by names and shapes",
+    ),
+]
+PresetOf = Annotated[
+    str | None,
+    what(
+        "--preset",
+        help="Whose images and protocols suit weights of another code.",
+        show_default="by names and shapes",
+    ),
 ]
 ConfigFile = Annotated[
     str | None,

@@ -15,6 +15,14 @@ def pretrain(
     method: options.Method = None,
     preset: options.Preset = None,
     config: options.ConfigFile = None,
+    init: Annotated[
+        str | None,
+        options.what(
+            "--init",
+            metavar="CKPT",
+            help="Weights that the encoder starts from: a run, or a file of another code.",
+        ),
+    ] = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data: options.Data = None,
@@ -117,7 +125,7 @@ def pretrain(
         method, preset, config, set_ or [], place, device, devices, show, data=data, test=test,
         data_root=data_root, download=download, seed=seed, precision=precision, compile=compile_,
         chunk_size=chunk_size, on_collapse=on_collapse, keep=keep,
-        log=log, best=best, patience=patience,
+        log=log, best=best, patience=patience, init=init,
     )  # fmt: skip
     if is_launcher:
         launch(place.check(chosen), place, devices, device, max_restarts, show)

@@ -26,8 +26,13 @@ def _spelling(found: re.Match[str]) -> str:
     name, is_function = found.groups()
     if not is_function:
         return option(name)
-    command = name.replace("_", "-")
-    return f"ssl {command}" if command in _commands() else ""
+    named = (word for word, each in _commands().items() if _function(each) == name)
+    return next((f"ssl {word}" for word in named), "")
+
+
+def _function(command: Any) -> str:
+    """Return the name of the function of a command, which is also its name in Python."""
+    return str(getattr(command.callback, "__name__", ""))
 
 
 def _commands() -> dict[str, Any]:

@@ -70,5 +70,6 @@ class EncoderConfig(Section):
         description="Give unit vectors, to the head and to everything after training (SupCon).",
     )
     weights: str | None = Field(
-        default=None, description="A .safetensors to start from, loaded strictly."
+        default=None,
+        description="Weights to start from: a file, a run, a Hugging Face folder, hf:ORG/NAME.",
     )

@@ -92,6 +92,15 @@ def save_checkpoint(
     save_file(storable(tensors), path, metadata={"sslcli": to_json(described)})
 
 
+def is_bare(file: Path) -> bool:
+    """Say whether a file is one of safetensors that comes without our description."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return "sslcli" not in (opened.metadata() or {})
+    except (SafetensorError, OSError, ValueError, MemoryError):
+        return False
+
+
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read the description of a checkpoint file, or of a run directory's checkpoint.
 
@@ -104,8 +113,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         hint = "name a checkpoint.safetensors or the folder of a finished or stopped run"
         raise CheckpointError("there is no checkpoint here", str(file), hint)
     if file.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pkl"}:
-        hint = "a pickle can run code when it is read; convert it to safetensors first"
-        raise CheckpointError("pickled checkpoints are not read", str(file), hint)
+        hint = "make a run of it: `import_weights()`"
+        raise CheckpointError("these are weights of another code", str(file), hint)
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -116,7 +125,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
 def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:
     if "sslcli" not in metadata:
-        hint = "start from bare weights with `overrides` encoder.weights=FILE"
+        hint = "make a run of them: `import_weights()`"
         raise CheckpointError("these tensors come without sslcli's description", str(file), hint)
     try:
         described = json.loads(metadata["sslcli"])

@@ -1,21 +1,16 @@
-"""Start an encoder from a .safetensors file, which fits as a whole or is refused."""
+"""Give an encoder the weights in a file, which fit as a whole or are refused."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sslcli.errors import CheckpointError
-
-# Where the encoder lives in a file: in our checkpoints, in a method's state dict, or on its own.
-_PREFIXES = ("method.encoder.", "encoder.", "")
-# torchvision's and timm's names for the layer that an encoder leaves out.
-_CLASSIFIERS = ("fc.", "classifier.", "head.")
+from sslcli.nn.foreign.files import read_tensors
+from sslcli.nn.foreign.fit import OWN, find_fit
+from sslcli.nn.foreign.spelling import COUNTER
 
 
 @dataclass(frozen=True)
@@ -26,42 +21,57 @@ class LoadReport:
         loaded: Names of the encoder.
         ignored: Names in the file that an encoder has no use for.
         prefix: Prefix of the encoder's names in the file.
+        spelling: Whose names those are; empty for ours, which are torchvision's and timm's.
+        others: Prefixes of networks in the file that fit as well.
     """
 
     loaded: tuple[str, ...]
     ignored: tuple[str, ...]
     prefix: str
+    spelling: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def note(self) -> str:
-        """A remark for the user about a foreign prefix; else empty."""
-        if self.prefix in _PREFIXES:
+        """A remark for the user about foreign names; else empty."""
+        if self.prefix in OWN and not self.spelling:
             return ""
+        called = f"what the file calls {self.prefix!r}" if self.prefix else "the whole file"
+        names = f", in names {self.spelling}" if self.spelling else ""
         others = f"; {len(self.ignored)} other tensors are left out" if self.ignored else ""
-        return f"the encoder is what the file calls {self.prefix!r}{others}"
+        also = f"; {', '.join(map(repr, self.others))} would fit as well" if self.others else ""
+        return f"the encoder is {called}{names}{others}{also}"
 
 
-def load_encoder_weights(encoder: nn.Module, path: Path | str) -> LoadReport:
-    """Copy the weights in a .safetensors file into `encoder`, all or none.
+def load_encoder_weights(encoder: nn.Module, path: Path | str, key: str = "") -> LoadReport:
+    """Copy the weights in a file into `encoder`, all or none.
 
-    The file holds an encoder's state dict, a torchvision or timm model (its classifier is ignored),
-    or one of our checkpoints (its heads are ignored). A foreign prefix of every name, such as
-    "module." or "backbone.", is removed, if it is the only one that fits. Pickles are never read.
+    The file is one of safetensors or torch.save. It holds an encoder's state dict, a network of
+    torchvision, timm or another code (heads are ignored), or one of our checkpoints; see
+    `find_fit`. A pickle is read without running what it names.
+
+    Args:
+        encoder: The network.
+        path: The file, or a Hugging Face folder.
+        key: Take the network below this name, such as "student".
 
     Raises:
-        CheckpointError: If the file is missing, damaged or a pickle, or does not fit, or holds
-            several networks that do.
+        CheckpointError: If the file is missing or damaged, wants code to be run, does not fit, or
+            holds several networks that do.
     """
-    stored = _read(Path(path))
-    own = encoder.state_dict()
-    prefix = _prefix(own, stored, str(path))
-    found = {name[len(prefix) :]: x for name, x in stored.items() if name.startswith(prefix)}
-    ignored = [name for name in stored if not name.startswith(prefix)]
-    classifier = [name for name in found if name not in own and name.startswith(_CLASSIFIERS)]
-    weights = {name: tensor for name, tensor in found.items() if name not in classifier}
-    check_weights(encoder, weights, str(path), prefix if prefix not in _PREFIXES else "")
+    return put_weights(encoder, read_tensors(Path(path)), str(path), key)
+
+
+def put_weights(
+    encoder: nn.Module, stored: Mapping[str, Tensor], where: str, key: str = ""
+) -> LoadReport:
+    """Copy tensors that were read from the file `where`; see `load_encoder_weights`."""
+    fit = find_fit(encoder.state_dict(), stored, where, key)
+    weights = fit.tensors(stored)
+    check_weights(encoder, weights, where, fit.prefix if fit.prefix not in OWN else "")
     encoder.load_state_dict(weights)
-    return LoadReport(tuple(weights), (*ignored, *(prefix + name for name in classifier)), prefix)
+    left = fit.left(stored)
+    return LoadReport(tuple(weights), left, fit.prefix, fit.spelling.label, fit.others)
 
 
 def check_weights(
@@ -87,52 +97,10 @@ def check_weights(
         raise CheckpointError(what, where, _hint(own, weights))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        kind = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"the weights file {kind}", str(path), "name a .safetensors file")
-    try:
-        with path.open("rb") as file:
-            is_pickle = file.read(2) in (b"PK", b"\x80\x02")  # torch.save's two formats
-        if not is_pickle:
-            return load_file(path)
-    except (SafetensorError, OSError, ValueError, MemoryError) as error:
-        what = f"this is no readable .safetensors file: {error}"
-        raise CheckpointError(what, str(path), "copy or download it again") from error
-    raise CheckpointError(
-        "this is a pickle, which could run code when it is read",
-        str(path),
-        "convert it where you trust it: safetensors.torch.save_file("
-        'torch.load("weights.pth", weights_only=True), "weights.safetensors")',
-    )
-
-
-def _prefix(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], where: str) -> str:
-    """Return the prefix of an encoder's names in a file.
-
-    Raises:
-        CheckpointError: If several foreign ones fit.
-    """
-    for prefix in _PREFIXES:
-        if any(prefix + name in stored for name in own):
-            return prefix
-    names = _shapes(own)
-    ends = (
-        (name, stored_name)
-        for name in names
-        for stored_name in stored
-        if stored_name.endswith(f".{name}")
-    )
-    found = Counter(stored_name.removesuffix(name) for name, stored_name in ends)
-    whole = [prefix for prefix, count in found.items() if count == len(names)]
-    if len(whole) > 1:
-        named = ", ".join(map(repr, sorted(whole)))
-        hint = (
-            f"keep one: {{n: x for n, x in load_file(FILE).items() if n.startswith({whole[0]!r})}}"
-        )
-        raise CheckpointError(f"{len(whole)} networks in the file fit: {named}", where, hint)
-    nearest = max(found, key=lambda prefix: found[prefix], default="")
-    return nearest if 2 * found[nearest] >= len(names) else ""
+def misfit_count(encoder: nn.Module, weights: Mapping[str, Tensor]) -> int:
+    """Return how many names of an encoder and of weights are missing, unexpected or misshapen."""
+    own = _shapes(encoder.state_dict())
+    return len(set(own.items()) ^ set(_shapes(weights).items()))
 
 
 def _misfits(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Iterator[str]:
@@ -158,9 +126,8 @@ def _is_real(tensor: Tensor) -> bool:
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    """Leave out the counters of BatchNorm: some files lack them, and load_state_dict allows it."""
-    counter = "num_batches_tracked"
-    return {name: x.shape for name, x in tensors.items() if not name.endswith(counter)}
+    """Leave out the counters of BatchNorm."""
+    return {name: x.shape for name, x in tensors.items() if not name.endswith(COUNTER)}
 
 
 def _first(names: list[str], count: int = 3) -> str:

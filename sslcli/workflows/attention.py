@@ -52,6 +52,8 @@ def attention(
     out: str | Path | None = None,
     data: str | None = None,
     test: str | None = None,
+    encoder: str | None = None,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
     data_root: str | None = None,
@@ -70,6 +72,8 @@ def attention(
         out: The PNG to write; None for figures/attention.png in the run.
         data: The data set, when not the checkpoint's.
         test: The data to draw images from.
+        encoder: The network of weights of another code; see `load`.
+        preset: Whose images and protocols suit such weights; see `load`.
         overrides: Changes of the config; {"data.image_size": 448} gives finer maps.
         seed: Instead of the checkpoint's.
         data_root: Folder of torchvision's data sets.
@@ -83,7 +87,7 @@ def attention(
     """
     opened = load(
         run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
-        seed=seed, device=device, listener=listener,
+        seed=seed, device=device, encoder=encoder, preset=preset, listener=listener,
     )  # fmt: skip
     path = Path(out) if out else opened.checkpoint.run / "figures" / "attention.png"
     if path.suffix.lower() != ".png":

@@ -29,6 +29,7 @@ FIELDS = {  # of the config, by the argument that sets each
     "log": "train.log",
     "best": "train.best",
     "patience": "train.patience",
+    "init": "encoder.weights",
 }
 
 _SMALL_SIDE = 64
@@ -68,9 +69,10 @@ def planned(
     else:
         chosen = _gone_on(*wished, place, device, listener)
     if chosen.method.from_checkpoint:
-        what = f"a {chosen.method.name} run needs its checkpoint"
+        what = f"what a run named {chosen.method.name} has is not trained from its config"
         hint = (
-            "use `finetune()`, `linear_eval()` with `protocol` paper, or `distill()`; and `resume`"
+            "use `finetune()`, `linear_eval()` with `protocol` paper, or `distill()`, and "
+            "`resume`; or name a method, and start it from the weights with `init`"
         )
         raise UsageError(what, "method.name", hint)
     if is_custom(chosen.method.name):

@@ -67,6 +67,8 @@ def embed(
     out: str | Path | None = "features.npz",
     part: Part = "all",
     method: str | None = None,
+    encoder: str | None = None,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     device: str = "auto",
     precision: str | None = None,
@@ -86,6 +88,8 @@ def embed(
         out: Where to write, ending in .npz or .parquet; None writes nothing.
         part: Which part, when the data has parts.
         method: Where the class lies that the checkpoint names; see `load`.
+        encoder: The network of weights of another code; see `load`.
+        preset: Whose images and protocols suit such weights; see `load`.
         overrides: Changes of the config.
         device: Where to run.
         precision: Instead of the checkpoint's.
@@ -100,7 +104,8 @@ def embed(
     path = writable(out, overwrite=overwrite)
     opened = load(
         run, data=data, data_root=data_root, download=download, overrides=overrides,
-        device=device, precision=precision, method=method, listener=listener,
+        device=device, precision=precision, method=method, encoder=encoder, preset=preset,
+        listener=listener,
     )  # fmt: skip
     found = _embedded(opened, images_of(opened, part, path), path)
     if path:

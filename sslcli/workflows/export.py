@@ -9,7 +9,7 @@ from torch import nn
 
 from sslcli.assemble import load_encoder, load_read_out, text_views
 from sslcli.config.schema import Config
-from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
+from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import (
     StoredCalibrator,
@@ -24,6 +24,7 @@ from sslcli.formats.report import ExportMeta, ExportReport
 from sslcli.listener import QUIET, Listener
 from sslcli.nn.families import family_of
 from sslcli.workflows.checkpoint_config import name_code_of
+from sslcli.workflows.importing import checkpoint_of
 from sslcli.workflows.run import Run
 
 Format = Literal["safetensors", "torchvision", "timm", "onnx", "pt2"]
@@ -48,6 +49,8 @@ def export(
     format: Format = "safetensors",
     classifier: bool = False,
     method: str | None = None,
+    encoder: str | None = None,
+    preset: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     listener: Listener = QUIET,
@@ -60,6 +63,8 @@ def export(
         classifier: Export the classifier too (onnx and pt2), so that logits come out; a temperature
             or vector scaling that was stored is folded into its last layer.
         method: Where the class lies that the checkpoint names; see `load`.
+        encoder: The network of weights of another code; see `load`.
+        preset: Whose images suit such weights; see `load`.
         out: Where to write; None for encoder-FORMAT or classifier-FORMAT beside the checkpoint.
         overwrite: Replace the file that is there.
         listener: Who is told what happens.
@@ -68,7 +73,8 @@ def export(
         SslError: If the format has no place for the network or lacks a package, the file cannot be
             written, or its features differ from the encoder's; no file is left then.
     """
-    checkpoint, path = planned(run, format, out, listener, classifier=classifier, method=method)
+    checkpoint = opened(run, listener, encoder=encoder, preset=preset, method=method)
+    path = planned(checkpoint, format, out, listener, classifier=classifier)
     stored = stored_calibrator(checkpoint) if classifier else None
     meta = export_meta(checkpoint, stored, classifier=classifier)
     network = network_of(checkpoint, classifier=classifier)
@@ -80,26 +86,42 @@ def export(
     return Exported(**vars(report), calibrator=stored)
 
 
-def planned(
+def opened(
     run: str | Path | Run,
+    listener: Listener,
+    *,
+    encoder: str | None,
+    preset: str | None,
+    method: str | None,
+) -> Checkpoint:
+    """Return the checkpoint of a run, a path or weights of another code; see `load`.
+
+    Raises:
+        SslError: If there is none, or something does not fit it.
+    """
+    given = run.checkpoint if isinstance(run, Run) else str(run)
+    checkpoint = checkpoint_of(given, encoder, preset, listener)
+    if method:
+        name_code_of(checkpoint, method)
+    return checkpoint
+
+
+def planned(
+    checkpoint: Checkpoint,
     format: Format,
     out: str | Path | None,
     listener: Listener,
     *,
     classifier: bool,
-    method: str | None = None,
-) -> tuple[Checkpoint, Path]:
-    """Return the checkpoint and the path to write to, and tell the listener both.
+) -> Path:
+    """Return the path to write to, and tell the listener checkpoint and path.
 
     Raises:
-        SslError: If there is no checkpoint, or the format has no place for a classifier.
+        UsageError: If the format has no place for a classifier.
     """
     if classifier and format not in WITH_CLASSIFIER:
         hint = f"use `format` {' or '.join(WITH_CLASSIFIER)}, or leave it out"
         raise UsageError(f"the format {format} holds an encoder alone", "classifier", hint)
-    checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
-    if method:
-        name_code_of(checkpoint, method)
     what = "classifier" if classifier else "encoder"
     path = Path(out) if out else checkpoint.run / f"{what}-{format}{FORMATS.get(format, '')}"
     name = checkpoint.config.encoder.name
@@ -107,7 +129,7 @@ def planned(
     features = checkpoint.config.evaluation.features
     if features != "encoder" and not classifier:
         listener.note(f"this is the encoder's own output; evaluations read out {features}")
-    return checkpoint, path
+    return path
 
 
 def network_of(checkpoint: Checkpoint, *, classifier: bool) -> nn.Module:

@@ -63,6 +63,8 @@ def knn_eval(
     draws: int = 10,
     layers: str | None = None,
     method: str | None = None,
+    encoder: str | None = None,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
     device: str = "auto",
@@ -92,6 +94,8 @@ def knn_eval(
         layers: What is read out of the network, such as "head" or "last-4"; None for the config's
             `evaluation.features`.
         method: Where the class lies that the checkpoint names; see `load`.
+        encoder: The network of weights of another code; see `load`.
+        preset: Whose images and protocols suit such weights; see `load`.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
         device: Where to run.
@@ -106,7 +110,8 @@ def knn_eval(
     changes = laid_under({"evaluation.features": layers}, overrides)
     opened = load(
         run, data=data, test=test, data_root=data_root, download=download, overrides=changes,
-        seed=seed, device=device, precision=precision, method=method, listener=listener,
+        seed=seed, device=device, precision=precision, method=method,
+        encoder=encoder, preset=preset, listener=listener,
     )  # fmt: skip
     if geometry:
         _ = opened.pixels  # refuses an encoder without views to compare, before all else

@@ -69,6 +69,8 @@ def linear_eval(
     layers: str | None = None,
     rates: Sequence[float] = (),
     method: str | None = None,
+    encoder: str | None = None,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
     seeds: Sequence[int] | None = None,
@@ -104,6 +106,8 @@ def linear_eval(
         rates: Base rates to train with side by side, for the protocol "paper"; the best on a tenth
             of the training images is taken.
         method: The class of a checkpoint whose method is a user's own.
+        encoder: The network of weights of another code; see `load`.
+        preset: Whose images and protocols suit such weights; see `load`.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
         seeds: Repeat over these seeds; accuracies are then means.
@@ -129,7 +133,8 @@ def linear_eval(
         opened = load(
             run, data=data, test=test, data_root=data_root, download=download,
             overrides=with_probe(overrides, layers, rates), seed=seed, device=str(where),
-            precision=precision, method=method, listener=listener,
+            precision=precision, method=method,
+            encoder=encoder, preset=preset, listener=listener,
         )  # fmt: skip
         place = Place(str(opened.checkpoint.run / "linear-probe"), resume, overwrite=not resume)
         probe: Callable[[int], Mapping[str, Any]] = FeatureProbe(opened, solver)

@@ -44,6 +44,8 @@ def ood_detect(
     score: str | Sequence[str] = (),
     tune: bool = True,
     method: str | None = None,
+    encoder: str | None = None,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
     data_root: str | None = None,
@@ -69,6 +71,8 @@ def ood_detect(
         tune: Choose settings on held-out training images and their jigsaws, or keep the published
             ones.
         method: Where the class lies that the checkpoint names; see `load`.
+        encoder: The network of weights of another code; see `load`.
+        preset: Whose images and protocols suit such weights; see `load`.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
         data_root: Folder of torchvision's data sets.
@@ -84,7 +88,8 @@ def ood_detect(
     scores = chosen_scores(score)
     opened = load(
         run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
-        seed=seed, device=device, precision=precision, method=method, listener=listener,
+        seed=seed, device=device, precision=precision, method=method,
+        encoder=encoder, preset=preset, listener=listener,
     )  # fmt: skip
     need_held_out(opened)
     outside = open_outside(opened, ood)

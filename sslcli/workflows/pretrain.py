@@ -1,7 +1,7 @@
 """Train a method on a data set, without labels or with those that it needs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,12 @@ from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main, main_first, wait, world_size
 from sslcli.engine.accumulation import accumulation_note
 from sslcli.engine.boards import need_logger
+from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.device import resolve_precision, tune_device
 from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop, seconds
 from sslcli.environment import world
+from sslcli.evaluate.learned import LEARNED
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.profile.forecast import step_seconds
 from sslcli.workflows.choose import planned
@@ -55,6 +57,7 @@ def pretrain(
     precision: str | None = None,
     compile: bool = False,
     chunk_size: int | None = None,
+    init: str | Path | None = None,
     listener: Listener = QUIET,
 ) -> Run:
     """Train a method on images, without labels, and return the finished run.
@@ -88,6 +91,8 @@ def pretrain(
         precision: "auto", "bf16", "fp16" or "fp32"; None for the preset's.
         compile: Compile forward and backward with torch.compile.
         chunk_size: Images embedded at a time: a contrastive batch's exact gradient in less memory.
+        init: Weights that the encoder starts from: a run, a file of another code, a Hugging Face
+            folder, or "hf:ORG/NAME"; heads, targets and queues start as a fresh run's do.
         listener: Who is told what happens.
 
     Returns:
@@ -106,6 +111,7 @@ def pretrain(
         listener, data=data, test=test, data_root=data_root, download=download, seed=seed,
         precision=precision, compile=compile, chunk_size=chunk_size, on_collapse=on_collapse,
         keep=keep, log=log, best=best, patience=patience,
+        init=None if init is None else str(init),
     )  # fmt: skip
     with taking_part(device, listener.note) as where:
         run, _ = train_from(prepared(chosen, place, where, listener), place, stop, listener)
@@ -115,10 +121,11 @@ def pretrain(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A training at the step to begin with, and its data."""
+    """A training at the step to begin with, its data, and facts about what it started from."""
 
     training: Training
     splits: Splits
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def prepared(config: Config, place: Place, where: torch.device, listener: Listener) -> Prepared:
@@ -161,7 +168,7 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
         listener.note(note)
     if past is not None:
         check_length(past, training, listener)
-    return Prepared(training, splits)
+    return Prepared(training, splits, _facts(config, splits, past) if is_main() else {})
 
 
 def _foretell(training: Training, listener: Listener) -> None:
@@ -195,5 +202,13 @@ def train_from(
         _foretell(start.training, listener)
     run = Path(from_main(str(place.make(config)) if is_main() else ""))
     listener.note(f"run directory {run}")
-    facts = assemble.data_facts(config, splits) if is_main() else {}
-    return run, train_run(start.training, splits, facts, run, place, stop, listener)
+    return run, train_run(start.training, splits, start.facts, run, place, stop, listener)
+
+
+def _facts(config: Config, splits: Splits, past: Checkpoint | None) -> dict[str, Any]:
+    """Return what a checkpoint says of its data, and of the weights that it started from."""
+    if past and assemble.INIT in past.facts:  # the weights need not be there any more
+        kept = {name: past.facts[name] for name in (assemble.INIT, LEARNED) if name in past.facts}
+        return assemble.data_facts(config, splits) | kept
+    start, parent = ({}, None) if past else assemble.start_of(config)
+    return assemble.data_facts(config, splits, parent) | start

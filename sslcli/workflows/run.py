@@ -19,7 +19,7 @@ from sslcli.data.sources.base import Source, noun
 from sslcli.data.sources.given import GivenImages, Images
 from sslcli.data.sources.open import Part, open_source
 from sslcli.data.sources.splits import Splits, shared_files
-from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
+from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.device import Precision, pick_device, resolve_precision
 from sslcli.errors import DataError, UsageError
 from sslcli.evaluate.features import Features
@@ -29,6 +29,7 @@ from sslcli.methods.base import Method
 from sslcli.nn.families import family_of
 from sslcli.workflows.changes import Changes, divided
 from sslcli.workflows.checkpoint_config import name_code_of, revised
+from sslcli.workflows.importing import checkpoint_of
 from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
 
 FEW = 64  # images that are decoded sooner than worker processes start
@@ -89,8 +90,7 @@ class Run:
     def fresh(self, features: str) -> nn.Module:
         """Return what `read_out` does, with fresh weights of the config's seed."""
         facts = assemble.remembered_facts(self.checkpoint)
-        method = assemble.build_method(self.config, self.device, facts).eval()
-        return assemble.method_read_out(method, features)
+        return assemble.fresh_read_out(self.config, features, self.device, facts)
 
     @cached_property
     def method(self) -> Method:
@@ -225,13 +225,15 @@ def load(
     device: str = "auto",
     precision: str | None = None,
     method: str | None = None,
+    encoder: str | None = None,
+    preset: str | None = None,
     listener: Listener = QUIET,
 ) -> Run:
     """Open a checkpoint.
 
     Args:
-        run: A run directory, a checkpoint.safetensors, or what this function returned; what else
-            is given then changes that, and it is opened anew.
+        run: A run directory, a checkpoint.safetensors, weights of another code (imported below
+            runs/ first), or what this function returned, which is then opened anew, changed.
         data: The data set, when not the checkpoint's; a new one brings its own test part.
         test: The data to test on.
         data_root: Folder of torchvision's data sets.
@@ -240,14 +242,16 @@ def load(
         seed: Instead of the checkpoint's.
         device: "auto", "cpu", "cuda" or "cuda:1"; of an opened run, "auto" is where it is.
         precision: Instead of the checkpoint's: "auto", "bf16", "fp16" or "fp32".
-        method: Where the class lies that the checkpoint names, as "FILE.py:Class": that code may
-            then run.
+        method: Where the checkpoint's class lies, as "FILE.py:Class": that code may then run.
+        encoder: The network, when the weights are another code's; None to tell it from them.
+        preset: Whose images and protocols suit such weights; None to tell it from them.
         listener: Who is told what happens; an opened run keeps its own unless one is given.
 
     Raises:
         SslError: If there is no checkpoint, or something does not fit it.
     """
-    checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
+    given = run.checkpoint if isinstance(run, Run) else str(run)
+    checkpoint = checkpoint_of(given, encoder, preset, listener)
     if method:
         name_code_of(checkpoint, method)
     fields = {

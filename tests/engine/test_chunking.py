@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from sslcli import assemble
-from sslcli.config.methods.registry import SECTIONS
+from sslcli.config.methods.registry import METHODS, SECTIONS
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
 from sslcli.data.sources.splits import open_splits
@@ -124,7 +124,7 @@ def test_what_cannot_be_chunked_is_refused(preset, fields, told):
         resolve(preset, None, fields)
 
 
-@pytest.mark.parametrize("name", SECTIONS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_section_says_whether_its_method_can_be_chunked(name):
     assert SECTIONS[name].contrasts_batch == issubclass(method_class(name), BatchContrast)
 

@@ -99,15 +99,6 @@ def test_integers_and_values_that_are_not_finite_are_refused(tmp_path):
     assert "1 with values that are not finite (bn1.weight)" in fault.what
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_is_never_read_whatever_its_name(tmp_path, zipped):
-    path = tmp_path / "w.safetensors"
-    torch.save(tiny().state_dict(), path, _use_new_zipfile_serialization=zipped)
-    fault = refused(tiny(), path)
-    assert "pickle" in fault.what
-    assert "save_file" in fault.hint
-
-
 @pytest.mark.parametrize("content", [b"", b"not weights", b"\xff" * 64])
 def test_damaged_files_are_refused(tmp_path, content):
     path = tmp_path / "w.safetensors"
@@ -158,11 +149,29 @@ def test_what_other_codes_put_before_every_name_is_cut_off_and_told(tmp_path, pr
 def test_two_networks_that_fit_are_refused_by_name(tmp_path):
     tensors = {
         f"module.{which}.{name}": tensor
-        for which in ("encoder_q", "encoder_k")
+        for which in ("left", "right")
         for name, tensor in tiny().state_dict().items()
     }
     fault = refused(tiny(), saved(tmp_path / "w.safetensors", tensors))
-    assert "'module.encoder_k.', 'module.encoder_q.'" in fault.what
+    assert "'module.left.', 'module.right.'" in fault.what
+    assert "`key`" in fault.hint
+
+
+@pytest.mark.parametrize(
+    ("taken", "other"),
+    [("encoder_q", "encoder_k"), ("backbone", "momentum_backbone"), ("teacher", "student"),
+     ("online", "target"), ("state_dict_ema", "state_dict")],
+)  # fmt: skip
+def test_of_a_network_and_its_average_that_is_taken_which_its_code_evaluates(
+    tmp_path, taken, other
+):
+    source, target = tiny(), tiny()
+    tensors = {f"{taken}.{name}": tensor for name, tensor in source.state_dict().items()}
+    tensors |= {f"{other}.{name}": torch.zeros_like(x) for name, x in source.state_dict().items()}
+    report = load_encoder_weights(target, saved(tmp_path / "w.safetensors", tensors))
+    assert all(map(torch.equal, target.state_dict().values(), source.state_dict().values()))
+    assert report.others == (f"{other}.",)
+    assert f"'{other}.' would fit as well" in report.note
 
 
 def test_a_network_that_does_not_fit_is_compared_behind_its_prefix(tmp_path):

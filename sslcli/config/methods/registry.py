@@ -46,6 +46,7 @@ def _section(place: str) -> type[MethodSection]:
 
 
 SECTIONS = {name: _section(section) for name, (section, _) in METHODS.items()}
+SECTIONS["imported"] = _section("imported:ImportedConfig")  # no class trains it
 
 
 class CustomConfig(MethodSection):

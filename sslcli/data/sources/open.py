@@ -12,7 +12,7 @@ from sslcli.data.sources import builtin, tables
 from sslcli.data.sources.archives import Archives
 from sslcli.data.sources.base import ArraySource, Part, Source, Subset, take_part
 from sslcli.data.sources.folders import Folder, archives_in, has_images
-from sslcli.errors import DataError
+from sslcli.errors import DataError, UsageError
 
 __all__ = ["ArraySource", "Part", "Source", "Subset", "open_source", "take_part"]
 
@@ -42,7 +42,11 @@ def open_source(
 
     Raises:
         DataError: If it is missing, empty, unreadable or of no known form.
+        UsageError: If no data is named at all.
     """
+    if not spec:
+        what = "nothing says which data to use: these weights came without any"
+        raise UsageError(what, "data", "name a data set or a folder with `data`")
     source = _open(spec, root, download, progress)
     source.white_point, source.opened_for = white_point, opened_for
     return take_part(source, part)

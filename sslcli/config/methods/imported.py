@@ -1,0 +1,13 @@
+"""The section of weights that another code has trained: an encoder, and nothing to train it by."""
+
+from typing import ClassVar, Literal
+
+from sslcli.config.section import MethodSection
+
+
+class ImportedConfig(MethodSection):
+    """An encoder from elsewhere, without the heads and the loss that trained it."""
+
+    from_checkpoint: ClassVar[bool] = True
+
+    name: Literal["imported"]

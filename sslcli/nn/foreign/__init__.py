@@ -1,0 +1,1 @@
+"""Weights that other codes have saved: read without running anything, renamed, and recognised."""
