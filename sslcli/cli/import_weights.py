@@ -79,7 +79,8 @@ def _show(found: "Imported", show: "Show", *, dry_run: bool) -> None:
     first = ", ".join(found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
     rows = [
         ("encoder", found.encoder),
-        ("images", f"{found.image_size} pixels, as in {found.preset}"),
+        ("images", f"{found.image_size} pixels"),
+        ("evaluated as", found.preset),
         ("written by", found.origin or "an unknown code"),
         ("tensors loaded", f"{found.loaded}, below {found.prefix!r}" if found.prefix
          else str(found.loaded)),

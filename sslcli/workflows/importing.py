@@ -127,6 +127,16 @@ def checkpoint_of(
     return load_checkpoint(folder)
 
 
+def _is_ours(file: Path) -> bool:
+    if is_pickle(file) or is_bare(file):
+        return False
+    try:
+        load_checkpoint(file)
+    except CheckpointError:  # it is damaged, as reading its tensors says
+        return False
+    return True
+
+
 def default_folder(path: Path, wish: Wish) -> Path:
     """Return the folder of an import that no other weights or wish have."""
     stem = path.name.split(".")[0] or path.resolve().name
@@ -146,9 +156,9 @@ def prepare(spec: str, wish: Wish, listener: Listener, *, download: bool = False
         SslError: If the weights cannot be read, or do not fit.
     """
     path = located(spec, download=download)
-    if not is_foreign(str(path)) and path.suffix == ".safetensors" and path.is_file():
-        raise UsageError("this is a checkpoint of ours already", spec, "evaluate it as it is")
     file = weights_file(path)
+    if _is_ours(file):
+        raise UsageError("this is a checkpoint of ours already", spec, "evaluate it as it is")
     stored, folder = read_tensors(file), described(path)
     origin = origin_of(stored)
     config, why = _config(stored, str(file), wish, origin, folder)
@@ -189,16 +199,17 @@ def _config(
     else:
         encoder = _encoder(stored, where, wish, origin, folder)
         if not wish.encoder:
-            why.append(f"the encoder is {called(encoder)}, by the names and shapes in the file")
+            by = "config.json" if folder and folder.encoder else "names and shapes in the file"
+            why.append(f"the encoder is {called(encoder)}, by {by}")
         if encoder.stem == "cifar":
             padding = f"encoder.stem_padding = {encoder.stem_padding}"
             why.append(f"no tensor shows the padding of a 3x3 stem; {padding} is taken")
     preset = wish.preset or preset_for(origin, encoder)
     if not wish.preset:
         by = f"the names are those of {origin.label}" if origin.label else "no code is recognised"
-        why.append(
-            f"images and protocols are those of {preset}, because {by}; choose with `preset`"
-        )
+        by = f"the folder is one of {folder.library}" if folder else by
+        what = "protocols" if folder and folder.data else "images and protocols"
+        why.append(f"{what} are those of {preset}, because {by}; choose with `preset`")
     plain = resolve(preset).config.model_dump()
     plain |= {
         "preset": preset,

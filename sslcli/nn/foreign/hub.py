@@ -44,7 +44,7 @@ def local_folder(spec: str, *, download: bool) -> Path:
     except errors.LocalEntryNotFoundError as error:
         if download:
             raise _unreachable(spec, error) from error
-        hint = "allow it to be fetched with `download`, or name a folder"
+        hint = "fetch it by `import_weights()` with `download`, or name a folder"
         what = "this model is not in the cache of the Hugging Face hub"
         raise CheckpointError(what, spec, hint) from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:

@@ -11,7 +11,7 @@ def test_without_download_only_the_cache_is_looked_at(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match="not in the cache") as caught:
         local_folder("hf:org/name", download=False)
-    assert "`download`" in caught.value.hint
+    assert "with `download`" in caught.value.hint
     with pytest.raises(CheckpointError, match="no name of a model"):
         local_folder("hf:a/b/c", download=False)
 
