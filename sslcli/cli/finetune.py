@@ -37,10 +37,10 @@ def finetune(
             help="Keep the first N hidden layers of the projection head (SimCLR v2).",
         ),
     ] = 0,
-    preset: Annotated[
+    recipe: Annotated[
         str | None,
         options.what(
-            "--preset",
+            "--recipe",
             metavar="P",
             help="Take the recipe evaluation.finetune of this preset.",
             show_default="the checkpoint's",
@@ -97,7 +97,7 @@ def finetune(
 
         changes = with_labels(set_ or [], label_fraction, label_list)
         publisher = open_run(
-            with_recipe(ckpt, preset, method), show, require=require or [],
+            with_recipe(ckpt, recipe, method), show, require=require or [],
             metrics=seeded(METRICS, chosen), data=data, test=test,
             data_root=data_root, download=download, seed=seed, device=str(where),
             precision=precision, method=method, overrides=changes,

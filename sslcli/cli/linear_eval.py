@@ -75,6 +75,7 @@ def linear_eval(
         FeatureProbe,
         PaperProbe,
         check_protocol,
+        check_rates,
         measure,
         with_probe,
     )
@@ -84,6 +85,7 @@ def linear_eval(
     limit, few = seconds(max_time), FewShots(parse_shots(shots), draws)
     only_paper = {"resume": resume, "max_time": limit is not None, "rates": bool(rates)}
     check_protocol(protocol, few, devices=devices > 1, **only_paper)
+    check_rates(ckpt, parse_rates(rates), encoder, preset)
     changes = with_probe(set_ or [], layers, parse_rates(rates))
     place = restarted(Place(str(beside(ckpt, "linear-probe")), resume, overwrite=not resume))
     stop = Stop(limit, resume_line(place.out))

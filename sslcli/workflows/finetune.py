@@ -64,7 +64,7 @@ def finetune(
     label_fraction: float | None = None,
     label_list: str | Path | None = None,
     from_head_layer: int = 0,
-    preset: str | None = None,
+    recipe: str | None = None,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -96,7 +96,7 @@ def finetune(
         label_list: A file with the name of an image a line, whose labels are used instead.
         from_head_layer: Hidden layers of the projection head that are kept (SimCLR v2,
             arXiv:2006.10029, section 2).
-        preset: The preset whose evaluation.finetune is the recipe; None for the checkpoint's.
+        recipe: The preset whose evaluation.finetune is the recipe; None for the checkpoint's.
         method: The class of a checkpoint whose method is a user's own.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
@@ -121,7 +121,7 @@ def finetune(
     stop = Stop(seconds(max_time))
     with taking_part(device_of(run, device), listener.note) as where:
         opened = load(
-            with_recipe(run, preset, method), data=data, test=test, data_root=data_root,
+            with_recipe(run, recipe, method), data=data, test=test, data_root=data_root,
             download=download, seed=seed, device=str(where),
             overrides=with_labels(overrides, label_fraction, label_list),
             precision=precision, method=method, listener=listener,

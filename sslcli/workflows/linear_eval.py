@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import nn
 
 from sslcli.data.sources.base import need_labels
+from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.engine.stop import Stop, seconds
 from sslcli.errors import UsageError
 from sslcli.evaluate.few_shot import FewShots
@@ -18,6 +19,7 @@ from sslcli.workflows.changes import Changes, laid_under
 from sslcli.workflows.place import Place
 from sslcli.workflows.probes import FeatureProbe, PaperProbe, Solver, features_of
 from sslcli.workflows.rates import Rate
+from sslcli.workflows.recipes import protocol_of
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import device_of, expect_one, taking_part
 from sslcli.workflows.transfer import AVERAGED, Repeated
@@ -128,6 +130,7 @@ def linear_eval(
     few = FewShots(tuple(shots), draws)
     only_paper = {"resume": resume, "max_time": max_time is not None, "rates": bool(rates)}
     check_protocol(protocol, few, **only_paper)
+    check_rates(run, rates, encoder, preset)
     stop = Stop(seconds(max_time))
     with taking_part(device_of(run, device), listener.note) as where:
         opened = load(
@@ -141,6 +144,19 @@ def linear_eval(
         if protocol == "paper":
             probe = PaperProbe(opened, place, stop, seeds or ())
         return measure(opened, probe, solver, seeds or (), few, baseline=baseline)
+
+
+def check_rates(run: str | Path | Run, rates: Sequence[float], *foreign: str | None) -> None:
+    """Raise SslError if there are rates, and the checkpoint has no recipe that they could change.
+
+    Args:
+        run: A run directory, a checkpoint, or what `load` returned.
+        rates: The rates that were given.
+        foreign: Encoder and preset of weights from elsewhere, which come without a config.
+    """
+    if rates and not any(foreign):
+        config = run.config if isinstance(run, Run) else load_checkpoint(str(run)).config
+        protocol_of(config, "linear-probe")
 
 
 def with_probe(overrides: Changes, layers: str | None, rates: Sequence[float]) -> Changes:

@@ -270,7 +270,7 @@ def test_the_recipe_of_another_preset_is_taken_and_options_win_over_it(ssl, trai
         'extends = "simsiam/digits"\n[evaluation.finetune]\nduration = "3 steps"\n'
         "batch_size = 64\nclassifier_rate = 2.0\n"
     )
-    words = ("finetune", trained, "--preset", recipe, "--label-fraction", 0.1)
+    words = ("finetune", trained, "--recipe", recipe, "--label-fraction", 0.1)
     more = ("--set", "evaluation.finetune.batch_size=32", "--out", tmp_path / "f", "--json")
     outcome = ssl(*words, *more)
     assert outcome.code == 0, outcome.err
@@ -278,7 +278,7 @@ def test_the_recipe_of_another_preset_is_taken_and_options_win_over_it(ssl, trai
     assert (str(config.train.duration), config.train.batch_size) == ("3 steps", 32)
     assert config.method.classifier_rate == 2
     assert "10.00% of the labels" in outcome.json["protocol"]
-    assert ssl("finetune", trained, "--preset", "no/such").code == 2
+    assert ssl("finetune", trained, "--recipe", "no/such").code == 2
 
 
 def test_names_that_are_no_images_and_two_choices_of_labels_are_refused(

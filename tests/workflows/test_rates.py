@@ -5,7 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from sslcli.config.presets import resolve
 from sslcli.data.sources.base import ArraySource
+from sslcli.engine.checkpoint import save_checkpoint
+from sslcli.errors import UsageError
+from sslcli.workflows.linear_eval import check_rates
 from sslcli.workflows.rates import Rate, best, hold_out, judged
 
 
@@ -29,3 +33,12 @@ def test_a_classifier_is_judged_on_both_parts():
     found = judged(0.3, identity, (logits, torch.tensor([0, 1])), (logits, torch.tensor([1, 1])))
     assert (found.rate, found.held_out, found.top1) == (0.3, 1.0, 0.5)
     assert found.nats == pytest.approx(np.log(1 + np.exp(-2)))
+
+
+def test_rates_are_refused_where_the_checkpoint_has_no_recipe_for_them(tmp_path):
+    config = resolve("dino/digits-vit").config
+    save_checkpoint(tmp_path / "checkpoint.safetensors", {"x": torch.zeros(1)}, config, {"step": 0})
+    check_rates(tmp_path, ())
+    check_rates(tmp_path, [0.1], "resnet18", None)  # a file of weights alone
+    with pytest.raises(UsageError, match="no recipe"):
+        check_rates(tmp_path, [0.1, 1.0], None, None)

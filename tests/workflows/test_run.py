@@ -1,8 +1,10 @@
 """What `load` makes of changes and listeners, of a checkpoint and of a run that is open."""
 
 import pytest
+import torch
 
 import sslcli
+from sslcli.evaluate.features import cache_key
 from sslcli.listener import Listener
 from sslcli.workflows.changes import laid_under
 
@@ -60,3 +62,14 @@ def test_overrides_win_over_arguments(run, overrides):
 def test_numbers_of_arguments_lie_under_mappings_and_texts():
     assert laid_under({"a": 0.5, "b": 1.0}, {"a": 2}) == {"a": 2, "b": 1.0}
     assert laid_under({"a": 0.5}, ["a=2"]) == ["a=0.5", "a=2"]
+
+
+def test_the_encoder_is_what_the_config_reads_out_of_the_network(run):
+    plain, head = (
+        sslcli.load(run, overrides={"evaluation.features": name}) for name in ("encoder", "head")
+    )
+    images = torch.rand(2, 3, 12, 12)
+    expected = head.method.projector(plain.encoder(images))
+    torch.testing.assert_close(head.encoder(images), expected)
+    assert head.encoder.feature_dim == expected.shape[1] == head.untrained.feature_dim
+    assert cache_key(head.encoder, "", {}) != cache_key(plain.encoder, "", {})
