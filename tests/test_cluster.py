@@ -73,7 +73,7 @@ def test_every_command_line_is_accepted():
 
 def test_an_option_that_does_not_exist_is_refused():
     command = typer.main.get_command(app).commands["pretrain"]
-    with pytest.raises(Exception, match="--outt"):
+    with pytest.raises(typer.TyperException, match="--outt"):
         command.make_context("pretrain", ["--outt", "runs/x"])
 
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-_GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio, odd, as a signed 64-bit number
+GOLDEN = -0x61C8864680B583EB  # 2^64 / golden ratio, odd, as a signed 64-bit number
 
 
 def uniform(
@@ -33,13 +33,13 @@ def uniform(
         Uniform numbers in [0, 1), [B, count] float32, on the device of `rows`.
     """
     key = blake2b(f"{seed}/{epoch}/{stream}".encode(), digest_size=8).digest()
-    state = _mix(_mix(rows ^ int.from_bytes(key, "little", signed=True)) ^ view)
-    steps = torch.arange(1, count + 1, device=rows.device) * _GOLDEN
-    words = _mix(state[:, None] + steps)  # [B, count], SplitMix64 started at `state`
+    state = mix(mix(rows ^ int.from_bytes(key, "little", signed=True)) ^ view)
+    steps = torch.arange(1, count + 1, device=rows.device) * GOLDEN
+    words = mix(state[:, None] + steps)  # [B, count], SplitMix64 started at `state`
     return _shift(words, 40).float() * 2**-24
 
 
-def _mix(words: Tensor) -> Tensor:
+def mix(words: Tensor) -> Tensor:
     """Scramble 64-bit words one to one (SplitMix64, Steele et al. 2014; Stafford's variant 13)."""
     words = (words ^ _shift(words, 30)) * -0x40A7B892E31B1A47
     words = (words ^ _shift(words, 27)) * -0x6B2FB644ECCEEE15

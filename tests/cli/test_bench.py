@@ -7,7 +7,7 @@ from sslcli import assemble
 from sslcli.config.presets import resolve
 from sslcli.errors import UsageError
 from sslcli.profile.phases import Round, StepTimes
-from sslcli.workflows.bench import _endless, _idle_cores, remedy
+from sslcli.workflows.bench import bench, remedy
 
 QUICK = ("--steps", "3", "--set", "encoder.width=4")
 BENCH = ("bench", "--method", "simsiam", "--data", "digits", *QUICK)
@@ -69,7 +69,7 @@ def test_one_of_several_processes_is_refused(monkeypatch):
     for name, value in {**launched, "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="one process, and this is one of 2"):
-        _endless(resolve("simsiam/digits").config)
+        bench(preset="simsiam/digits")
 
 
 @pytest.fixture(scope="module")
@@ -82,27 +82,24 @@ def training():
 
 
 @pytest.mark.parametrize(
-    ("longest", "loader", "threads", "said"),
+    ("longest", "loader", "threads", "load", "said"),
     [
-        ("decode", 99.0, 1, "data.memory_budget_gib"),
-        ("transfer", 99.0, 1, "stay on the device"),
-        ("views", 99.0, 64, "simpler views"),
-        ("views", 99.0, 0, "OMP_NUM_THREADS"),
-        ("forward+backward", 0.0, 0, "OMP_NUM_THREADS"),
-        ("optimiser", 0.0, 64, "train.batch_size"),
+        ("decode", 99.0, 1, 0.0, "data.memory_budget_gib"),
+        ("transfer", 99.0, 1, 0.0, "stay on the device"),
+        ("views", 99.0, 64, 0.0, "simpler views"),
+        ("views", 99.0, 0, 0.0, "OMP_NUM_THREADS"),
+        ("views", 99.0, 0, 1e6, "simpler views"),  # others work on those cores
+        ("forward+backward", 0.0, 0, 0.0, "OMP_NUM_THREADS"),
+        ("optimiser", 0.0, 64, 0.0, "train.batch_size"),
     ],
 )
-def test_each_bottleneck_has_its_remedy(monkeypatch, training, longest, loader, threads, said):
+def test_each_bottleneck_has_its_remedy(
+    monkeypatch, training, longest, loader, threads, load, said
+):
     monkeypatch.setattr("torch.get_num_threads", lambda: threads)
-    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
     names = ("decode", "transfer", "views", "forward+backward", "optimiser")
     parts = {name: 9.0 if name == longest else 1.0 for name in names}
     times = StepTimes(images=8, steps=3, rounds=(Round(parts, loader, loop=9.0),))
     assert times.bottleneck == longest
     assert said in remedy(times, training)
-
-
-def test_no_threads_are_advised_on_cores_that_others_work_on(monkeypatch, training):
-    monkeypatch.setattr("torch.get_num_threads", lambda: 0)
-    monkeypatch.setattr("os.getloadavg", lambda: (1e6, 0.0, 0.0))
-    assert _idle_cores(training) == ""

@@ -35,26 +35,26 @@ def test_a_run_without_out_takes_the_next_free_folder(ssl, tmp_path, monkeypatch
     assert names == ["simsiam-digits", "simsiam-digits-2"]
 
 
-def test_two_processes_never_share_a_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", ["check_free", "create_run"])
+def test_two_processes_never_share_a_folder(tmp_path, monkeypatch, moment):
     from sslcli.config.presets import resolve
     from sslcli.engine.run_directory import create_run
     from sslcli.workflows import place
 
     monkeypatch.chdir(tmp_path)
-    config = resolve("simsiam/digits").config
-    found = place._free_folder
-    rivals = [place._free_folder(config)]
+    rest, rivals = getattr(place, moment), [1]
 
-    def slow(config):
-        folder = found(config)
-        if rivals:
-            rival = rivals.pop()
-            create_run(rival, overwrite=False)
-            (rival / "config.toml").touch()
-        return folder
+    def slow(run, overwrite):
+        if rivals.pop():
+            rivals.append(0)
+            create_run(run, overwrite=False)
+            (run / "config.toml").touch()
+        rivals.append(0)
+        return rest(run, overwrite=overwrite)
 
-    monkeypatch.setattr(place, "_free_folder", slow)
-    assert place.Place(None).make(config).name == "simsiam-digits-2"
+    monkeypatch.setattr(place, moment, slow)
+    made = place.Place(None).make(resolve("simsiam/digits").config)
+    assert made.name == "simsiam-digits-2"
 
 
 def test_a_stopped_run_goes_on_by_the_line_it_prints(ssl, tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 import torch
 
-from sslcli.data.counter import _GOLDEN, _mix, uniform
+from sslcli.data.counter import GOLDEN, mix, uniform
 
 ROWS = torch.arange(20_000)
 
@@ -10,7 +10,7 @@ def correlation(a, b):
 
 
 def test_first_words_are_those_of_splitmix64():
-    words = _mix(torch.tensor(1234567) + torch.arange(1, 4) * _GOLDEN)
+    words = mix(torch.tensor(1234567) + torch.arange(1, 4) * GOLDEN)
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]  # its reference code
     assert [word % 2**64 for word in words.tolist()] == expected
 

@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from torch.distributed import DistNetworkError
 
 from sslcli.distributed import meeting
 from sslcli.distributed.meeting import meet, ranges
@@ -44,7 +45,7 @@ def test_who_is_awaited_is_said_until_all_are_there():
 
 def test_the_others_say_that_the_first_is_missing():
     said = []
-    with pytest.raises(Exception, match="time"):
+    with pytest.raises(DistNetworkError, match="time"):
         meet(World(rank=1, size=2, local_rank=1, local_size=2), timedelta(seconds=1), said.append)
     assert said
     assert "waiting for process 0 of 2 at localhost:" in said[0]

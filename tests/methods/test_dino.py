@@ -126,9 +126,13 @@ def test_without_centring_the_centre_stays_zero():
         ({"teacher_temperature_start": 0.02, "teacher_temperature_warmup": "9 epochs"}, 9, 0.024),
     ],
 )
-def test_teacher_temperature(fields, step, expected):
-    found = make(**fields)._teacher_temperature(Progress(step, 10, 5))
-    assert found == pytest.approx(expected)
+def test_the_teachers_temperature_rises_with_the_step(fields, step, expected):
+    def loss(step=0, **fields):
+        return make(**fields)(batch(), Progress(step, 10, 5)).loss.item()
+
+    at_this_one = loss(teacher_temperature=expected)
+    assert loss(step, **fields) == pytest.approx(at_this_one, rel=1e-6)
+    assert loss(teacher_temperature=1.01 * expected) != pytest.approx(at_this_one, rel=1e-6)
 
 
 def test_prototypes_are_directions_in_float32_unless_their_lengths_are_learned():

@@ -83,7 +83,7 @@ def test_xavier_counts_query_key_and_value_as_three_layers():
 def test_cls_weights_are_those_that_attention_mixes_by():
     attention, x = Attention(16, 4), torch.randn(3, 5, 16)
     weights = attention.of_cls(x)  # [3, 4, 5]
-    _, _, value = attention._qkv(x)
+    value = attention.qkv(x)[:, :, 32:].unflatten(2, (4, 4)).transpose(1, 2)  # [3, 4, 5, 4]
     mixed = (weights[:, :, None] @ value).squeeze(2).flatten(1)
     torch.testing.assert_close(attention.proj(mixed), attention(x)[:, 0])
 

@@ -8,7 +8,6 @@ from PIL import Image
 from sslcli import assemble
 from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError
-from sslcli.profile import phases
 from sslcli.profile.phases import Round, StepTimes, time_phases
 from sslcli.profile.preparing import StepRows, own_loader, prepare, worker_processes
 
@@ -67,15 +66,18 @@ def test_batches_prepared_by_hand_are_those_of_the_loader(mixed, is_streamed):
         assert torch.equal(own, other)
 
 
-def test_a_sample_of_a_streamed_batch_counts_as_all_of_it(mixed, monkeypatch):
-    monkeypatch.setattr("sslcli.data.images.streamed._SAMPLE", 4)
-    training, counted = make(**{"data.source": str(mixed)}), {"decode": 0.0, "views": 0.0}
+def test_a_sample_of_a_streamed_batch_counts_as_all_of_it(mixed):
+    training = make(**{"data.source": str(mixed), "train.batch_size": 36, "data.holdout": 0})
+    counted, laps = {"decode": 0.0, "views": 0.0}, []
 
     def lap(name, times=1.0):
         counted[name] = counted.get(name, 0.0) + times
+        laps.append(name)
 
     (batch,) = prepare(training, StepRows(training)(0), lap)
-    assert counted["decode"] == len(batch) == 16
+    assert laps.count("decode") == 32  # of 36
+    assert counted["decode"] == pytest.approx(len(batch))
+    assert len(batch) == 36
     assert counted["views"] == 1
 
 
@@ -114,15 +116,25 @@ def test_hooks_run_and_are_the_methods_own_again_afterwards():
     assert "before_step" not in vars(training.method)
 
 
+def rounds_and_stretch(training, steps):
+    """Return how many rounds are timed, and how many steps of the loop in a row."""
+    told = []
+    times = time_phases(training, steps, progress=lambda *pair: told.append(pair))
+    num_rounds, to_do = len(times.rounds), told[-1][1]  # parts and loops count twice
+    return num_rounds, to_do // (2 * num_rounds) - times.steps // num_rounds
+
+
 def test_the_loop_is_timed_over_whole_groups_of_batches_that_are_made_together():
-    training = make()  # so small images that a CPU makes all of an epoch together
-    assert phases._stretch(training, wanted=30) == (training.steps_per_epoch, 1)
-    assert phases._stretch(training, wanted=360) == (2 * training.steps_per_epoch, 2)
+    training = make(**{"train.batch_size": 256})  # a CPU makes all of an epoch of them together
+    epoch = training.steps_per_epoch
+    assert epoch == 5
+    assert rounds_and_stretch(training, 3) == (1, epoch)
+    assert rounds_and_stretch(training, 4 * epoch) == (2, 2 * epoch)
 
 
 def test_the_loop_over_streamed_images_is_as_short_as_asked(mixed):
     training = make(**{"data.source": str(mixed), "train.batch_size": 10})
-    assert phases._stretch(training, wanted=6) == (2, 3)
+    assert rounds_and_stretch(training, 6) == (3, 2)
 
 
 def test_progress_ends_at_its_total():

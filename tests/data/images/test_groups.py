@@ -1,11 +1,14 @@
 """Views of a group that share draws, and views in patches."""
 
+from functools import partial
+
 import pytest
 import torch
 from pydantic import ValidationError
 
 from sslcli.config.pixels import Pixels
 from sslcli.config.views import ViewConfig
+from sslcli.data.images.color import apply_where, grayscale, jitter, solarize
 from sslcli.data.images.draws import Samples, draw, draw_boxes
 from sslcli.data.images.views import Views
 
@@ -90,7 +93,9 @@ def test_each_patch_is_coloured_by_its_own_draws():
         for n in range(6):
             one = cell[n : n + 1].clone()
             single = type(draws)(**{k: v[n : n + 1] for k, v in vars(draws).items()})
-            make(config)._color(one, single, config)
+            apply_where(single.jitter, jitter, one, single.factors, single.order)
+            apply_where(single.grayscale, grayscale, one)
+            apply_where(single.solarize, partial(solarize, config.solarize.threshold), one)
             patch = found[n, place // 2, place % 2]
             torch.testing.assert_close(patch, one[0], atol=2e-6, rtol=0)
 
