@@ -27,18 +27,21 @@ def holdout_keys(n: int, seed: int) -> np.ndarray:
     return _keys(n, seed, 0, _HOLDOUT)
 
 
-def stratified(groups: np.ndarray, share: float, keys: np.ndarray) -> np.ndarray:
+def stratified(
+    groups: np.ndarray, share: float, keys: np.ndarray, *, divide: bool = True
+) -> np.ndarray:
     """Choose a share of every group, [N] bool: its rows with the lowest keys.
-
-    A group of two or more rows is in both parts, a group of one is not chosen.
 
     Args:
         groups: The group of each row, [N], from 0.
         share: How much of each group to choose.
         keys: A number for each row, [N], such as `holdout_keys`.
+        divide: Keep a group of two or more rows in both parts, and do not choose a group of one;
+            otherwise every group is chosen from, if need be whole.
     """
     counts = np.bincount(groups)
-    taken = np.clip(np.rint(counts * share), counts > 1, np.maximum(counts - 1, 0))
+    least, most = (counts > 1, np.maximum(counts - 1, 0)) if divide else (counts > 0, counts)
+    taken = np.clip(np.rint(counts * share), least, most)
     rank = np.arange(len(groups)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = np.empty(len(groups), dtype=bool)
     chosen[np.lexsort((keys, groups))] = rank < np.repeat(taken, counts)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sslcli.data.order import stratified
 from sslcli.data.sources.base import Source, Subset, need_labels
 from sslcli.errors import DataError
 
@@ -12,11 +13,12 @@ from sslcli.errors import DataError
 def labelled_share(source: Source, fraction: float, seed: int) -> Source:
     """Return a share of the rows of every class, at least one of each, chosen by the seed."""
     labels, generator = need_labels(source), np.random.default_rng(seed)
-    kept = []
+    keys = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        kept.append(generator.permutation(rows)[: max(1, round(fraction * len(rows)))])
-    return Subset(source, np.sort(np.concatenate(kept)), f"{fraction:.2%} of {source.name}")
+        keys[generator.permutation(rows)] = np.arange(len(rows))
+    kept = np.flatnonzero(stratified(labels, fraction, keys, divide=False))
+    return Subset(source, kept, f"{fraction:.2%} of {source.name}")
 
 
 def listed(source: Source, file: str) -> Subset:

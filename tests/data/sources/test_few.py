@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sslcli.data.sources.few import listed
+from sslcli.data.sources.base import ArraySource
+from sslcli.data.sources.few import labelled_share, listed
 from sslcli.data.sources.open import open_source
 from sslcli.errors import DataError
 
@@ -48,3 +49,25 @@ def test_a_list_that_cannot_be_read_is_told(source, tmp_path):
     for name in ("absent.txt", ".", "binary"):
         with pytest.raises(DataError, match="cannot be read"):
             listed(source, str(tmp_path / name))
+
+
+classes = np.random.default_rng(1).permutation(np.repeat([0, 1, 3], [1, 17, 50]))
+
+
+def share(fraction, seed):
+    """Return the rows kept of 68 images, one by one in the first channel."""
+    pixels = np.zeros((len(classes), 3, 1, 1), dtype=np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(len(classes))
+    source = ArraySource("pictures", pixels, classes, ("a", "b", "c", "d"))
+    kept = labelled_share(source, fraction, seed)
+    return [int(kept.load(row)[0, 0, 0]) for row in range(len(kept))]
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_share_of_the_labels_is_what_it_has_always_been(fraction, seed):
+    generator, expected = np.random.default_rng(seed), []
+    for label in (0, 1, 3):
+        rows = generator.permutation(np.flatnonzero(classes == label))
+        expected += rows[: max(1, round(fraction * len(rows)))].tolist()
+    assert share(fraction, seed) == sorted(expected)
