@@ -9,7 +9,8 @@ from sslcli.engine.pace import Pace, machine_pace, measure_pace
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """Keep the times of a test to itself, and forget those of this process."""
+    """Keep the times of a test on an idle machine to itself, and forget those of this process."""
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setenv("SSL_CACHE", str(tmp_path))
     machine_pace.cache_clear()
     yield tmp_path / "pace"
@@ -31,6 +32,29 @@ def test_a_machine_is_timed_once(cache, monkeypatch):
     assert machine_pace() == first
     (entry,) = cache.iterdir()
     assert json.loads(entry.read_text())["machine"][1] == str(torch.__version__)
+
+
+def test_rounds_that_disagree_are_repeated_and_the_best_that_never_agree_not_kept(
+    cache, monkeypatch
+):
+    spreads = [2.0, 1.1, 9.0, 3.0, 4.0]
+    monkeypatch.setattr(
+        pace, "measure_pace", lambda: Pace((2.0, 1.0), (4.0, 1.0), spread=spreads.pop(0))
+    )
+    assert machine_pace().spread == 1.1
+    (entry,) = cache.iterdir()
+    entry.unlink()
+    machine_pace.cache_clear()
+    assert machine_pace().spread == 3.0
+    assert not list(cache.iterdir())
+    assert not spreads
+
+
+def test_times_beside_other_work_are_not_kept(cache, monkeypatch):
+    monkeypatch.setattr(pace, "measure_pace", lambda: Pace((2.0, 1.0), (4.0, 1.0)))
+    monkeypatch.setattr("os.getloadavg", lambda: (1e6, 0.0, 0.0))
+    assert machine_pace().gain == 2.0
+    assert not cache.exists()
 
 
 def test_other_threads_are_timed_anew_and_so_is_a_damaged_entry(cache, monkeypatch):
