@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
-from sslcli.config.section import Fraction, NonNegative, Positive, Section
+from sslcli.config.section import Fraction, Positive, Section
+
+_MOST = 1e30  # times batch / 256, and over Adam's first correction, it stays in float32
+Rate = Annotated[float, Field(gt=0, le=_MOST)]
+Decay = Annotated[float, Field(ge=0, le=_MOST)]
 
 
 class OptimizerConfig(Section):
@@ -15,10 +19,10 @@ class OptimizerConfig(Section):
     sqrt(batch / 256) when "sqrt"; the batch is the global one, accumulation and processes included.
     """
 
-    base_lr: Positive
+    base_lr: Rate
     lr_scaling: Literal["linear", "sqrt", "none"]
-    weight_decay: NonNegative
-    weight_decay_end: NonNegative | None = Field(
+    weight_decay: Decay
+    weight_decay_end: Decay | None = Field(
         default=None, description="Cosine from weight_decay to this value over the run."
     )
     exclude_from_decay: Literal["none", "norm", "bias-and-norm"] = "none"

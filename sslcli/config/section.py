@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from sslcli.config.pixels import Pixels
 from sslcli.errors import ConfigError
 
+LARGEST = (2 - 2**-23) * 2.0**127  # number of float32
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -48,6 +49,15 @@ class Section(BaseModel):
     """Base of every section: immutable, and unknown names are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _fits_float32(cls, value: Any) -> Any:
+        """Refuse numbers that the arithmetic of a training cannot hold."""
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(each, float) and abs(each) > LARGEST for each in numbers):
+            raise ValueError(f"float32 ends at {LARGEST:.1e}")
+        return value
 
 
 @dataclass(frozen=True)
