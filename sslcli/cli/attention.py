@@ -61,7 +61,7 @@ def attention(
     show.result(
         path=str(found.path),
         figures=[str(found.path)],
-        images=found.images,
+        shown=found.images,
         patch_weight_by_head=weights,
         unreadable=found.unreadable,
     )

@@ -27,7 +27,7 @@ def list_(data_root: options.DataRoot = None, json: options.Json = False) -> Non
     show = Show("data list", as_json=json)
     found = [asdict(each) for each in available(data_root or "data")]
     show.table("", list(found[0]), [list(row.values()) for row in found])
-    show.result(data=found)
+    show.result(sets=found)
 
 
 @app.command("check")

@@ -48,7 +48,7 @@ def embed(
     )  # fmt: skip
     if dry_run:
         images = len(workflow.images_of(run, part, path))
-        show.result(dry_run=True, images=images, path=str(path))
+        show.result(dry_run=True, images={part: images}, path=str(path))
         return
     found = workflow.embed(run, out=out, part=part, overwrite=overwrite, listener=show)
     shapes = {name: "x".join(map(str, each.shape)) for name, each in found.arrays().items()}

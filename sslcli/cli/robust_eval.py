@@ -153,8 +153,8 @@ def robust_eval(
     robustness = Robustness(publisher.run, trial, seed)
     if dry_run:
         names = [name for condition in robustness.conditions() for name in condition.names]
-        images = len(robustness.rows)
-        counts = dict.fromkeys(names, images)
+        images = {"test": len(robustness.rows)}
+        counts = dict.fromkeys(names, images["test"])
         publisher.plan(counts, first="condition", does="", images=images, conditions=names)
         return
     publish(publisher, robustness.measure())

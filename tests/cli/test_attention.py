@@ -16,7 +16,7 @@ def transformer(tmp_path_factory, run_once):
 def test_maps_are_drawn_beside_the_images(ssl, transformer):
     outcome = ssl("attention", transformer, "--count", 3, "--json")
     assert outcome.code == 0
-    assert len(outcome.json["images"]) == 3
+    assert len(outcome.json["shown"]) == 3
     weights = outcome.json["patch_weight_by_head"]
     assert len(weights) == 4
     assert all(0.5 < weight < 1 for weight in weights)
@@ -27,7 +27,7 @@ def test_maps_are_drawn_beside_the_images(ssl, transformer):
 
 def test_the_seed_chooses_the_images_and_larger_ones_are_taken(ssl, transformer, tmp_path):
     words = ("attention", transformer, "--count", 3, "--out", tmp_path / "maps.png", "--json")
-    chosen = [ssl(*words, "--seed", seed).json["images"] for seed in (0, 0, 1)]
+    chosen = [ssl(*words, "--seed", seed).json["shown"] for seed in (0, 0, 1)]
     assert chosen[0] == chosen[1] != chosen[2]
     assert ssl(*words, "--set", "data.image_size=16").code == 0
 

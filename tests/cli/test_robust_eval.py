@@ -106,7 +106,7 @@ def test_gates_take_attacks_and_corruptions(ssl, classifier):
 
 def test_a_dry_run_lists_conditions_and_tries_none(ssl, classifier):
     outcome = ssl("robust-eval", classifier, "--dry-run", "--json", "--count", 7)
-    assert outcome.json["images"] == 7
+    assert outcome.json["images"] == {"test": 7}
     assert len(outcome.json["conditions"]) == 1 + 4 + 3 + 5 * len(CORRUPTIONS)
 
 

@@ -114,7 +114,27 @@ def test_other_commands_say_schema_command_and_versions(words, ssl, runs):
     found = outcome.json
     check(found, ABOUT)
     assert " ".join(words).startswith(found["command"])
-    if words[0] == "data":
-        return  # what `data list` lists, and the counts of `data check`
     for name in found.keys() & EVALUATION.keys():
         assert isinstance(found[name], EVALUATION[name]), name
+
+
+@pytest.mark.parametrize("command", [*QUICK, "attention", "embed", "sample-sgld"])
+def test_plans_say_how_many_images_have_which_use(command, ssl, runs):
+    run, words = {**QUICK, "attention": ("vit", ()), "embed": ("simsiam", ())}[command]
+    found = ssl(command, runs / run, *words, "--dry-run", "--json").json
+    check(found, ABOUT | {"dry_run": bool})
+    assert found["dry_run"]
+    counts = found.get("images", {"test": 1})  # chains and trainings count otherwise
+    assert counts
+    assert all(isinstance(each, int) for each in counts.values())
+
+
+def test_what_cannot_be_read_is_told_alike_by_a_check_and_by_an_evaluation(ssl, runs, holed):
+    words = ("--data", holed, "--set", "data.max_bad_fraction=0.5", "--out", runs / "holed.npz")
+    read = ssl("embed", runs / "simsiam", *words, "--json").json
+    checked = json.loads(ssl("data", "check", holed, "--json").out.splitlines()[0])
+    assert checked["data"] == read["data"] == {"source": str(holed)}
+    for found in (checked, read):
+        told = found["unreadable"][str(holed)]
+        assert (told["count"], told["of"]) == (2, 40)
+        assert len(told["files"]) == 2

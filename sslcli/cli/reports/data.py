@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sslcli.cli.show import Show
 from sslcli.data.sources.check import Report
@@ -72,7 +72,7 @@ def show_report(report: Report, show: Show, found: "LookAlikes | None" = None) -
         show.note(f"unreadable: {name}")
     warn_of((each for each in report.findings if each.severity == "warning"), show)
     own = {"look_alikes": {**asdict(found), "counts": found.counts()}} if found else {}
-    show.result(**asdict(report), ok=report.ok, **own)
+    show.result(**_record(report), ok=report.ok, **own)
     errors = [DataError(r.what, r.where, r.hint) for r in report.findings if r.severity == "error"]
     if errors:
         first, *others = errors
@@ -98,6 +98,15 @@ def _show_look_alikes(found: "LookAlikes", show: Show) -> None:
     far = [(each.distance, each.item) for each in found.outliers[:_MANY]]
     if far:
         show.table("", ("distance", "outlier"), far)
+
+
+def _record(report: Report) -> dict[str, Any]:
+    """Return a report's fields, with what evaluations tell too under their keys."""
+    fields = asdict(report)
+    count, files = fields.pop("unreadable"), fields.pop("unreadable_files")
+    unreadable = {report.name: {"count": count, "of": report.count, "files": files}}
+    source = {"source": fields.pop("name")}
+    return {"data": source, "unreadable": unreadable if count else {}, **fields}
 
 
 def _most(what: str, counts: Mapping[str, int]) -> list[tuple[str, object]]:
