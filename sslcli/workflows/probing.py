@@ -135,7 +135,7 @@ def paired_features(
     """Return the features of two random views of the same images, each [N, D].
 
     The views are the config's first two, drawn as in its first epoch; a config of one view shows it
-    as in its first two epochs. Up to 4,096 images are used.
+    as in its first two epochs. Up to 4,096 images are used, without those that cannot be read.
     """
     rows = np.random.default_rng(config.seed).permutation(len(source))[:PAIRS]
     views = Views(config.views, pixels_of(config), config.seed)
@@ -158,5 +158,10 @@ def paired_features(
         )
         for which, epoch in ((0, 0), (1, 0) if is_pair else (0, 1))
     )
-    order = [found.rows.argsort() for found in (first, second)]
-    return first.features[order[0]], second.features[order[1]]
+    return _each_once(first), _each_once(second)
+
+
+def _each_once(found: Features) -> Tensor:
+    """Return the features of every row that was read, in their order; stand-ins left out."""
+    _, places = np.unique(found.rows.numpy(), return_index=True)
+    return found.features[torch.from_numpy(places)]

@@ -3,15 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from sslcli import assemble
 from sslcli.config.presets import list_presets, resolve
 from sslcli.data.sources import open as sources
-from sslcli.data.sources.open import ArraySource
+from sslcli.data.sources.open import ArraySource, open_source
 from sslcli.errors import UsageError
 from sslcli.methods.base import Method
-from sslcli.workflows.probing import best_of, check_best, online_probe, why_no_online_knn
+from sslcli.workflows.probing import (
+    best_of,
+    check_best,
+    online_probe,
+    paired_features,
+    why_no_online_knn,
+)
 
 CPU = torch.device("cpu")
 
@@ -107,6 +114,24 @@ def test_what_is_measured_anyway_is_followed_and_not_kept(guesses):
     assert (best.metric, best.keeps, best.patience) == ("online_knn_top1", False, None)
     silent = config("simsiam/digits", **{"evaluation.online_every": None})
     assert best_of(silent, assemble.open_training(silent)) is None
+
+
+def test_pairs_of_views_leave_out_what_cannot_be_read(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(6):
+        pixels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+
+    def pairs():
+        fields = {"data.source": str(tmp_path), "data.max_bad_fraction": 0.5}
+        chosen = config("simsiam/digits", **fields)
+        source = open_source(str(tmp_path), part=None)
+        return paired_features(nn.Flatten(), source, chosen, CPU, "fp32")
+
+    whole = pairs()
+    (tmp_path / "6.png").write_bytes(b"no image")
+    assert all(map(torch.equal, pairs(), whole))
+    assert len(whole[0]) == 6
 
 
 def test_the_methods_that_are_given_labels_are_known():
