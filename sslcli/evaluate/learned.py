@@ -14,11 +14,12 @@ from sslcli.config.data import DataConfig
 from sslcli.config.section import Fraction, Section
 from sslcli.data.sources.base import Source, Subset, derived, labelled, noun, shared_rows, take_part
 from sslcli.data.sources.builtin import NAMES
-from sslcli.data.sources.files import FileSource, same_data
+from sslcli.data.sources.files import FileSource, read_whole, same_data
 from sslcli.data.sources.open import open_source
 from sslcli.data.sources.splits import divided, has_test_part, validation_parts
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import CheckpointError, DataError, UsageError
+from sslcli.listener import Bar
 
 LEARNED = "learned"  # among a checkpoint's facts
 _OLD_SEEDS = range(10)
@@ -105,12 +106,13 @@ def learned_of(checkpoint: Checkpoint) -> list[Learned]:
         raise CheckpointError(what, str(checkpoint.path), hint) from error
 
 
-def expect_unseen(checkpoint: Checkpoint, source: Source) -> list[str]:
+def expect_unseen(checkpoint: Checkpoint, source: Source, progress: Bar | None = None) -> list[str]:
     """Return remarks for the user when no image of a source was learned with its label.
 
     Args:
         checkpoint: The network.
         source: The data to evaluate it on.
+        progress: Called with (images read, images to read) while these are made sure of.
 
     Raises:
         UsageError: If some were, or if that can no longer be told.
@@ -118,6 +120,7 @@ def expect_unseen(checkpoint: Checkpoint, source: Source) -> list[str]:
     whole, remarks = _whole(source), []
     is_old = LEARNED not in checkpoint.facts
     for learned in learned_of(checkpoint):
+        read_whole(whole, progress)
         is_there = _absolute(whole.name) == learned.source
         known = _recognised(learned, whole, is_there=is_there, is_old=is_old)
         if known is learned and is_old and _is_later_of_series(checkpoint, learned, whole):

@@ -10,6 +10,7 @@ import torch
 from sslcli import assemble
 from sslcli.config.schema import Config, Logger
 from sslcli.data.sources.base import noun
+from sslcli.data.sources.files import read_whole
 from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main, main_first, wait, world_size
 from sslcli.engine.accumulation import accumulation_note
@@ -168,6 +169,8 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
         listener.note(note)
     if past is not None:
         check_length(past, training, listener)
+    if is_main():
+        read_whole(splits.train, listener.bar("reading the images"))
     return Prepared(training, splits, _facts(config, splits, past) if is_main() else {})
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import OPTION, Resolved, decisive, revise
 from sslcli.config.schema import Config
-from sslcli.data.sources.files import OF_CONTENT, same_data
+from sslcli.data.sources.files import OF_CONTENT, read_whole, same_data
 from sslcli.data.sources.places import given_fields, located
 from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main
@@ -158,6 +158,8 @@ def check_data(past: Checkpoint, splits: Splits, listener: Listener) -> None:
         ConfigError: If it is other data.
     """
     then, now = past.data, splits.train
+    if is_main():
+        read_whole(now, listener.bar("reading the images"))
     same = from_main(
         same_data(str(then.get("fingerprint")), now.fingerprint) if is_main() else None
     )

@@ -54,6 +54,7 @@ class Run:
     precision: Precision
     listener: Listener = QUIET
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
+    _noted: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -117,7 +118,8 @@ class Run:
             SslError: If it is not there, or was learned with its labels.
         """
         splits = assemble.open_data(self.config, self.listener.bar)
-        for remark in expect_unseen(self.checkpoint, splits.test):
+        bar = self.listener.bar("reading the images")
+        for remark in expect_unseen(self.checkpoint, splits.test, bar):
             self.listener.warn(remark)
         train, test = splits.train, splits.test
         counts = f"{len(train):,} training and {len(test):,} test {noun(train)}"
@@ -172,8 +174,10 @@ class Run:
         self.leave_out(source, found.rows)
         if found.note:
             self.listener.warn(found.note)
-        if found.from_cache:
-            self.listener.note(f"features of {source.name} come from {cache}")
+        hit = f"features of {source.name} come from {cache}"
+        if found.from_cache and hit not in self._noted:  # once for all seeds
+            self._noted.add(hit)
+            self.listener.note(hit)
         return found
 
     def labelled_features(

@@ -13,6 +13,7 @@ from torch import nn
 from sslcli import assemble
 from sslcli.config.evaluation import RecipeConfig
 from sslcli.config.schema import Config, Logger
+from sslcli.data.sources.files import read_whole
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main, world_size
@@ -111,6 +112,8 @@ class Transfer(ABC):
                 check_length(past, training, self.listener)
             folder = Path(from_main(str(place.make(config)) if is_main() else ""))
             known = (config, self.splits(), self.run.checkpoint)
+            if is_main():
+                read_whole(self.splits().train, self.listener.bar("reading the images"))
             facts = assemble.data_facts(*known) if is_main() else {}
             train_run(training, self.splits(), facts, folder, place, self.stop, self.listener)
         return {**self.test(training), "run": folder}

@@ -53,5 +53,5 @@ def test_dry_run_draws_nothing(ssl, transformer, tmp_path):
 def test_unreadable_images_are_counted(ssl, transformer, holed):
     words = ("--data", holed, "--set", "data.max_bad_fraction=0.1", "--count", 20)
     told = ssl("attention", transformer, *words, "--json").json
-    assert len(told["images"]) == 19
+    assert len(told["shown"]) == 19
     assert told["unreadable"][f"20 of {holed} (test)"]["count"] == 1

@@ -47,6 +47,7 @@ class Source(ABC):
             is known yet.
         oddities: What is out of line in how the data is laid out, and what became of it. Every
             command that opens the data says it.
+        base: The source that this one shows differently; None for one of its own.
     """
 
     columns: frozenset[Column] = frozenset({"image"})
@@ -59,6 +60,7 @@ class Source(ABC):
     white_point: int = images.WHITE
     opened_for: Column | None = None
     oddities: tuple[Remark, ...] = ()
+    base: "Source | None" = None
 
     @abstractmethod
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from sslcli.data.images import files as images
 from sslcli.data.images.files import WHITE
 from sslcli.data.sources.base import NO_LABEL, PART_CODES, Remark, Source, Subset, digest
 from sslcli.data.sources.builtin import available
+from sslcli.data.sources.files import read_whole
 from sslcli.data.sources.open import open_source
 from sslcli.data.sources.splits import shared_files
 from sslcli.data.streaming import Stream
@@ -96,7 +97,8 @@ def check(
         download: Allow a built-in set to be fetched.
         max_bad_fraction: Share of unreadable images from which they are an error.
         white_point: The value of sixteen bits that is white.
-        progress: Called with (rows checked, rows).
+        progress: Called with (rows, of all rows) while they are read for the fingerprint, and then
+            while they are checked.
     """
     report = Report(spec)
     try:
@@ -104,6 +106,7 @@ def check(
     except DataError as error:
         report.fail(error.what, error.where, error.hint)
         return report
+    read_whole(source, progress)
     report.fingerprint, report.count = source.fingerprint, len(source)
     report.kind = "images" if "image" in source.columns else "sentences"
     report.findings += source.remarks()

@@ -32,6 +32,8 @@ class FarSource(Source):
         seed: Decides every draw.
     """
 
+    base: Source
+
     def __init__(self, kind: str, base: Source, pixels: Pixels, seed: int) -> None:
         self.kind, self.base, self.seed, self.name = kind, base, seed, kind
         # The side before the central crop: evaluation then takes the middle and resizes nothing.

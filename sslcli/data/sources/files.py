@@ -8,7 +8,7 @@ another machine has the same one.
 import os
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from sslcli.data.order import holdout_keys
 from sslcli.data.sources.base import Source, derived, digest
 from sslcli.data.sources.index import FORMAT, cache_folder, write_whole
 from sslcli.errors import DataError
+from sslcli.listener import Bar
 
 OF_CONTENT = "content:"  # begins a fingerprint; older versions looked at names and sizes only
 _ALL_BYTES, _ALL_IMAGES = 2**28, 50_000  # a set up to this is read whole: a second or two
@@ -38,6 +39,7 @@ class FileSource(Source):
     """
 
     listing: str
+    _made: tuple[str, str] = ("", "")  # the last fingerprint, behind its name in the cache
 
     @abstractmethod
     def identities(self) -> np.ndarray:
@@ -65,17 +67,31 @@ class FileSource(Source):
         all images count, and every byte of up to 1,024 images chosen by a hash: what changes a few
         others without changing their sizes is not noticed.
         """
+        self.make_fingerprint()
+        return self._made[1]
+
+    def make_fingerprint(self, progress: Bar | None = None) -> None:
+        """Make the fingerprint, unless it was made before of the files as they are."""
         found = self.identities()
         name = digest(FORMAT.encode(), self._stamp(found).encode())
+        if self._made[0] == name:
+            return
         entry = cache_folder() / "fingerprints" / name
         with suppress(OSError, ValueError):  # it is not there, or damaged
             if (known := entry.read_text("ascii")).startswith(OF_CONTENT):
-                return known
+                self._made = name, known
+                return
         sizes = self.image_sizes(found)
-        chunks = (self._content(int(row)) for row in _sample(sizes))
+        chunks = self._contents(_sample(sizes), progress)
         made = f"{OF_CONTENT}{digest(self.listing.encode(), sizes, *chunks)}"
         write_whole(entry, lambda file: file.write(made.encode()) > 0)
-        return made
+        self._made = name, made
+
+    def _contents(self, rows: np.ndarray, progress: Bar | None) -> Iterator[bytes]:
+        for done, row in enumerate(rows.tolist(), start=1):
+            yield self._content(row)
+            if progress:
+                progress(done, len(rows))
 
     def _stamp(self, identities: np.ndarray) -> str:
         return digest(self.listing.encode(), identities)
@@ -85,6 +101,19 @@ class FileSource(Source):
             return self.read(row)
         except DataError:
             return b"unreadable"
+
+
+def read_whole(source: Source, progress: Bar | None) -> None:
+    """Read what a source's fingerprint is made of, so that it is at hand.
+
+    Args:
+        source: Any; most have it at hand.
+        progress: Called with (images read, images to read) if some must be read.
+    """
+    while source.base is not None:
+        source = source.base
+    if isinstance(source, FileSource):
+        source.make_fingerprint(progress)
 
 
 def _sample(sizes: np.ndarray) -> np.ndarray:

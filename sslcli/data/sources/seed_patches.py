@@ -35,6 +35,8 @@ class SeedPatches(Source):
         DataError: If none of the images can be read, or all are smaller than a patch.
     """
 
+    base: Source
+
     def __init__(
         self, base: Source, config: SeedsConfig, seed: int, progress: Progress = None
     ) -> None:

@@ -93,6 +93,18 @@ def test_of_a_large_set_a_sample_is_read_and_every_size_counts(tmp_path, make, m
     assert source.fingerprint != before
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_reading_for_the_fingerprint_is_told_and_done_once(tmp_path, make, form, monkeypatch):
+    monkeypatch.setenv("SSL_CACHE", "/dev/null/nowhere")  # it cannot be remembered on disk
+    split, told = open_splits_of(make(tmp_path / "one", form)).train, []
+    files.read_whole(split, lambda *pair: told.append(pair))
+    assert told == [(row, len(split.base)) for row in range(1, len(split.base) + 1)]
+    files.read_whole(split, lambda *pair: told.append(pair))
+    assert len(told) == len(split.base)
+    monkeypatch.setattr(split.base, "read", None)
+    assert split.fingerprint
+
+
 def test_a_missing_image_of_a_table_is_no_error_and_counts(tmp_path, make):
     source = whole(make(tmp_path, "table"))
     before = source.fingerprint
