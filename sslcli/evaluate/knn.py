@@ -101,6 +101,7 @@ def evaluate_knn(
     temperature: float,
     num_classes: int,
     kind: Kind = "flat",
+    device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> KNNAccuracy:
     """Return the accuracy of the vote on the test samples.
@@ -114,11 +115,12 @@ def evaluate_knn(
         temperature: See `knn_classify`.
         num_classes: See `knn_classify`.
         kind: How neighbours are found; the recall of an approximate index is measured.
+        device: Where the exact search runs; the features are on the CPU.
         progress: Called with the samples classified and their number.
     """
     _check(train, train_labels, test, temperature, num_classes)
     check_labels("test", test, test_labels, num_classes)
-    index = build_index(train, kind)
+    index = build_index(train, kind, device)
     ranked: list[Tensor] = []
     for part in test.split(_QUERIES):
         ranked.append(ranking(_scores(index, train_labels, part, k, temperature, num_classes)))

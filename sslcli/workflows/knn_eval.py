@@ -148,7 +148,8 @@ def vote(
     return evaluate_knn(
         train, labels, test, right,
         k=len(train) if wants_all else k, temperature=temperature,
-        num_classes=len(run.splits.train.class_names), kind=index, progress=bar,
+        num_classes=len(run.splits.train.class_names), kind=index, device=run.device,
+        progress=bar,
     )  # fmt: skip
 
 

@@ -26,8 +26,49 @@ def test_flat_search_is_exact_and_in_order():
     assert similarity.abs().max() <= 1 + 1e-6
 
 
+@pytest.mark.parametrize(("threads", "backend"), [(1, "faiss, exact"), (2, "torch, exact")])
+def test_the_faster_exact_search_runs(monkeypatch: pytest.MonkeyPatch, threads: int, backend: str):
+    train, queries = vectors(900, 0), vectors(600, 1)  # queries enough for faiss
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    index = build_index(train)
+    assert index.backend == backend
+    assert torch.equal(index.search(queries, 20)[1], exact(train, queries, 20))
+
+
+def test_blocks_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch):
+    train, queries = vectors(500, 0), vectors(40, 1)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    whole = build_index(train).search(queries, 70)
+    monkeypatch.setattr("sslcli.evaluate.nearest._VECTORS", 64)
+    monkeypatch.setattr("sslcli.evaluate.nearest._QUERIES", 7)
+    similarity, rows = build_index(train).search(queries, 70)
+    assert torch.equal(rows, whole[1])
+    torch.testing.assert_close(similarity, whole[0])
+
+
+def test_products_are_exact_whatever_a_training_allowed():
+    seen, before = [], torch.get_float32_matmul_precision()
+    index = build_index(vectors(50, 0))
+
+    class Spy(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func is torch.mm:
+                seen.append(torch.get_float32_matmul_precision())
+            return func(*args, **(kwargs or {}))
+
+    torch.set_float32_matmul_precision("high")
+    try:
+        with Spy():
+            index.search(vectors(3, 1), 5)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen == ["highest"]
+
+
 def test_torch_takes_over_and_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     train, queries = vectors(500, 0), vectors(40, 1)
     index = build_index(train)
     assert "faiss is not installed" in index.backend
