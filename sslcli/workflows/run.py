@@ -118,8 +118,7 @@ class Run:
             SslError: If it is not there, or was learned with its labels.
         """
         splits = assemble.open_data(self.config, self.listener.bar)
-        bar = self.listener.bar("reading the images")
-        for remark in expect_unseen(self.checkpoint, splits.test, bar):
+        for remark in expect_unseen(self.checkpoint, splits.test, self.listener.bar):
             self.listener.warn(remark)
         train, test = splits.train, splits.test
         counts = f"{len(train):,} training and {len(test):,} test {noun(train)}"
@@ -259,13 +258,9 @@ def load(
     if method:
         name_code_of(checkpoint, method)
     fields = {
-        "data.source": data,
-        "data.test": test,
-        "data.root": data_root,
-        "data.download": download or None,
-        "seed": seed,
-        "train.precision": precision,
-    }
+        "data.source": data, "data.test": test, "data.root": data_root,
+        "data.download": download or None, "seed": seed, "train.precision": precision,
+    }  # fmt: skip
     fields = {name: value for name, value in fields.items() if value is not None}
     if data and not test:
         fields["data.test"] = None
