@@ -5,6 +5,7 @@ from it. No option of an evaluation can make those images count as held out.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -106,13 +107,15 @@ def learned_of(checkpoint: Checkpoint) -> list[Learned]:
         raise CheckpointError(what, str(checkpoint.path), hint) from error
 
 
-def expect_unseen(checkpoint: Checkpoint, source: Source, progress: Bar | None = None) -> list[str]:
+def expect_unseen(
+    checkpoint: Checkpoint, source: Source, bar: Callable[[str], Bar] | None = None
+) -> list[str]:
     """Return remarks for the user when no image of a source was learned with its label.
 
     Args:
         checkpoint: The network.
         source: The data to evaluate it on.
-        progress: Called with (images read, images to read) while these are made sure of.
+        bar: Makes what is called with (images read, images to read) while these are made sure of.
 
     Raises:
         UsageError: If some were, or if that can no longer be told.
@@ -120,7 +123,7 @@ def expect_unseen(checkpoint: Checkpoint, source: Source, progress: Bar | None =
     whole, remarks = _whole(source), []
     is_old = LEARNED not in checkpoint.facts
     for learned in learned_of(checkpoint):
-        read_whole(whole, progress)
+        read_whole(whole, bar("reading the images") if bar else None)
         is_there = _absolute(whole.name) == learned.source
         known = _recognised(learned, whole, is_there=is_there, is_old=is_old)
         if known is learned and is_old and _is_later_of_series(checkpoint, learned, whole):

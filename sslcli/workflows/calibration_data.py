@@ -134,7 +134,7 @@ def _fit_data(run: Run, spec: str) -> Source:
         if _whole(found) == _whole(getattr(run.splits, part)):
             raise UsageError(f"{found.name} also {does}", "fit_data", hint)
     found = labelled(found)
-    for remark in expect_unseen(run.checkpoint, found, run.listener.bar("reading the images")):
+    for remark in expect_unseen(run.checkpoint, found, run.listener.bar):
         run.listener.warn(remark)
     return found
 
