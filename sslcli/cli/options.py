@@ -65,7 +65,7 @@ ConfigFile = Annotated[
 ]
 Data = Annotated[
     str | None,
-    data("--data", help="digits, a torchvision set, a folder, a .tar or pattern, a .csv."),
+    data("--data", help="A built-in set (ssl data list), a folder, a .tar or pattern, a .csv."),
 ]
 Test = Annotated[
     str | None,

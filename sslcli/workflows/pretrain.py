@@ -70,7 +70,7 @@ def pretrain(
         config: A .toml file laid over the preset, such as a run's config.toml.
         overrides: Changes of the config, as a mapping or as `--set` writes them.
         seed: Decides every random choice; None for the preset's.
-        data: "digits", a torchvision set, a folder, a .tar or pattern, or a .csv; None for the
+        data: A built-in set, a folder, a .tar or pattern, or a .csv; None for the
             preset's.
         test: Held-out data, when `data` has no test part.
         data_root: Folder of torchvision's data sets.
