@@ -41,7 +41,7 @@ def test_every_method_has_a_preset_for_its_built_in_data(method):
     assert chosen(method) in list_presets()
 
 
-def test_energy_based_models_begin_with_digits_and_others_with_scenes():
+def test_a_section_says_which_built_in_data_its_method_begins_with():
     assert (chosen("jem"), chosen("simsiam")) == ("jem/digits", "simsiam/scenes")
     assert chosen("jem-stable") == "jem-stable/digits"
 

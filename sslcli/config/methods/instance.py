@@ -78,6 +78,7 @@ class MomentumContrastConfig(MethodSection):
     """The fields of MoCo v1 and v2: a queue of keys from a slowly moving encoder."""
 
     min_views: ClassVar[int] = 2
+    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
 
     dim: Features
     temperature: Positive
