@@ -179,6 +179,7 @@ class Trackio:
         import trackio  # noqa: PLC0415  an extra, and seconds
 
         name = _remembered(run, "trackio", lambda: f"{run.name}-{secrets.token_hex(4)}")
+        self._finish = trackio.finish  # which leaves nothing to be said as Python ends
         self._run = trackio.init(
             project=PROJECT, name=name, config=_plain(config), resume="allow", embed=False,
             auto_log_gpu=False, auto_log_cpu=False,
@@ -191,7 +192,7 @@ class Trackio:
     def close(self) -> None:
         """Put on the disk what is not there yet."""
         with redirect_stdout(io.StringIO()):  # it says farewell there
-            self._run.finish()
+            self._finish()
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

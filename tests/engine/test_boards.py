@@ -85,13 +85,14 @@ def test_trackio_goes_on_in_the_run_that_it_began(tmp_path, monkeypatch, capsys)
     need("trackio")
     import sqlite3
 
-    from trackio import sqlite_storage, utils
+    from trackio import context_vars, sqlite_storage, utils
 
     for module in (sqlite_storage, utils):
         monkeypatch.setattr(module, "TRACKIO_DIR", tmp_path / "store")
     for rows in (ROWS[:1], ROWS[1:]):
         wrote(tmp_path / "run", "trackio", rows, monkeypatch)
     assert capsys.readouterr().out == ""
+    assert context_vars.current_run.get() is None
     name = (tmp_path / "run" / "trackio.run").read_text()
     assert name.startswith("run-")
     with sqlite3.connect(tmp_path / "store" / "sslcli.db") as opened:
