@@ -1,8 +1,8 @@
 """The whole of a run's configuration: types, ranges and meaning. The numbers live in presets."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sslcli.config.adapting import AdaptConfig
 from sslcli.config.data import DataConfig
@@ -72,6 +72,13 @@ class TrainConfig(Section):
         default=0, description="Returns to a state before, with other noise, of an unhealthy run."
     )
 
+    @field_validator("patience")
+    @classmethod
+    def _need_best(cls, patience: int | None, known: Any) -> int | None:
+        if patience and not known.data.get("best"):
+            raise ValueError("patience needs best: knn, linear or rank")
+        return patience
+
     @model_validator(mode="after")
     def _check(self) -> "TrainConfig":
         if self.duration.endswith("%"):
@@ -80,8 +87,6 @@ class TrainConfig(Section):
             raise ValueError("batch_size must be divisible by accumulate")
         if self.chunk_size and self.compile:
             raise ValueError("chunk_size and compile exclude each other")
-        if self.patience and not self.best:
-            raise ValueError("patience needs best: knn, linear or rank")
         return self
 
 
