@@ -13,6 +13,7 @@ from sslcli.config.schema import Config
 from sslcli.data.sources.base import Source
 from sslcli.distributed.collective import is_main
 from sslcli.engine.loop import Training
+from sslcli.errors import UsageError
 from sslcli.evaluate.few_shot import FewShots
 from sslcli.evaluate.linear import evaluate_linear, fit_linear
 from sslcli.evaluate.metrics import Accuracy, accuracy, ranking
@@ -94,8 +95,12 @@ class PaperProbe(Supervised):
 
     def own(self, protocol: ProtocolConfig) -> dict[str, Any]:
         """Return the fields of the method's section that the recipe decides."""
-        own = super().own(protocol)
-        return own | {"features": features_of(self.run), "rates": self.protocol().rates}
+        own, features = super().own(protocol), features_of(self.run)
+        if features == "head":
+            hint = "use `protocol` features, or `layers` encoder"
+            what = "the papers' probe is trained on the encoder, without its projection head"
+            raise UsageError(what, "layers", hint)
+        return own | {"features": features, "rates": self.protocol().rates}
 
     def source(self, protocol: ProtocolConfig, seed: int) -> Source:
         """Return the images whose labels are learned, without those that several rates need."""

@@ -147,6 +147,8 @@ def test_the_head_is_read_out_on_demand_and_an_export_says_that_it_is_not(ssl, t
         outcome = ssl(command, tmp_path, "--layers", "head", "--baseline", "--json")
         assert outcome.json["metrics"]["top1"] != plain["top1"]
         assert "features: head" in outcome.err
+    outcome = ssl("linear-eval", tmp_path, "--layers", "head", "--protocol", "paper")
+    assert (outcome.code, "--protocol features, or --layers encoder" in outcome.err) == (2, True)
     outcome = ssl("knn-eval", tmp_path, "--layers", "last-4")
     assert outcome.code == 2
     assert "hint: it has encoder, head" in outcome.err or "hint: it has encoder" in outcome.err
