@@ -48,6 +48,8 @@ class InstDiscConfig(MethodSection):
 class ExemplarCNNConfig(MethodSection):
     """Exemplar-CNN (Dosovitskiy et al. 2014, arXiv:1406.6909): each image is a class of its own."""
 
+    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
+
     name: Literal["exemplar-cnn"]
     num_instances: Images | None = Field(
         default=None, description="Training images; filled in from the data."
