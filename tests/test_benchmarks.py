@@ -19,7 +19,7 @@ TINY = {
     "step": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
 }
 # Their smallest case takes longer than a quick test may.
-SLOW = {"linear", "ood", "startup", "views"}
+SLOW = {"estimate", "linear", "ood", "startup", "views"}
 ALONE = {  # these measure whole processes
     "chunks": "--preset simclr/digits --batch 32 --chunk 8",
     "memory": "--images=512 --epochs=1",

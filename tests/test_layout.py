@@ -26,7 +26,7 @@ BELOW = {  # each room (a package, or a file beside them), and what it may impor
     "data": {"config"},
     "methods": {"config", "nn", "losses", "memory", "perturb", "distributed", "data.batch"},
     "engine": {"config", "data", "distributed", "methods.base"},
-    "profile": {"config", "data", "engine", "methods.base"},
+    "profile": {"config", "data", "distributed", "engine", "methods.base"},
     "evaluate": {"config", "data", "engine", "nn", "perturb"},
     "figures": {"evaluate"},
     "formats": {"config", "engine.checkpoint", "nn"},

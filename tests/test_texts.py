@@ -34,6 +34,7 @@ from sslcli.profile.cost import estimate
 from sslcli.profile.phases import time_phases
 from sslcli.workflows.embed import embed
 from sslcli.workflows.export import export
+from sslcli.workflows.fit import Room, look
 from sslcli.workflows.knn_eval import knn_eval, vote
 from sslcli.workflows.linear_eval import linear_eval
 from sslcli.workflows.look_alikes import look_alikes
@@ -149,7 +150,7 @@ def test_the_plan_counts_the_work_of_a_real_step(toy, size, pictures):
         train_step(training, [first])
     cost = estimate(training)
     assert cost.flops_per_image * 8 == counter.get_total_flops()
-    images = 2 * 8 * 3 * 8 * 8 * 4 if toy == "ToyTowers" else 0
+    images = 2 * 48 * 3 * 8 * 8 * 4 if toy == "ToyTowers" else 0  # an epoch's are made together
     assert cost.memory.views == images + 2 * 8 * 12 * (8 + 1)
     assert cost.memory.data == (48 * 3 * 8 * 8 if toy == "ToyTowers" else 0)
 
@@ -347,8 +348,9 @@ def test_what_is_for_images_alone_is_refused_of_an_encoder_of_texts(ask, runs):
 
 
 def test_the_plan_of_a_training_on_texts_counts_sentences(pictures, capsys):
-    training = training_of("ToyText", pictures)
-    show_estimate(training, Show("pretrain", as_json=False, quiet=False))
+    training, room = training_of("ToyText", pictures), Room(None, None, 1, is_host=True)
+    outlook = look(training.config, lambda config: (training, 0), room, (), 1)
+    show_estimate(outlook, Show("pretrain", as_json=False, quiet=False))
     said = capsys.readouterr()
     assert "sentences seen" in said.out + said.err
     assert "GFLOP per sentence" in said.out + said.err

@@ -13,7 +13,7 @@ from sslcli.assemble.models import (
     place,
 )
 from sslcli.assemble.reading import (
-    EVALUATION_BATCH,
+    evaluation_batch,
     features_of,
     labels_of,
     open_data,
@@ -22,14 +22,14 @@ from sslcli.assemble.reading import (
     text_views,
     tokenizer_of,
 )
-from sslcli.assemble.training import build_training
+from sslcli.assemble.training import build_training, plan_training
 
 __all__ = [
-    "EVALUATION_BATCH",
     "INIT",
     "build_method",
     "build_training",
     "data_facts",
+    "evaluation_batch",
     "facts_of",
     "features_of",
     "fresh_encoder",
@@ -44,6 +44,7 @@ __all__ = [
     "open_training",
     "pixels_of",
     "place",
+    "plan_training",
     "remembered_facts",
     "start_of",
     "text_views",

@@ -24,6 +24,7 @@ from sslcli.methods.custom import section_of
 from sslcli.nn.families import family_of
 
 EVALUATION_BATCH = 512
+_SIDE = 96  # of the largest images that are embedded so many at a time
 BarFor = Callable[[str], Callable[[int, int], None]]
 
 
@@ -74,7 +75,8 @@ def features_of(
         batches = eval_texts(source, words, EVALUATION_BATCH, device)
         shown = {"tokenizer": words.tokenizer.digest, "max_length": words.longest}
     else:
-        batches = eval_batches(source, config.data, EVALUATION_BATCH, device)
+        together = evaluation_batch(config.data.image_size)
+        batches = eval_batches(source, config.data, together, device)
         shown = asdict(config.data.pixels)
     return extract(
         encoder,
@@ -100,6 +102,16 @@ def pixels_of(config: Config) -> Pixels:
         what = f"this is for encoders of images, and {name} reads {NOUNS[reads][1]}"
         raise UsageError(what, "encoder.name", "use a checkpoint of a method of images")
     return config.data.pixels
+
+
+def evaluation_batch(side: int | None) -> int:
+    """Return how many images of a side are embedded at a time, or texts, which have none.
+
+    Feature maps of 512 images of 224 pixels would take several GiB.
+    """
+    if side is None:
+        return EVALUATION_BATCH
+    return max(1, EVALUATION_BATCH * _SIDE**2 // max(side, _SIDE) ** 2)
 
 
 def text_views(config: Config) -> TextViews:

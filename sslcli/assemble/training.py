@@ -1,11 +1,14 @@
 """Put data, views, method and optimiser together to a training."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslcli.assemble.facts import completed_section, facts_of
+from sslcli.assemble.models import build_method
 from sslcli.assemble.reading import text_views
 from sslcli.config.schema import Config
 from sslcli.data.images.views import Views
@@ -49,12 +52,67 @@ def build_training(
     if method.gathers and world_size() > 1 and not train.drop_last:
         what = f"{config.method.name} compares samples over processes, and needs equally many"
         raise ConfigError(what, "train.drop_last", "set it to true")
+    loader = _loader(
+        config,
+        method,
+        source,
+        device,
+        rank=rank(),
+        world_size=world_size(),
+        machine_share=min(world().local_size, world_size()),
+        progress=progress,
+    )
+    if train.sync_batch_norm:
+        synchronize(method, device)
+    training = _training(config, method, model_of(method, device, train), loader, device, precision)
+    part_random_states(config.seed)
+    return training
+
+
+def plan_training(
+    config: Config,
+    source: Source,
+    device: torch.device,
+    precision: Precision,
+    *,
+    method: Method | None = None,
+    machine_share: int = 1,
+) -> Training:
+    """Return a training to be estimated and never run, in a second and little memory.
+
+    It is that of one process. Its weights have no content, and no more than a few images are
+    decoded. The random state is as it was.
+
+    Args:
+        config: What would be trained and how.
+        source: The training part of the data.
+        device: Where.
+        precision: "bf16", "fp16" or "fp32".
+        method: One that exists already, on the device; None for the config's.
+        machine_share: Processes that would train on this machine.
+
+    Raises:
+        ConfigError: As `build_training` and `build_method` do.
+        DataError: If the data is not of the kind that the method reads.
+    """
+    with torch.random.fork_rng(devices=()):
+        if method is None:
+            with torch.device("meta"):
+                method = build_method(config, "meta", facts_of(source))
+        loader = _loader(config, method, source, device, machine_share=machine_share, is_plan=True)
+        return _training(config, method, method, loader, device, precision)
+
+
+def _loader(
+    config: Config, method: Method, source: Source, device: torch.device, **how: Any
+) -> TrainLoader:
+    """Return the loader of what the method reads; `how` says for which process."""
+    train = config.train
     section = completed_section(config, facts_of(source))
     need(source, *sorted(section.reads))
     shown = "image" in section.reads and config.views
     views = Views(config.views, config.data.pixels, config.seed) if shown else None
-    texts = text_views(config) if "text" in section.reads else None
-    loader = TrainLoader(
+    return TrainLoader(
         source,
         config.data,
         views,
@@ -63,21 +121,26 @@ def build_training(
         device=device,
         drop_last=train.drop_last,
         parts=train.accumulate,
-        rank=rank(),
-        world_size=world_size(),
-        machine_share=min(world().local_size, world_size()),
         least=2 if any(isinstance(m, _BatchNorm) for m in method.modules()) else 1,
         labelled=section.learns_labels,
-        texts=texts,
-        progress=progress,
+        texts=text_views(config) if "text" in section.reads else None,
+        **how,
     )
-    if train.sync_batch_norm:
-        synchronize(method, device)
+
+
+def _training(
+    config: Config,
+    method: Method,
+    model: nn.Module,
+    loader: TrainLoader,
+    device: torch.device,
+    precision: Precision,
+) -> Training:
     method.train()  # the method itself, whose override may keep parts in evaluation mode
     training = Training(
         method=method,
-        model=model_of(method, device, train),
-        optimizer=build_optimizer(method.param_groups(), config.optimizer, train.batch_size),
+        model=model,
+        optimizer=build_optimizer(method.param_groups(), config.optimizer, config.train.batch_size),
         scaler=grad_scaler(device, precision),
         loader=loader,
         config=config,
@@ -85,5 +148,4 @@ def build_training(
         precision=precision,
     )
     training.check()
-    part_random_states(config.seed)
     return training

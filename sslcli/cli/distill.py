@@ -36,6 +36,7 @@ def distill(
     max_restarts: options.MaxRestarts = 3,
     device: options.Device = "auto",
     precision: options.Precision = None,
+    fit: options.Fit = False,
     require: options.Require = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -69,8 +70,8 @@ def distill(
             test=test, data_root=data_root, download=download, seed=seed, device=str(where),
             precision=precision, method=method, overrides=set_ or [],
         )  # fmt: skip
-        work = Distillation(publisher.run, place, stop, chosen, log)
+        work = Distillation(publisher.run, place, stop, chosen, log, fit=fit)
         if dry_run:
-            show_estimate(work.planned(), show, processes=devices)
+            show_estimate(work.planned(devices), show)
             return
         publisher.publish_repeated(work.result())

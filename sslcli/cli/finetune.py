@@ -67,6 +67,7 @@ def finetune(
     max_restarts: options.MaxRestarts = 3,
     device: options.Device = "auto",
     precision: options.Precision = None,
+    fit: options.Fit = False,
     require: options.Require = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -102,9 +103,11 @@ def finetune(
             data_root=data_root, download=download, seed=seed, device=str(where),
             precision=precision, method=method, overrides=changes,
         )  # fmt: skip
-        work = Finetuning(publisher.run, place, stop, chosen, log, head_layers=from_head_layer)
+        work = Finetuning(
+            publisher.run, place, stop, chosen, log, head_layers=from_head_layer, fit=fit
+        )
         if dry_run:
-            show_estimate(work.planned(), show, processes=devices)
+            show_estimate(work.planned(devices), show)
             return
         result = work.result()
         publisher.publish_repeated(result, per_class=result.per_class)

@@ -52,6 +52,7 @@ def linear_eval(
     max_restarts: options.MaxRestarts = 3,
     device: options.Device = "auto",
     precision: options.Precision = None,
+    fit: options.Fit = False,
     require: options.Require = None,
     per_class: options.PerClass = False,
     confusion: options.Confusion = False,
@@ -61,7 +62,7 @@ def linear_eval(
     """Train a linear classifier on the frozen encoder and test it.
 
     With features, L-BFGS chooses its penalty on a tenth of the training images; the test images
-    are looked at once. --resume, --max-time and --devices are for --protocol paper.
+    are looked at once. --resume, --max-time, --devices and --fit are for --protocol paper.
 
     ssl linear-eval runs/simsiam-digits --seeds 0-2
     """
@@ -84,7 +85,7 @@ def linear_eval(
     show, chosen = Show("linear-eval", as_json=json, quiet=quiet), parse_seeds(seeds)
     limit, few = seconds(max_time), FewShots(parse_shots(shots), draws)
     only_paper = {"resume": resume, "max_time": limit is not None, "rates": bool(rates)}
-    check_protocol(protocol, few, devices=devices > 1, **only_paper)
+    check_protocol(protocol, few, devices=devices > 1, fit=fit, **only_paper)
     check_rates(ckpt, parse_rates(rates), encoder, preset)
     changes = with_probe(set_ or [], layers, parse_rates(rates))
     place = restarted(Place(str(beside(ckpt, "linear-probe")), resume, overwrite=not resume))
@@ -106,9 +107,9 @@ def linear_eval(
             encoder=encoder, preset=preset,
         )  # fmt: skip
         run = publisher.run
-        paper = PaperProbe(run, place, stop, chosen)
+        paper = PaperProbe(run, place, stop, chosen, fit=fit)
         if dry_run and protocol == "paper":
-            show_estimate(paper.planned(), show, processes=devices)
+            show_estimate(paper.planned(devices), show)
             return
         if dry_run:
             publisher.plan()

@@ -141,6 +141,10 @@ DryRun = Annotated[
     bool,
     run("--dry-run", help="Validate, show what would be done, and do nothing."),
 ]
+Fit = Annotated[
+    bool,
+    device("--fit", help="Change the config by the least that makes it fit the free memory."),
+]
 Device = Annotated[str, device("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Devices = Annotated[
     int,

@@ -104,6 +104,7 @@ def pretrain(
             show_default="the whole batch",
         ),
     ] = None,
+    fit: options.Fit = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -125,7 +126,7 @@ def pretrain(
         method, preset, config, set_ or [], place, device, devices, show, data=data, test=test,
         data_root=data_root, download=download, seed=seed, precision=precision, compile=compile_,
         chunk_size=chunk_size, on_collapse=on_collapse, keep=keep,
-        log=log, best=best, patience=patience, init=init,
+        log=log, best=best, patience=patience, init=init, fit=fit,
     )  # fmt: skip
     if is_launcher:
         launch(place.check(chosen), place, devices, device, max_restarts, show)
@@ -133,9 +134,10 @@ def pretrain(
         from sslcli.cli.reports.cost import show_estimate
         from sslcli.workflows.pretrain import prepared, train_from
 
-        start = prepared(chosen, place, where, show)
+        planned_for = devices if dry_run else 0
+        start = prepared(chosen, place, where, show, fit=fit, planned_for=planned_for)
         if dry_run:
-            show_estimate(start.training, show, devices, peak_tflops, utilisation)
+            show_estimate(start.outlook, show, peak_tflops, utilisation)
             return
         run, metrics = train_from(start, place, stop, show)
     _finish(run, metrics, chosen, show)

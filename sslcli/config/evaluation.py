@@ -16,6 +16,7 @@ class RecipeConfig(Section):
 
     duration: Duration
     batch_size: Count
+    accumulate: Count = Field(default=1, description="Parts that a batch is made in.")
     optimizer: Optimizer
     schedule: ScheduleConfig
     views: tuple[ViewConfig, ...]

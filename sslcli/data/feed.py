@@ -1,7 +1,7 @@
 """The protocol of all feeds of images and texts, and the feed of pairs of both."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -17,6 +17,25 @@ class Lap(Protocol):
 
     def __call__(self, name: str, times: float = 1.0) -> None:
         """Add the time since the last call, multiplied by `times`, to a phase."""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """Bytes that batches take besides the data that they are made of.
+
+    Attributes:
+        step: On the device while a step runs: its own batches, and those made together with them.
+        making: On the device while the next step's batches are made, all of these included.
+        host: In the host's memory: batches on their way, worker processes, and decoded images
+            that are kept there beside a copy on an accelerator.
+    """
+
+    step: int
+    making: int
+    host: int = 0
+
+    def __add__(self, other: "Stock") -> "Stock":
+        return Stock(self.step + other.step, self.making + other.making, self.host + other.host)
 
 
 @runtime_checkable
@@ -52,6 +71,9 @@ class Feed(Protocol):
 
     def made_at_once(self, size: int) -> int:
         """Return how many batches of a size are made at once, from one piece of memory."""
+
+    def stock(self, size: int, parts: int) -> Stock:
+        """Return the memory that batches take, where a step has `parts` of them of `size` rows."""
 
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield a batch without labels for each of the `batches` of rows, [B] int64."""
@@ -123,6 +145,10 @@ class Paired:
     def made_at_once(self, size: int) -> int:
         """Return how many batches' images are made at once."""
         return self.images.made_at_once(size)
+
+    def stock(self, size: int, parts: int) -> Stock:
+        """Return the memory that batches of images and their texts take."""
+        return self.images.stock(size, parts) + self.words.stock(size, parts)
 
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield the views and texts of each batch of rows."""

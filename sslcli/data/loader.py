@@ -10,7 +10,7 @@ from sslcli.data.batch import Batch
 from sslcli.data.evaluation import eval_batches
 from sslcli.data.feed import Feed, ImageFeed, Paired
 from sslcli.data.images.packed import Packed
-from sslcli.data.images.store import NotPacked, pack
+from sslcli.data.images.store import NotPacked, foresee, pack
 from sslcli.data.images.streamed import Streamed
 from sslcli.data.images.views import Views
 from sslcli.data.order import Deal, epoch_order
@@ -55,6 +55,7 @@ class TrainLoader:
         texts: What is made of each text; with None, no text is read.
         least: Fewest images of a batch that a process can work on; BatchNorm takes 2.
         progress: Called with (images decoded, images) while packing.
+        is_plan: Only look at the data, to tell what batches of it would take; make none.
 
     Raises:
         ConfigError: If a batch is larger than the data, or one is too small for the processes.
@@ -80,7 +81,9 @@ class TrainLoader:
         least: int = 1,
         labelled: bool = True,
         progress: Progress = None,
+        is_plan: bool = False,
     ) -> None:
+        self._keep = foresee if is_plan else pack
         self.source, self.seed, self.device = source, seed, torch.device(device)
         self._deal = Deal(len(source), batch_size, drop_last, rank, world_size, parts)
         _refuse_small(self._deal, least, noun(source))
@@ -140,7 +143,7 @@ class TrainLoader:
 
     def _open_images(self, data: DataConfig, views: Views, progress: Progress) -> ImageFeed:
         machine_share = self._machine_share
-        store = pack(self.source, data, progress, machine_share)
+        store = self._keep(self.source, data, progress, machine_share)
         if not isinstance(store, NotPacked):
             budget = data.memory_budget_gib * 2**30 / machine_share
             return Packed(store, views, self.device, budget)

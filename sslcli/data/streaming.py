@@ -23,6 +23,8 @@ class Stream:
         pin_memory: Put batches in pinned memory, for copies to a GPU.
     """
 
+    ahead = 2  # batches that torch's DataLoader lets each worker have ready
+
     def __init__(self, dataset: Dataset, workers: int, pin_memory: bool = False) -> None:
         self._keys: list[Any] = []
         self._loader = DataLoader(

@@ -22,6 +22,7 @@ from sslcli.errors import PeerError
 
 T = TypeVar("T")
 _host: list[ProcessGroup] = []  # the group for values in host memory, once it is open
+_apart: list[bool] = []  # not empty while this process acts alone
 _exchange: list[Exchange] = []  # shared memory for small sums, where processes have it
 
 
@@ -40,8 +41,18 @@ def is_main() -> bool:
     return rank() == 0
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """Let this process act as if it were the only one, such as to plan, while the context lasts."""
+    before, _apart[:] = list(_apart), [True]
+    try:
+        yield
+    finally:
+        _apart[:] = before
+
+
 def _running() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
+    return not _apart and distributed.is_available() and distributed.is_initialized()
 
 
 def gather(local: Tensor) -> Tensor:

@@ -1,32 +1,24 @@
 """Estimate the cost of a training from shapes, before anything is trained."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, replace
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd.graph import saved_tensors_hooks
-from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from dataclasses import dataclass
 
 from sslcli.config.optimizers import AdamConfig, OptimizerConfig, RMSPropConfig, SGDConfig
-from sslcli.data.batch import Batch
 from sslcli.engine.chunking import Chunked
-from sslcli.engine.device import autocast
 from sslcli.engine.loop import Training
 from sslcli.errors import ConfigError
 from sslcli.methods.base import BatchContrast
 from sslcli.profile.preparing import own_loader
+from sslcli.profile.simulation import OneChunk, embedding, nbytes, simulate
+
+_HOLES = 0.3  # of a step's bytes; examples/benchmarks/estimate.py measured 0.1 to 0.5
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that one process keeps on its device.
+    """Bytes that one process takes while it trains.
 
-    Temporary buffers, the workspaces of convolutions and torch itself come on top; gradients and
-    activations peak at different times, so the sum of these alone is rather too high.
+    Those of gradients and of activations never live all at once with each other; `step` is what
+    there is of both at the peak, with what operations need for a while.
 
     Attributes:
         weights: Parameters of the method, target networks included.
@@ -35,10 +27,16 @@ class Memory:
         moments: State of the optimiser: two numbers a trainable parameter with Adam, one with
             momentum, none with plain SGD.
         buffers: Running statistics, queues, banks, centres.
-        views: The float32 images and the tokens of one micro-batch.
+        views: The float32 images and the tokens that are held during a step: all its own, and
+            those that are made together with them.
         activations: Tensors of one micro-batch that autograd keeps between forward and backward,
             without those gathered from other processes.
         data: The data set, when it lies decoded in the device's memory.
+        step: The most that is needed besides weights, moments, buffers, views and data, in any of
+            forward and backward, the optimiser, the making of views, and saving.
+        heap: Holes between blocks of a CPU's memory, which the C library keeps: `step` comes and
+            goes in blocks of many sizes.
+        host: In the host's memory besides: batches on their way, and worker processes.
     """
 
     weights: int
@@ -48,11 +46,20 @@ class Memory:
     views: int
     activations: int
     data: int
+    step: int
+    heap: int
+    host: int
+
+    @property
+    def device(self) -> int:
+        """All that lies on the device."""
+        lasting = self.weights + self.moments + self.buffers
+        return lasting + self.views + self.data + self.step + self.heap
 
     @property
     def total(self) -> int:
-        """Sum of all parts."""
-        return sum(astuple(self))
+        """All that lies on the device and in the host's memory, which are one on a CPU."""
+        return self.device + self.host
 
 
 @dataclass(frozen=True)
@@ -100,44 +107,62 @@ class Cost:
         return self.flops / (peak_tflops * 1e12 * utilisation) / 3600
 
 
-def estimate(training: Training, processes: int = 1) -> Cost:
+def estimate(training: Training, processes: int = 1, embedded: int = 0) -> Cost:
     """Count the operations and the memory of a step on tensors without content, in about a second.
 
     Args:
-        training: The training, built for one process.
+        training: The training, built for one process; a plan is enough.
         processes: Processes that would share each batch.
+        embedded: Samples that the encoder embeds at a time as it is evaluated in between.
 
     Raises:
         ConfigError: If the batch cannot be divided among the processes.
     """
-    method, train = training.method, training.config.train
-    images = _micro_batch(train.batch_size, train.accumulate, processes)
-    counted = max(2, images)  # BatchNorm's statistics need two images; SyncBN has them elsewhere
-    flops, activations, views = _pass(training, training.method, counted)
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    count = sum(p.numel() for p in parameters)
-    memory = Memory(
-        weights=_nbytes(method.parameters()),
-        gradients=_nbytes(parameters),
-        moments=_moments(training.config.optimizer) * _nbytes(parameters),
-        buffers=_nbytes(method.buffers()),
-        views=views * images // counted,
-        activations=activations * min(images, train.chunk_size or images) // counted,
-        data=own_loader(training).feed.held,
-    )
+    method, chunk = training.method, training.config.train.chunk_size
+    images = _micro_batch(training, processes)
+    counted = max(2, images)
+    flops = simulate(training, method, counted).flops / counted
+    if chunk and chunk < images:
+        flops += _second_pass(training)
     return Cost(
         steps=training.total_steps,
         images=training.seen(training.total_steps),
         processes=processes,
         micro_batch=images,
-        parameters=count,
+        parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
         encoder_parameters=sum(p.numel() for p in method.encoder.parameters()),
-        flops_per_image=flops / counted + _second_pass(training, images),
-        memory=memory,
+        flops_per_image=flops,
+        memory=estimate_memory(training, processes, embedded),
     )
 
 
-def _micro_batch(batch: int, accumulate: int, processes: int) -> int:
+def estimate_memory(training: Training, processes: int = 1, embedded: int = 0) -> Memory:
+    """Return the memory of one process; see `estimate`."""
+    method, train = training.method, training.config.train
+    images = _micro_batch(training, processes)
+    counted = max(2, images)  # BatchNorm's statistics need two images; SyncBN has them elsewhere
+    chunk = max(2, min(counted, train.chunk_size or counted))
+    had = train.accumulate > 1 or processes > 1
+    found = simulate(training, method, chunk, has_gradients=had, is_counting=False)
+    peak = found.peak
+    if chunk < counted:
+        model = OneChunk(_contrasting(training), chunk)
+        whole = simulate(training, model, counted, has_gradients=True, is_counting=False)
+        peak = whole.peak
+    if embedded:
+        gradients = nbytes(p for p in method.parameters() if p.requires_grad)
+        peak = max(peak, gradients + embedding(training, embedded))
+    return _memory(training, images, found.activations * min(images, chunk) // chunk, peak)
+
+
+def _contrasting(training: Training) -> BatchContrast:
+    method = training.method
+    assert isinstance(method, BatchContrast), "the config checks that it contrasts its batch"
+    return method
+
+
+def _micro_batch(training: Training, processes: int) -> int:
+    batch, accumulate = training.config.train.batch_size, training.config.train.accumulate
     images, rest = divmod(batch, accumulate * processes)
     if rest or not images:
         what = f"a batch of {batch} cannot be divided into {accumulate} parts of {processes} shares"
@@ -146,8 +171,31 @@ def _micro_batch(batch: int, accumulate: int, processes: int) -> int:
     return images
 
 
-def _nbytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors)
+def _memory(training: Training, images: int, activations: int, peak: int) -> Memory:
+    """Return the bytes of a process that takes so many images at a time."""
+    method, feed = training.method, own_loader(training).feed
+    stock = feed.stock(images, training.config.train.accumulate)
+    weights, buffers = nbytes(method.parameters()), nbytes(method.buffers())
+    gradients = nbytes(p for p in method.parameters() if p.requires_grad)
+    moments = _moments(training.config.optimizer) * gradients
+    phases = (
+        peak,
+        gradients + _updating(training, gradients),
+        gradients + stock.making - stock.step,
+        gradients + _saving(training, weights + buffers, moments),
+    )
+    return Memory(
+        weights=weights,
+        gradients=gradients,
+        moments=moments,
+        buffers=buffers,
+        views=stock.step,
+        activations=activations,
+        data=feed.held,
+        step=max(phases),
+        heap=round(_HOLES * max(phases)) if training.device.type == "cpu" else 0,
+        host=stock.host,
+    )
 
 
 def _moments(config: OptimizerConfig) -> int:
@@ -159,69 +207,28 @@ def _moments(config: OptimizerConfig) -> int:
     return 0 if isinstance(config, SGDConfig) and config.momentum == 0 else 1
 
 
-def _second_pass(training: Training, images: int) -> float:
+def _updating(training: Training, gradients: int) -> int:
+    """Return the bytes that the optimiser needs for a while.
+
+    torch updates all parameters together on CUDA, with a copy of all, and one by one elsewhere.
+    """
+    if training.device.type == "cuda":
+        return gradients
+    return 2 * max((p.nbytes for p in training.method.parameters() if p.requires_grad), default=0)
+
+
+def _saving(training: Training, weights: int, moments: int) -> int:
+    """Return the bytes of what is laid out anew to be written, and of the file's content."""
+    return 2 * max(weights, moments) if training.device.type == "cpu" else 0
+
+
+def _second_pass(training: Training) -> float:
     """Return the FLOPs of embedding an image again in the backward pass.
 
     The comparison of the batch is not repeated, nor the last layer, whose result no gradient needs.
     Two chunks of two images are enough to count, since every image costs the same.
     """
-    size, method = training.config.train.chunk_size, training.method
-    if size is None or images <= size:
-        return 0.0
-    assert isinstance(method, BatchContrast), "the config checks that it contrasts its batch"
-    once, *_ = _pass(training, method, 4)
-    twice, *_ = _pass(training, Chunked(method, 2), 4)
-    return (twice - once) / 4
-
-
-def _pass(training: Training, model: nn.Module, count: int) -> tuple[int, int, int]:
-    """Return the FLOPs of one forward and backward, the bytes kept in between, and the batch's.
-
-    Weights, buffers and views that autograd keeps are not counted: they exist anyway.
-    """
-    kept: dict[int, Any] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[id(storage)] = storage  # held, so that no later storage gets the same id
-        return tensor
-
-    fake = FakeTensorMode(allow_non_fake_inputs=True)  # such as a teacher's weights
-    with fake as mode, FlopCounterMode(display=False, custom_mapping=_CPU) as counter:
-        tensors = (*model.named_parameters(), *model.named_buffers())
-        state: dict[str, Tensor] = {name: mode.from_tensor(tensor) for name, tensor in tensors}
-        batch = own_loader(training).feed.example(count)
-        batch = replace(batch, labels=torch.zeros_like(batch.rows))
-        with autocast(training.device, training.precision), saved_tensors_hooks(keep, _same):
-            output = functional_call(model, state, (batch, training.progress))
-        inputs = list(_inputs(batch))
-        for tensor in (*state.values(), *inputs):
-            kept.pop(id(tensor.untyped_storage()), None)
-        activations = sum(storage.nbytes() for storage in kept.values())
-        output.loss.backward()
-    return counter.get_total_flops(), activations, _nbytes(inputs)
-
-
-def _inputs(batch: Batch) -> Iterator[Tensor]:
-    yield from batch.views
-    for text in batch.texts:
-        yield from (text.ids, text.mask)
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
-
-
-def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
-
-
-def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return int(sdpa_backward_flop_count(gradient, query, key, value))
-
-
-# torch's counter knows the attention kernels of CUDA only.
-_CPU = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}
+    method = _contrasting(training)
+    once = simulate(training, method, 4)
+    twice = simulate(training, Chunked(method, 2), 4)
+    return (twice.flops - once.flops) / 4

@@ -45,6 +45,8 @@ def planned(
     device: str,
     devices: int,
     listener: Listener,
+    *,
+    fit: bool = False,
     **given: Any,
 ) -> Config:
     """Return the config to train with, of a new run or of one to resume.
@@ -58,6 +60,7 @@ def planned(
         device: Where to train.
         devices: Processes that will train on this machine.
         listener: Told which preset was chosen and why.
+        fit: Whether a run to resume was changed to fit the memory, and so keeps its own sizes.
         given: Values for `fields_of`.
 
     Raises:
@@ -68,6 +71,7 @@ def planned(
         chosen = resolved(*wished, device, listener).config
     else:
         chosen = _gone_on(*wished, place, device, listener)
+        chosen = _refitted(chosen, place, listener) if fit else chosen
     if chosen.method.from_checkpoint:
         what = f"what a run named {chosen.method.name} has is not trained from its config"
         hint = (
@@ -153,6 +157,16 @@ def _gone_on(
     chosen, kept = aged(wished, place.saved())
     if kept:
         listener.note(f"the run began before these fields, and keeps to that: {', '.join(kept)}")
+    return chosen
+
+
+def _refitted(wished: Config, place: Place, listener: Listener) -> Config:
+    """Return a config with the sizes that `fit` chose for the run to resume."""
+    from sslcli.workflows.resuming import refitted  # noqa: PLC0415  torch, to resume alone
+
+    chosen, kept = refitted(place.stored(), wished)
+    if kept:
+        listener.note(f"the run keeps the sizes that it was fitted to: {', '.join(kept)}")
     return chosen
 
 

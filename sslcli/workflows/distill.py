@@ -76,6 +76,7 @@ def distill(
     devices: int = 1,
     device: str = "auto",
     precision: str | None = None,
+    fit: bool = False,
     listener: Listener = QUIET,
 ) -> DistillResult:
     """Train a student on a teacher's probabilities, on images that need no labels.
@@ -103,6 +104,7 @@ def distill(
         devices: No more than 1; several need the command line or torchrun.
         device: Where to train.
         precision: Instead of the checkpoint's.
+        fit: Change the recipe by the least that makes the training fit the free memory.
         listener: Who is told what happens.
 
     Raises:
@@ -118,7 +120,7 @@ def distill(
             listener=listener,
         )  # fmt: skip
         place = Place(str(out or opened.checkpoint.run / "distill"), resume, overwrite)
-        return Distillation(opened, place, stop, seeds or (), log).result()
+        return Distillation(opened, place, stop, seeds or (), log, fit=fit).result()
 
 
 class Distillation(Transfer):

@@ -79,6 +79,7 @@ def finetune(
     devices: int = 1,
     device: str = "auto",
     precision: str | None = None,
+    fit: bool = False,
     listener: Listener = QUIET,
 ) -> FinetuneResult:
     """Train the encoder and a classifier together, from the checkpoint's weights.
@@ -111,6 +112,7 @@ def finetune(
         devices: No more than 1; several need the command line or torchrun.
         device: Where to train.
         precision: Instead of the checkpoint's.
+        fit: Change the recipe by the least that makes the training fit the free memory.
         listener: Who is told what happens.
 
     Raises:
@@ -127,7 +129,9 @@ def finetune(
             precision=precision, method=method, listener=listener,
         )  # fmt: skip
         place = Place(str(out or opened.checkpoint.run / "finetune"), resume, overwrite)
-        work = Finetuning(opened, place, stop, seeds or (), log, head_layers=from_head_layer)
+        work = Finetuning(
+            opened, place, stop, seeds or (), log, head_layers=from_head_layer, fit=fit
+        )
         return work.result()
 
 
@@ -228,6 +232,7 @@ class Finetuning(Supervised):
         seeds: The seeds that follow each other.
         log: Where the rows of metrics.jsonl go, too.
         head_layers: Layers of the pre-training head that are kept below the classifier.
+        fit: As for `Transfer`.
     """
 
     kind: Kind = "finetune"
@@ -241,8 +246,9 @@ class Finetuning(Supervised):
         log: Logger | None = None,
         *,
         head_layers: int = 0,
+        fit: bool = False,
     ) -> None:
-        super().__init__(run, place, stop, seeds, log)
+        super().__init__(run, place, stop, seeds, log, fit=fit)
         self.head_layers = head_layers
 
     def result(self) -> FinetuneResult:

@@ -83,6 +83,7 @@ def linear_eval(
     devices: int = 1,
     device: str = "auto",
     precision: str | None = None,
+    fit: bool = False,
     listener: Listener = QUIET,
 ) -> LinearResult:
     """Train a linear classifier on the frozen encoder and test it.
@@ -120,6 +121,8 @@ def linear_eval(
         devices: No more than 1; several need the command line or torchrun.
         device: Where to run.
         precision: Instead of the checkpoint's.
+        fit: Change the recipe of the protocol "paper" by the least that makes it fit the free
+            memory.
         listener: Who is told what happens.
 
     Raises:
@@ -129,7 +132,7 @@ def linear_eval(
     expect_one(devices)
     few = FewShots(tuple(shots), draws)
     only_paper = {"resume": resume, "max_time": max_time is not None, "rates": bool(rates)}
-    check_protocol(protocol, few, **only_paper)
+    check_protocol(protocol, few, fit=fit, **only_paper)
     check_rates(run, rates, encoder, preset)
     stop = Stop(seconds(max_time))
     with taking_part(device_of(run, device), listener.note) as where:
@@ -142,7 +145,7 @@ def linear_eval(
         place = Place(str(opened.checkpoint.run / "linear-probe"), resume, overwrite=not resume)
         probe: Callable[[int], Mapping[str, Any]] = FeatureProbe(opened, solver)
         if protocol == "paper":
-            probe = PaperProbe(opened, place, stop, seeds or ())
+            probe = PaperProbe(opened, place, stop, seeds or (), fit=fit)
         return measure(opened, probe, solver, seeds or (), few, baseline=baseline)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sslcli.assemble import EVALUATION_BATCH
+from sslcli.assemble import evaluation_batch
 from sslcli.data.evaluation import eval_batches
 from sslcli.data.sources.base import Source, Subset
 from sslcli.workflows.run import FEW, Run
@@ -25,7 +25,7 @@ def pictures(run: Run, source: Source, rows: np.ndarray) -> dict[int, Picture]:
     data = run.config.data.model_copy(update=changes)
     found: dict[int, Picture] = {}
     chosen = Subset(source, wanted, source.name)
-    for images, used in eval_batches(chosen, data, EVALUATION_BATCH, "cpu"):
+    for images, used in eval_batches(chosen, data, evaluation_batch(data.image_size), "cpu"):
         shown = images.mul(255).round().byte().permute(0, 2, 3, 1).numpy()
         found |= zip(wanted[used.numpy()].tolist(), shown, strict=True)
     return found

@@ -16,7 +16,7 @@ from sslcli.distributed.collective import from_main, is_main, main_first, wait, 
 from sslcli.engine.accumulation import accumulation_note
 from sslcli.engine.boards import need_logger
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.engine.device import resolve_precision, tune_device
+from sslcli.engine.device import Precision, resolve_precision, tune_device
 from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop, seconds
 from sslcli.environment import world
@@ -24,11 +24,13 @@ from sslcli.evaluate.learned import LEARNED
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.profile.forecast import step_seconds
 from sslcli.workflows.choose import planned
+from sslcli.workflows.fit import Outlook, look, room_on
 from sslcli.workflows.place import Place, restarted
-from sslcli.workflows.probing import check_best
+from sslcli.workflows.probing import check_best, embedded_at_once
 from sslcli.workflows.resuming import begun_with, check_code, check_data, check_length
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.training import expect_one, taking_part, train_run
+from sslcli.workflows.ways import NAMED
 
 _WORTH_FORETELLING = 200  # steps; fewer are over before anybody asks
 
@@ -59,6 +61,7 @@ def pretrain(
     compile: bool = False,
     chunk_size: int | None = None,
     init: str | Path | None = None,
+    fit: bool = False,
     listener: Listener = QUIET,
 ) -> Run:
     """Train a method on images, without labels, and return the finished run.
@@ -94,14 +97,15 @@ def pretrain(
         chunk_size: Images embedded at a time: a contrastive batch's exact gradient in less memory.
         init: Weights that the encoder starts from: a run, a file of another code, a Hugging Face
             folder, or "hf:ORG/NAME"; heads, targets and queues start as a fresh run's do.
+        fit: Change the config by the least that makes the training fit the free memory.
         listener: Who is told what happens.
 
     Returns:
         The run, opened on the same device; its `metrics` are the last ones of the training.
 
     Raises:
-        SslError: If something is missing or does not fit, the training becomes unhealthy, or time
-            is up.
+        SslError: If something is missing or does not fit, the memory above all, the training
+            becomes unhealthy, or time is up.
         KeyboardInterrupt: On Ctrl-C, once the state is saved.
     """
     expect_one(devices)
@@ -111,25 +115,39 @@ def pretrain(
         method, preset, None if config is None else str(config), overrides, place, device, devices,
         listener, data=data, test=test, data_root=data_root, download=download, seed=seed,
         precision=precision, compile=compile, chunk_size=chunk_size, on_collapse=on_collapse,
-        keep=keep, log=log, best=best, patience=patience,
+        keep=keep, log=log, best=best, patience=patience, fit=fit,
         init=None if init is None else str(init),
     )  # fmt: skip
     with taking_part(device, listener.note) as where:
-        run, _ = train_from(prepared(chosen, place, where, listener), place, stop, listener)
+        start = prepared(chosen, place, where, listener, fit=fit)
+        run, _ = train_from(start, place, stop, listener)
         wait()  # for the first process to have written the last checkpoint
         return load(run, device=str(where), listener=listener)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A training at the step to begin with, its data, and facts about what it started from."""
+    """A training at the step to begin with, its data, and what it takes.
+
+    A plan that does not fit the memory has a training without content. The facts are about what
+    it started from.
+    """
 
     training: Training
     splits: Splits
+    outlook: Outlook
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def prepared(config: Config, place: Place, where: torch.device, listener: Listener) -> Prepared:
+def prepared(
+    config: Config,
+    place: Place,
+    where: torch.device,
+    listener: Listener,
+    *,
+    fit: bool = False,
+    planned_for: int = 0,
+) -> Prepared:
     """Open the data and build the method and its training; each of several processes calls it.
 
     Args:
@@ -137,6 +155,8 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
         place: Where the run goes, which is looked at and not made.
         where: This process's device.
         listener: Who is told what happens.
+        fit: Change the config until the training fits; one to resume keeps its own.
+        planned_for: Processes to plan for, which may not fit; 0 to train.
 
     Raises:
         SslError: If something is missing or does not fit.
@@ -156,6 +176,14 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
     if past is not None:
         check_data(past, splits, listener)
         check_code(past, config, listener)
+    outlook = _outlook(config, splits, where, precision, planned_for)
+    if fit and past is None:
+        outlook = outlook.fitted(listener)
+        config = outlook.config
+    if not planned_for:
+        outlook.check(listener)
+    elif outlook.fits is False and outlook.training:
+        return Prepared(outlook.training, splits, outlook)
     method = assemble.build_method(
         config, where, assemble.facts_of(splits.train), load_start=past is None, told=listener.note
     )
@@ -171,7 +199,24 @@ def prepared(config: Config, place: Place, where: torch.device, listener: Listen
         check_length(past, training, listener)
     if is_main():
         read_whole(splits.train, listener.bar("reading the images"))
-    return Prepared(training, splits, _facts(config, splits, past) if is_main() else {})
+    facts = _facts(config, splits, past) if is_main() else {}
+    return Prepared(training, splits, outlook, facts)
+
+
+def _outlook(
+    config: Config, splits: Splits, where: torch.device, precision: Precision, planned_for: int
+) -> Outlook:
+    """Return what a training takes beside what is free."""
+    local = planned_for or min(world().local_size, world_size())
+
+    def planner(other: Config) -> tuple[Training, int]:
+        training = assemble.plan_training(
+            other, splits.train, where, precision, machine_share=local
+        )
+        return training, embedded_at_once(other, splits)
+
+    room, processes = room_on(where, local), planned_for or world_size()
+    return look(config, planner, room, NAMED, processes)
 
 
 def _foretell(training: Training, listener: Listener) -> None:

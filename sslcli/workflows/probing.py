@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslcli.assemble import EVALUATION_BATCH, features_of, labels_of, method_read_out, pixels_of
+from sslcli.assemble import evaluation_batch, features_of, labels_of, method_read_out, pixels_of
 from sslcli.config.duration import Duration
 from sslcli.config.schema import Config
 from sslcli.data.images.views import Views
@@ -129,6 +129,13 @@ def _linear(
     return evaluate_linear(fitted, asked, right).top1
 
 
+def embedded_at_once(config: Config, splits: Splits) -> int:
+    """Return how many samples are embedded at a time to measure the encoder on the way; or 0."""
+    if not _wanted(config, splits):
+        return 0
+    return min(evaluation_batch(config.data.image_size), len(splits.train))
+
+
 def paired_features(
     encoder: nn.Module, source: Source, config: Config, device: torch.device, precision: Precision
 ) -> tuple[Tensor, Tensor]:
@@ -143,7 +150,7 @@ def paired_features(
         Subset(source, np.sort(rows), f"{len(rows)} of {source.name}"),
         config.data,
         views,
-        batch_size=min(EVALUATION_BATCH, len(rows)),
+        batch_size=min(evaluation_batch(config.data.image_size), len(rows)),
         seed=config.seed,
         device=device,
         drop_last=False,

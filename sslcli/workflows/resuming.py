@@ -1,5 +1,6 @@
 """Resume a run: which fields must be as they were, and which may differ."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ from sslcli.methods.custom import code_facts
 
 LACKED = "lacked"  # fact: fields that the version which began the run did not know
 _BY_CONTENT = {"data.source", "data.test"}
+_FITTED = re.compile(  # what `fit` may change
+    r"train\.(accumulate|chunk_size)|views\.\d+\.size|encoder\.width"
+    r"|data\.(image_size|resize|workers|memory_budget_gib)"
+)
 _LENGTHS = {"train.duration", "train.patience"} | {
     f"evaluation.{kind}.duration" for kind in ("linear", "finetune", "distill")
 }
@@ -101,6 +106,19 @@ def aged(resolved: Resolved, past: Checkpoint | None) -> tuple[Config, list[str]
             table[name] = _table(was, field)[name]
             kept.append(field)
     return Config.model_validate(tree) if kept else resolved.config, kept
+
+
+def refitted(old: Config, wished: Config) -> tuple[Config, list[str]]:
+    """Return a config with the sizes of a run that was made to fit, and the fields it then keeps.
+
+    Args:
+        old: The run's config.
+        wished: The config of the presets and options.
+    """
+    was, now = (config.model_dump(mode="json") for config in (old, wished))
+    kept = [field for field in _differences(was, now) if _FITTED.fullmatch(field)]
+    changes = {field: _table(was, field)[field.rpartition(".")[2]] for field in kept}
+    return (revise(wished, changes) if kept else wished), kept
 
 
 def lacked(past: Checkpoint | None) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from sslcli import assemble
@@ -23,19 +24,24 @@ from sslcli.engine.device import resolve_precision
 from sslcli.engine.loop import Training
 from sslcli.engine.state import has_state
 from sslcli.engine.stop import Stop
+from sslcli.environment import world
 from sslcli.errors import SslError, UsageError
 from sslcli.evaluate.features import Features
 from sslcli.evaluate.metrics import shown
 from sslcli.evaluate.seeds import Summary, deviations
 from sslcli.methods.base import Method
+from sslcli.workflows.fit import Outlook, look, room_on
 from sslcli.workflows.place import Place
-from sslcli.workflows.resuming import begun_with, check_data, check_length
+from sslcli.workflows.resuming import begun_with, check_data, check_length, refitted
 from sslcli.workflows.run import Run
 from sslcli.workflows.training import train_run
+from sslcli.workflows.ways import MILD
 
 AVERAGED = ("top1", "top5", "mean_per_class")  # over several seeds
 # What a recipe decides, where a config or an error names it (not the file optimizer.safetensors).
-_OF_RECIPE = re.compile(r"(?<![\w./])(train\.(?=duration|batch_size)|(?=(optimizer|schedule)\.))")
+_OF_RECIPE = re.compile(
+    r"(?<![\w./])(train\.(?=duration|batch_size|accumulate)|(?=(optimizer|schedule)\.))"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,7 @@ class Transfer(ABC):
         stop: Signals and time limit.
         seeds: The seeds to train with in turn; a resumed series goes on where it stopped.
         log: Where the rows of metrics.jsonl go, too.
+        fit: Change the recipe by the least that makes the training fit the free memory.
     """
 
     def __init__(
@@ -72,8 +79,11 @@ class Transfer(ABC):
         stop: Stop,
         seeds: Sequence[int] = (),
         log: Logger | None = None,
+        *,
+        fit: bool = False,
     ) -> None:
-        self.run, self.place, self.stop, self.seeds, self.log = run, place, stop, seeds, log
+        self.run, self.place, self.stop, self.seeds = run, place, stop, seeds
+        self.log, self.fit = log, fit
         self.listener, self.precision = run.listener, run.precision
 
     @property
@@ -100,6 +110,8 @@ class Transfer(ABC):
         train = config.train.model_copy(update={"log": self.log})
         config = config.model_copy(update={"train": train})
         need_logger(config)
+        if self.fit and place.resume:
+            config, _ = refitted(place.stored(), config)
         if is_main() and place.check(config).resolve() in checkpoint.parents:
             hint = "choose another `out`"
             raise UsageError("this folder holds the checkpoint itself", str(place.out), hint)
@@ -107,6 +119,7 @@ class Transfer(ABC):
             check_data(past, self.splits(), self.listener)
             self._keep_precision(config, past)
         with _naming_fields_of(self.section):
+            config = self._checked(config, source, fit=self.fit and past is None)
             training = self.training(config, source)
             if past is not None:
                 check_length(past, training, self.listener)
@@ -118,9 +131,40 @@ class Transfer(ABC):
             train_run(training, self.splits(), facts, folder, place, self.stop, self.listener)
         return {**self.test(training), "run": folder}
 
-    def planned(self) -> Training:
-        """Return the training of the config's seed at its start, for an estimate of its cost."""
-        return self.training(*self.recipe(self.run.config.seed))
+    def _checked(self, config: Config, source: Source, *, fit: bool) -> Config:
+        """Return the config, or what fits of it; raise ResourceError when it cannot fit."""
+        outlook = self.outlook(config, source, fit=fit)
+        outlook.check(self.listener)
+        return outlook.config
+
+    def planned(self, processes: int) -> Outlook:
+        """Return what the training of the config's seed takes, in so many processes."""
+        return self.outlook(*self.recipe(self.run.config.seed), fit=self.fit, planned_for=processes)
+
+    def outlook(
+        self, config: Config, source: Source, *, fit: bool, planned_for: int = 0
+    ) -> Outlook:
+        """Return what a training takes beside what is free, changed to fit if asked for.
+
+        Args:
+            config: The recipe's.
+            source: The images to learn from.
+            fit: Change the config until the training fits.
+            planned_for: Processes to plan for; 0 for those that are here.
+        """
+        device = self.run.device
+        local = planned_for or min(world().local_size, world_size())
+        with torch.random.fork_rng(devices=()):
+            method = assemble.place(self.method(config), config, device)
+
+        def planner(other: Config) -> tuple[Training, int]:
+            training = assemble.plan_training(
+                other, source, device, self.precision, method=method, machine_share=local
+            )
+            return training, 0
+
+        found = look(config, planner, room_on(device, local), MILD, planned_for or world_size())
+        return found.fitted(self.listener) if fit else found
 
     def _keep_precision(self, config: Config, past: Checkpoint) -> None:
         """Go on in the precision that the training began with, and measure in it."""
@@ -187,6 +231,7 @@ def config_of(
         UsageError: If its encoder does not read the images that recipes are for.
     """
     _ = assemble.pixels_of(config)
+    together = world_size() * recipe.accumulate
     plain = config.model_dump()
     plain |= {
         "preset": f"{config.preset}+{method['name']}",
@@ -197,8 +242,8 @@ def config_of(
     }
     plain["train"] |= {
         "duration": recipe.duration,
-        "batch_size": min(recipe.batch_size, len(source) // world_size() * world_size()),
-        "accumulate": 1,
+        "batch_size": min(recipe.batch_size, len(source) // together * together),
+        "accumulate": recipe.accumulate,
         "chunk_size": None,
         "log": None,
         "best": None,

@@ -23,7 +23,6 @@ _ON_MPS = (
     "--device cpu"
 )
 _DRIVER = Path("/proc/driver/nvidia/version")
-OWN_GROUPS, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def gpu() -> Iterator[Finding]:
@@ -153,38 +152,30 @@ def cpu_quota() -> float | None:
 
 
 def memory() -> Iterator[Finding]:
-    """Say how much memory is left, the container's limit included."""
-    if sys.platform != "linux":
+    """Say how much memory is left for a training, limits of a container or a user included."""
+    import torch
+
+    from sslcli.profile.free import MEMINFO, free_memory, meminfo
+
+    free = free_memory(torch.device("cpu"))
+    if free is None:
+        yield Finding("memory", "note", "nobody can tell how much is free here")
         return
-    found = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    total, free = (int(found[key].split()[0]) * 1024 for key in ("MemTotal", "MemAvailable"))
-    text = f"{_size(free)} of {_size(total)} available"
-    names = ("memory.max", "memory.limit_in_bytes")
-    limits = [int(word) for name in names for word in _cgroup("memory", name) if word.isdigit()]
-    limit = min(limits, default=total)
-    if limit < total:
-        text += f"; this container may use {_size(limit)}"
-    if min(free, limit) < _LEAST_MEMORY:
-        advice = "lower train.batch_size and data.memory_budget_gib"
-        yield Finding("memory", "warning", text, advice)
+    text = f"{_size(free.nbytes)} free {free.whose}"
+    if MEMINFO.is_file():
+        text += f"; this machine has {_size(meminfo()['MemTotal'])}"
+    if free.nbytes < _LEAST_MEMORY:
+        yield Finding("memory", "warning", text, "--fit makes a training fit into it")
     else:
         yield Finding("memory", "ok", text)
 
 
 def _cgroup(controller: str, name: str) -> list[str]:
     """Return the contents of a limit's file in this process's control group and those above it."""
-    found: list[str] = []
-    if not OWN_GROUPS.is_file():  # macOS has no such limits
-        return found
-    for line in OWN_GROUPS.read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        top = CGROUPS / controller if controllers else CGROUPS
-        own = top / path.lstrip("/")
-        groups = [group for group in (own, *own.parents) if group.is_relative_to(top)]
-        found += [file.read_text().strip() for g in groups if (file := g / name).is_file()]
-    return found
+    from sslcli.profile.free import control_groups
+
+    files = (group / name for group in control_groups(controller))
+    return [file.read_text().strip() for file in files if file.is_file()]
 
 
 def shared_memory() -> Iterator[Finding]:

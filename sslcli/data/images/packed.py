@@ -7,21 +7,21 @@ import torch
 from torch import Tensor
 
 from sslcli.data.batch import Batch
-from sslcli.data.feed import Lap
+from sslcli.data.feed import Lap, Stock
 from sslcli.data.images.feeds import Images, Paced
 from sslcli.data.images.store import Store
 from sslcli.data.images.views import Views
 from sslcli.data.staging import sent, staged
 from sslcli.data.unreadable import stand_ins
 
-_AHEAD = 1 << 22  # values of images whose views a CPU makes at a time
+_AHEAD = 1 << 22  # values of views that a CPU makes at a time
 
 
 class Packed(Images):
     """Make views of decoded images, which move to the device for good if it has room.
 
     Args:
-        store: All images, decoded.
+        store: All images, decoded; of a plan, without content on torch's meta device.
         views: The views to make of each image.
         device: Where views are needed.
         budget: Bytes that images may take on the device.
@@ -33,7 +33,10 @@ class Packed(Images):
     def __init__(self, store: Store, views: Views, device: torch.device, budget: float) -> None:
         self.store, self.views, self.device = store, views, device
         self.bad, self._stand_ins = store.bad, stand_ins(len(store), store.bad)
-        self.resident = store.images.to(device) if _fits(store, device, budget) else None
+        self.resident = None
+        if _fits(store, device, budget):
+            images = store.images
+            self.resident = images if images.is_meta else images.to(device)
 
     @property
     def mode(self) -> str:
@@ -58,7 +61,16 @@ class Packed(Images):
         """Return how many batches' views a CPU makes at once: their fixed cost is shared."""
         if self.device.type != "cpu":
             return 1
-        return max(1, _AHEAD // (size * self.store.images[0].numel()))
+        return max(1, _AHEAD // (size * self.views.values))
+
+    def stock(self, size: int, parts: int) -> Stock:
+        """Return the memory of views, of which the ones before live on until the next are made."""
+        image = self.store.images[:1].nbytes
+        group = min(size * self.made_at_once(size), len(self.store))  # or an epoch ends before
+        whole = 4 * self.views.values * max(group, parts * size)
+        making = group * image + self.views.scratch(group, image, self.device)
+        is_double = self.resident is not None and not self.store.is_mapped
+        return Stock(whole, 2 * whole + making, len(self.store) * image if is_double else 0)
 
     def paced(self, batches: Sequence[np.ndarray], epoch: int) -> Paced:
         """Yield each batch of views with its rows on the host."""

@@ -32,12 +32,14 @@ class Store:
         bad: Why a row is unreadable, by row; its image is black.
         rows: Position in `images` of each row, [N] int64; None when they are the same.
         is_mapped: Whether the images lie on disk and are read as they are used.
+        is_cached: Whether they were decoded from files, and lie in the cache in any case.
     """
 
     images: Tensor
     bad: Bad = field(default_factory=dict)
     rows: Tensor | None = None
     is_mapped: bool = False
+    is_cached: bool = False
 
     def __len__(self) -> int:
         return len(self.images if self.rows is None else self.rows)
@@ -104,14 +106,39 @@ def pack(
     return store
 
 
+def foresee(
+    source: Source, data: DataConfig, progress: Progress = None, machine_share: int = 1
+) -> Store | NotPacked:
+    """Tell what `pack` would return, by a few images instead of all; images have no content.
+
+    It takes for granted that the cache can be written, and that no image is the first of its size.
+    """
+    need(source, "image")
+    refuse_empty(source)
+    base = source.base if isinstance(source, Subset) else source
+    budget = data.memory_budget_gib * 2**30
+    if isinstance(base, ArraySource):
+        shape, is_mapped = base.pixels.shape[1:], False
+    elif len(base) > data.max_packed_images:
+        return _too_many(base)
+    elif (size := Decoding(base, 0).size) is None:
+        return _MIXED
+    else:
+        shape, is_mapped = (3, *size), True
+        if (refusal := _too_large(len(base) * 3 * size[0] * size[1], budget)) is not None:
+            return refusal
+    images = torch.empty(len(source), *shape, dtype=torch.uint8, device="meta")
+    is_large = images.nbytes > budget / machine_share
+    return Store(images, is_mapped=is_mapped and is_large, is_cached=is_mapped)
+
+
 def _pack_all(
     source: Source, data: DataConfig, progress: Progress, machine_share: int
 ) -> Store | NotPacked:
     if isinstance(source, ArraySource):
         return Store(torch.from_numpy(source.pixels))
     if len(source) > data.max_packed_images:
-        why = f"{len(source):,} images are too many to decode first"
-        return NotPacked(why, "raise data.max_packed_images")
+        return _too_many(source)
     key = digest(FORMAT.encode(), source.stamp().encode())
     file = cache_folder() / "decoded" / f"{key}.npy"
     with _alone(file.with_suffix(".lock")):
@@ -120,6 +147,11 @@ def _pack_all(
             return found
         count = core_count() if data.workers == "auto" else data.workers
         return _decode(Decoding(source, count, progress), file, budget, machine_share)
+
+
+def _too_many(source: Source) -> NotPacked:
+    why = f"{len(source):,} images are too many to decode first"
+    return NotPacked(why, "raise data.max_packed_images")
 
 
 def _too_large(nbytes: int, budget: float) -> NotPacked | None:

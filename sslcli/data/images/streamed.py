@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sslcli.data.batch import Batch
-from sslcli.data.feed import Lap
+from sslcli.data.feed import Lap, Stock
 from sslcli.data.images.feeds import Images, Paced
 from sslcli.data.images.store import NotPacked
 from sslcli.data.images.views import Views
@@ -24,6 +24,7 @@ from sslcli.environment import core_count
 from sslcli.errors import DataError
 
 _SAMPLE = 32  # images that are decoded and cropped to time a batch of them
+_WORKER = 60 << 20  # bytes of a worker's own, measured while it decoded photos of 500 pixels
 Key = tuple[int, np.ndarray]  # epoch, and rows of a batch, [B] int64
 
 
@@ -77,6 +78,14 @@ class Streamed(Images):
     def made_at_once(self, size: int) -> int:
         """Return 1: each batch is made by itself."""
         return 1
+
+    def stock(self, size: int, parts: int) -> Stock:
+        """Return the memory of views, of crops on their way, and of the workers that cut them."""
+        cut = self.views.cut_values  # bytes, too: crops are uint8
+        whole = 4 * self.views.values * parts * size
+        making = 2 * size * cut + self.views.scratch(size, 0, self.device)
+        ahead = self.workers * self._stream.ahead
+        return Stock(whole, 2 * whole + making, ahead * size * cut + self.workers * _WORKER)
 
     def paced(self, batches: Sequence[np.ndarray], epoch: int) -> Paced:
         """Yield each batch of views with its rows on the host."""

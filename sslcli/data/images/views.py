@@ -6,6 +6,7 @@ parameters of each sample's own that depend on (seed, epoch, row, view) alone.
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import prod
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from sslcli.data.images.exemplar import draw_vectors, transform
 from sslcli.data.images.tensorflow_jitter import tensorflow_jitter
 from sslcli.data.images.threads import cut_evenly, share
 
+_COPIES = 3  # of a piece of views that exist at once while it is cropped and coloured
+
 Source = Callable[[Tensor, Tensor, Tensor], Tensor]  # index, numbers, flip -> crops in [0, 1]
 
 
@@ -32,6 +35,10 @@ class Views:
     Colours are float32 and never rounded to 8 bits between operations, as torchvision has them on
     tensors (Pillow rounds after each). A flip commutes with what follows the crop, so it is done
     with the crop wherever the preset's order names it.
+
+    Attributes:
+        values: Numbers in all views of an image.
+        cut_values: Numbers in all crops that `cut` makes of one.
 
     Args:
         configs: Groups of views of one recipe and size; views are numbered through them.
@@ -43,6 +50,8 @@ class Views:
         self.configs = tuple(configs)
         self.num_views = sum(config.count for config in configs)
         self._mean, self._std, self._seed = pixels.mean, pixels.std, seed
+        self.values = sum(config.count * prod(_shape(config)) for config in configs)
+        self.cut_values = sum(config.count * 3 * _cut_side(config) ** 2 for config in configs)
 
     def __call__(self, images: Tensor, rows: Tensor, epoch: int) -> list[Tensor]:
         """Return all views of images of one size; an accelerator is never waited for.
@@ -69,6 +78,16 @@ class Views:
         shapes = [_shape(config) for config in self.configs for _ in range(config.count)]
         return [torch.empty(count, *shape, device=device) for shape in shapes]
 
+    def scratch(self, count: int, source: int, device: torch.device) -> int:
+        """Return the bytes that are needed for a while to make the views of `count` images.
+
+        Args:
+            count: Images whose views are made at once.
+            source: Bytes of an image that crops are cut from.
+            device: Where that happens; a CPU works on pieces.
+        """
+        return max((_scratch(config, count, source, device) for config in self.configs), default=0)
+
     def cut(self, image: np.ndarray, row: int, epoch: int) -> list[np.ndarray]:
         """Cut the crop of every view, unflipped, from the same boxes as `__call__` draws.
 
@@ -82,9 +101,7 @@ class Views:
         """
         crops = []
         for samples, config in self._groups(torch.tensor([row]), epoch):
-            size = config.size
-            if config.exemplar:  # the window moves later, and needs what surrounds it
-                size = round(size / config.exemplar.window)
+            size = _cut_side(config)
             boxes = draw_boxes(config, samples.numbers(), image.shape[0], image.shape[1])
             crops += [cut(image, box, size, config.interpolation) for box in boxes.tolist()]
         return crops
@@ -211,6 +228,22 @@ def _shape(config: ViewConfig) -> tuple[int, ...]:
         return 3, config.size, config.size
     grid, side = config.patches.grid, config.patches.side
     return grid, grid, 3, side, side
+
+
+def _cut_side(config: ViewConfig) -> int:
+    """Return the side of the crops that workers cut."""
+    if config.exemplar:  # the window moves later, and needs what surrounds it
+        return round(config.size / config.exemplar.window)
+    return config.size
+
+
+def _scratch(config: ViewConfig, count: int, source: int, device: torch.device) -> int:
+    """Return the bytes beside the views of one group: copies that its operations pass on."""
+    values, together = prod(_shape(config)), config.count * count
+    if device.type == "cpu":
+        piece = cut_evenly(together, values)[0]
+        together = min(together, torch.get_num_threads() * (piece.stop - piece.start))
+    return together * (_COPIES * 4 * values + source)
 
 
 def _jitter(config: JitterConfig) -> Kernel:

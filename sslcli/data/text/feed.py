@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sslcli.config.views import TextViewConfig
 from sslcli.data.batch import Batch, Tokens
-from sslcli.data.feed import Lap
+from sslcli.data.feed import Lap, Stock
 from sslcli.data.sources.base import Source
 from sslcli.data.staging import sent
 from sslcli.data.text.tokenizer import Tokenizer
@@ -59,6 +59,11 @@ class Tokenised:
     def made_at_once(self, size: int) -> int:
         """Return 1: each batch is made by itself."""
         return 1
+
+    def stock(self, size: int, parts: int) -> Stock:
+        """Return the memory of a step's tokens, and of the next one's beside them."""
+        tokens = sum(text.ids.nbytes + text.mask.nbytes for text in self.example(1).texts)
+        return Stock(parts * size * tokens, 2 * parts * size * tokens)
 
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield the texts of each batch of rows."""

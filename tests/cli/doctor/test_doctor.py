@@ -14,6 +14,7 @@ from sslcli.cli.doctor import environment as surroundings
 from sslcli.cli.doctor import machine
 from sslcli.cli.doctor import software as installed
 from sslcli.cli.doctor.checkup import Finding, checkup
+from sslcli.profile import free
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -36,8 +37,8 @@ def limit(tmp_path, monkeypatch):
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_text(f"{word}\n")
         (tmp_path / "own").write_text("0::/box\n")
-        monkeypatch.setattr(machine, "OWN_GROUPS", tmp_path / "own")
-        monkeypatch.setattr(machine, "CGROUPS", groups)
+        monkeypatch.setattr(free, "OWN_GROUPS", tmp_path / "own")
+        monkeypatch.setattr(free, "CGROUPS", groups)
 
     return write
 
@@ -192,10 +193,11 @@ def test_threads_are_judged_by_what_else_wants_the_cores(monkeypatch, limit, loa
 
 
 def test_the_memory_limit_of_a_container_counts(limit):
-    limit({"memory.max": ["max", str(2**30)]})
+    limit({"memory.max": ["max", str(2**31)], "memory.current": ["5", str(2**30)]})
     finding = only(machine.memory())
     assert finding.state == "warning"
-    assert "this container may use 1.0 GiB" in finding.found
+    assert "1.0 GiB free within this container's limit" in finding.found
+    assert "--fit" in finding.advice
 
 
 def test_a_container_with_small_shared_memory_is_told_how_to_start(monkeypatch):

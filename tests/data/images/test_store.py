@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sslcli.data.images.store import pack
+from sslcli.data.images.store import NotPacked, foresee, pack
 from sslcli.data.sources.open import Source, Subset, open_source
 
 
@@ -65,3 +65,23 @@ def test_subset_is_packed_from_the_whole(uniform, options, budget):
     assert some.is_mapped == (budget < 1)
     whole = pack(uniform, options()).images
     assert torch.equal(some.gather(torch.tensor([2, 0])), whole[[11, 7]])
+
+
+@pytest.mark.parametrize("gib", [1.0, 1e-6, 1e-9])  # in memory, on the disk, and too large for both
+def test_a_forecast_says_what_packing_does_without_decoding_it(uniform, options, gib):
+    rows = Subset(uniform, np.arange(0, 12, 2), "half")
+    for source in (uniform, rows):
+        data = options(memory_budget_gib=gib)
+        told, found = foresee(source, data), pack(source, data)
+        if isinstance(found, NotPacked):
+            assert told == found
+            continue
+        assert told.images.is_meta
+        assert len(told) == len(found)
+        assert (told.is_mapped, told.images.shape[1:]) == (found.is_mapped, found.images.shape[1:])
+
+
+def test_a_forecast_knows_images_that_differ(tmp_path, write_files, options, encode):
+    sizes = {f"{side}.png": encode(5, size=(side, side)) for side in (8, 9)}
+    source = open_source(str(write_files(tmp_path / "mixed", sizes)), part=None)
+    assert foresee(source, options()) == pack(source, options())
