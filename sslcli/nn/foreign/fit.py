@@ -23,6 +23,8 @@ _HEADS = re.compile(
     r"class_output|energy_output|queue|queue_ptr|(embeddings\.)?mask_token)(\.|$)"
 )
 
+_LONGEST = 12  # words of a name that can be one of ours, in any spelling
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -129,7 +131,7 @@ def _nearest(known: list[Spelling], names: set[str]) -> tuple[Spelling, str]:
     ends: dict[str, list[str]] = {}
     for name in names:
         words = name.split(".")
-        for start in range(len(words)):
+        for start in range(max(0, len(words) - _LONGEST), len(words)):
             prefix = "".join(f"{word}." for word in words[:start])
             ends.setdefault(".".join(words[start:]), []).append(prefix)
     counts = Counter(
