@@ -226,6 +226,7 @@ def choose_preset(
     if setting is None:
         hint = f"choose one of: {', '.join(f'{recipe}/{name}' for name in settings)}"
         raise UsageError(f"{recipe} has no preset for this data", "preset", hint)
+    reason += f", and {recipe} has no {fitting[0]}" if setting != fitting[0] else ""
     chosen = f"{recipe}/{setting}"
     what = f"all but the method as in {chosen}" if is_custom(method) else f"preset {chosen}"
     listener.note(f"{what}, because {reason}; choose another with `preset`")

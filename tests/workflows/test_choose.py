@@ -4,9 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from sslcli.config.methods.registry import SECTIONS
-from sslcli.config.presets import list_presets
+from sslcli.config.presets import list_presets, resolve
+from sslcli.data.sources.looks import Look
 from sslcli.errors import DataError, UsageError
 from sslcli.listener import QUIET
 from sslcli.workflows.choose import choose_preset, fields_of
@@ -63,3 +65,42 @@ def test_sentences_are_no_data_for_a_method_of_images():
 def test_an_unknown_method_is_named_before_the_data_is_looked_at():
     with pytest.raises(UsageError, match="no preset is for a method named 'simsiom'"):
         chosen("simsiom", "nowhere/")
+
+
+@pytest.fixture
+def chosen_for(monkeypatch):
+    """Return a function that chooses a method's preset for images of a size, on a machine."""
+
+    def choose(method, side, *, has_cuda):
+        look = Look(1_000, side, is_grey=False)
+        monkeypatch.setattr("sslcli.data.sources.looks.look_at", lambda spec: look)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+        return choose_preset(method, None, None, "photos", "auto", QUIET)
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("side", "has_cuda", "setting"),
+    [(28, False, "cifar10-small"), (28, True, "cifar10"), (64, False, "cifar10-small"),
+     (96, False, "photos-small"), (96, True, "photos"), (2_000, False, "photos-small")],
+)  # fmt: skip
+def test_size_and_device_choose_the_setting(chosen_for, side, has_cuda, setting):
+    assert chosen_for("simsiam", side, has_cuda=has_cuda) == f"simsiam/{setting}"
+
+
+def test_a_method_without_that_setting_gets_the_next_that_fits(chosen_for):
+    assert chosen_for("moco-v3", 500, has_cuda=False) == "moco-v3/cifar10-small"
+    assert chosen_for("moco-v3", 500, has_cuda=True) == "moco-v3/imagenet"
+    with pytest.raises(UsageError, match="no preset for this data"):
+        chosen_for("jem", 500, has_cuda=True)
+
+
+def test_every_preset_of_photos_adapts_to_them():
+    photos = [name for name in list_presets() if name.split("/")[1].startswith("photos")]
+    assert len(photos) >= 12
+    for name in photos:
+        adapt = resolve(name).config.adapt
+        assert adapt, name
+        assert adapt.images, name
+        assert adapt.least_batches, name
