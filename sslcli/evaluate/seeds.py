@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from scipy.special import stdtrit
-from torch import Tensor
 
 _LEVEL = 0.95
 
@@ -61,6 +60,8 @@ def over_seeds(
         results: One mapping a seed.
         names: The metrics to average, as far as they were measured; the rest is the first seed's.
     """
+    from torch import Tensor  # noqa: PLC0415  reading `0-4` needs no torch
+
     measured = [
         {name: value for name, value in result.items() if name in names and value is not None}
         for result in results

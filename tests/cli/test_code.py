@@ -83,12 +83,13 @@ def commands(group, words=()):
             yield (*words, name), {parameter.name for parameter in command.params}
 
 
+HEAD = ("--layers", "head")  # which no file but the method's can build
 # What a command needs beside a checkpoint, and options under which it would build the method.
 MORE = {
     "embed": [("--out", "x.npz")],
     "export": [("--out", "x.safetensors")],
     "finetune": [(), ("--from-head-layer", "1")],
-    "knn-eval": [(), ("--baseline",)],
+    "knn-eval": [(), ("--baseline",), HEAD],
     "linear-eval": [("--baseline",), ("--protocol", "paper")],
     "ood-detect": [("--ood", "far")],
 }
@@ -123,7 +124,7 @@ def test_no_command_runs_a_file_that_only_data_names(
             outcome = ssl(*line)
             assert not has_run(), line
             assert outcome.code != 1, (line, outcome.err)
-            if words[0] in ("pretrain", "bench") or "--baseline" in line:
+            if words[0] in ("pretrain", "bench") or line[-2:] == HEAD:
                 assert outcome.code == 2
                 assert f"add --method {mine}" in outcome.err
             tried.add(words[0])
@@ -161,7 +162,7 @@ def test_a_moved_file_is_named_anew_by_evaluations(ssl, planted, mine, tmp_path)
     moved = tmp_path / "elsewhere" / "mine.py"
     moved.parent.mkdir()
     shutil.move(tmp_path / "mine.py", moved)
-    words = ("knn-eval", planted, "--baseline", "--quiet")
+    words = ("knn-eval", planted, "--quiet", *HEAD)
     assert "there is no file" in ssl(*words).err
     other = ssl(*words, "--method", f"{moved}:Other")
     assert other.code == 2
