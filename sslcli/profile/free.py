@@ -62,7 +62,7 @@ def _of_host() -> Iterator[Free]:
     if MEMINFO.is_file():
         yield Free(meminfo()["MemAvailable"], "on this machine")
         yield from _of_groups()
-        yield from _of_process()
+        yield from _of_process() if sys.platform != "win32" else ()
     elif sys.platform == "win32":
         yield Free(_of_windows(), "on this machine")
     elif "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):  # macOS tells no more without tools

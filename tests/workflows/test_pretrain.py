@@ -37,7 +37,7 @@ def test_a_long_training_on_the_cpu_is_foretold_and_a_resumed_one_is_not(tmp_pat
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(3, "10 seconds"), (96, "100 seconds"), (400, "7 minutes"), (9_000, "2.5 hours")],
+    [(3.0, "10 seconds"), (96.0, "100 seconds"), (400.0, "7 minutes"), (9e3, "2.5 hours")],
 )
 def test_lengths_of_time_are_said_in_round_numbers(seconds, words):
     assert module._spoken(seconds) == words

@@ -9,7 +9,6 @@ import os
 import pickle
 import pickletools
 import re
-import resource
 import sys
 import warnings
 import zipfile
@@ -188,6 +187,15 @@ def confine(source: Path, seconds: int) -> None:
     a file to write, the network, other programs and changes of files are refused by an audit hook,
     which cannot be taken back.
     """
+    if sys.platform != "win32":  # which has no such limits
+        _limit(source, seconds)
+    sys.addaudithook(_audit)
+
+
+def _limit(source: Path, seconds: int) -> None:
+    """Limit this process's processor time, core dumps, sizes of files and memory."""
+    import resource  # noqa: PLC0415  Windows has none
+
     size = source.stat().st_size
     limits = {"RLIMIT_CPU": seconds, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": 2 * size + 2**26}
     if (statistics := Path("/proc/self/statm")).is_file():
@@ -197,7 +205,6 @@ def confine(source: Path, seconds: int) -> None:
         _, hard = resource.getrlimit(getattr(resource, name))
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
         resource.setrlimit(getattr(resource, name), (limit, hard))
-    sys.addaudithook(_audit)
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
