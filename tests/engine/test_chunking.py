@@ -137,5 +137,6 @@ def test_the_plan_counts_a_chunks_activations_and_its_second_pass():
         method, cpu = assemble.build_method(config), torch.device("cpu")
         costs.append(estimate(assemble.build_training(config, method, source, cpu, "fp32")))
     whole, chunked = costs
-    assert chunked.memory.activations == pytest.approx(whole.memory.activations / 16, rel=1e-3)
+    share = whole.memory.activations / 16  # with the loss's own, which no chunk holds
+    assert 0.99 * share < chunked.memory.activations < share
     assert whole.flops < chunked.flops < whole.flops * 4 / 3 * 1.01

@@ -61,7 +61,7 @@ class Packed(Images):
         """Return how many batches' views a CPU makes at once: their fixed cost is shared."""
         if self.device.type != "cpu":
             return 1
-        return max(1, _AHEAD // (size * self.views.values))
+        return max(1, _AHEAD // (size * max(1, self.views.values)))
 
     def stock(self, size: int, parts: int) -> Stock:
         """Return the memory of views, of which the ones before live on until the next are made."""
