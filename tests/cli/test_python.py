@@ -184,7 +184,8 @@ def test_a_program_under_torchrun_trains_in_several_processes_time_and_again(tmp
         "import sslcli\n"
         f"run = sslcli.pretrain('simsiam', data='digits', overrides={SHORT}, out='run')\n"
         f"short = {{{TUNE!r}: '2 steps'}}\n"
-        "print(run.metrics['step'], sslcli.finetune(run, overrides=short).top1)\n"
+        "found = sslcli.finetune(run, overrides=short)\n"
+        "print(f\"{run.metrics['step']} {found.top1}\\n\", end='')\n"  # in one write
     )
     words = ("--nproc-per-node", "2", "--standalone", str(program))
     told = subprocess.check_output(
