@@ -172,7 +172,7 @@ def prepare(spec: str, wish: Wish, listener: Listener, *, download: bool = False
         "source": spec if spec.startswith(PREFIX) else str(path.absolute()),
         "sha256": (sha := sha256(file)),
         "bytes": file.stat().st_size,
-        "origin": folder.library if folder else origin.label,
+        "origin": folder.package if folder else origin.label,
         "prefix": report.prefix,
         "spelling": report.spelling,
         "left_out": len(report.ignored),
@@ -207,7 +207,7 @@ def _config(
     preset = wish.preset or preset_for(origin, encoder)
     if not wish.preset:
         by = f"the names are those of {origin.label}" if origin.label else "no code is recognised"
-        by = f"the folder is one of {folder.library}" if folder else by
+        by = f"the folder is one of {folder.package}" if folder else by
         what = "protocols" if folder and folder.data else "images and protocols"
         why.append(f"{what} are those of {preset}, because {by}; choose with `preset`")
     plain = resolve(preset).config.model_dump()

@@ -21,14 +21,14 @@ class Described:
     """The facts in a folder's config files.
 
     Attributes:
-        library: "timm" or "transformers".
+        package: "timm" or "transformers".
         encoder: The network; None when names and shapes tell.
         data: Fields of `DataConfig`.
         licence: Of the weights; empty when none is told.
-        notes: Differences from the library that the user should know.
+        notes: Differences from that package that the user should know.
     """
 
-    library: str
+    package: str
     encoder: EncoderConfig | None
     data: Mapping[str, Any]
     licence: str
