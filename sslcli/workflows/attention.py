@@ -17,6 +17,7 @@ from sslcli.evaluate.finite import need_finite
 from sslcli.figures.attention import attention_figure
 from sslcli.listener import QUIET, Listener
 from sslcli.nn.vit import VisionTransformer
+from sslcli.workflows.pictures import figure_path
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.unreadable import Unreadable
 
@@ -89,9 +90,7 @@ def attention(
         run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
         seed=seed, device=device, encoder=encoder, preset=preset, listener=listener,
     )  # fmt: skip
-    path = Path(out) if out else opened.checkpoint.run / "figures" / "attention.png"
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"{path} is no PNG", "out", "end it in .png")
+    path = figure_path(opened, out, "attention")
     images, maps, names = _looked_at(opened, count)
     attention_figure(images, maps, path)
     opened.listener.note(f"{len(names)} images, {maps.shape[1]} heads: {path}")

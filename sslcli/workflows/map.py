@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from sslcli.data.sources.base import Source, Subset, noun
-from sslcli.errors import UsageError
 from sslcli.evaluate.projection import (
     NAMES,
     Projection,
@@ -24,6 +23,7 @@ from sslcli.figures.map import embedding_map
 from sslcli.files import write_atomically
 from sslcli.listener import QUIET, Listener
 from sslcli.workflows.embed import Part, images_of
+from sslcli.workflows.pictures import figure_path
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.unreadable import Unreadable
 
@@ -122,9 +122,7 @@ def map(
         run, data=data, data_root=data_root, download=download, overrides=overrides, seed=seed,
         device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
-    path = Path(out) if out else opened.checkpoint.run / "figures" / "map.png"
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"{path} is no PNG", "out", "end it in .png")
+    path = figure_path(opened, out, "map")
     source = rows_of(opened, part, count)
     result = _mapped(opened, source, by, clusters, path)
     _draw(result, path)

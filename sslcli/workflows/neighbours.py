@@ -22,7 +22,7 @@ from sslcli.figures.tiles import Tile, tile_rows
 from sslcli.listener import QUIET, Listener
 from sslcli.workflows.embed import images_of
 from sslcli.workflows.neighbours_result import Neighbour, NeighboursResult, Query, same_class
-from sslcli.workflows.pictures import Picture, pictures
+from sslcli.workflows.pictures import Picture, figure_path, pictures
 from sslcli.workflows.run import Run, load, need_held_out
 
 DRAWN = 64  # queries of a figure
@@ -156,10 +156,7 @@ def _figure(run: Run, out: str | Path | None, reads: Column) -> Path | None:
             what = f"{run.config.encoder.name} reads no images that could be drawn"
             raise UsageError(what, "out", "leave it out; the sentences are listed")
         return None
-    path = Path(out) if out else run.checkpoint.run / "figures" / "neighbours.png"
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"{path} is no PNG", "out", "end it in .png")
-    return path
+    return figure_path(run, out, "neighbours")
 
 
 class _Search:

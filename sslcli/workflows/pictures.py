@@ -1,4 +1,6 @@
-"""Images of a data set as evaluation crops them, for figures."""
+"""Images of a data set as evaluation crops them, and where a figure of them goes."""
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,9 +8,22 @@ from numpy.typing import NDArray
 from sslcli.assemble import evaluation_batch
 from sslcli.data.evaluation import eval_batches
 from sslcli.data.sources.base import Source, Subset
+from sslcli.errors import UsageError
 from sslcli.workflows.run import FEW, Run
 
 Picture = NDArray[np.uint8]  # [S, S, 3]
+
+
+def figure_path(run: Run, out: str | Path | None, name: str) -> Path:
+    """Return the PNG to write: `out`, or figures/NAME.png in the run.
+
+    Raises:
+        UsageError: If `out` is to be no PNG.
+    """
+    path = Path(out) if out else run.checkpoint.run / "figures" / f"{name}.png"
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path} is no PNG", "out", "end it in .png")
+    return path
 
 
 def pictures(run: Run, source: Source, rows: np.ndarray) -> dict[int, Picture]:
