@@ -15,7 +15,6 @@ from math import ceil
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from sslcli.data.batch import Batch
@@ -57,7 +56,7 @@ class Chunked(nn.Module):
 @contextmanager
 def statistics_kept(network: nn.Module) -> Iterator[None]:
     """Let BatchNorm update copies of its running statistics: these samples have been counted."""
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in network.modules() if "running_mean" in module._buffers]
     kept = [norm._buffers for norm in norms]
     for norm in norms:
         norm._buffers = {n: None if x is None else x.clone() for n, x in norm._buffers.items()}

@@ -1,5 +1,7 @@
 """Chunks give what the whole batch gives, in the memory of one of them."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -14,6 +16,7 @@ from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import nt_xent, sup_con
 from sslcli.methods.base import BatchContrast, Output, Progress
 from sslcli.methods.registry import method_class
+from sslcli.nn.norm import AuxiliaryNorms
 from sslcli.profile.cost import estimate
 
 PROGRESS = Progress(0, 10, 5)
@@ -89,6 +92,34 @@ def test_running_statistics_count_each_chunk_once():
     assert norm.num_batches_tracked == 4  # two views of two chunks
     torch.testing.assert_close(norm.running_mean, expected.encoder[2].running_mean)
     torch.testing.assert_close(norm.running_var, expected.encoder[2].running_var)
+
+
+class OnABranch(Pairs):
+    """Embeds the second view through an auxiliary branch of BatchNorm."""
+
+    def __init__(self, *layers):
+        super().__init__(*layers)
+        self.auxiliary = AuxiliaryNorms(self.encoder)
+
+    def embed(self, batch):
+        with self.auxiliary.on(self.encoder):
+            second = self.encoder(batch.views[1])
+        return self.encoder(batch.views[0]), second
+
+
+def test_an_auxiliary_branch_counts_each_chunk_once():
+    torch.manual_seed(0)
+    method, one = OnABranch(nn.BatchNorm1d(16)).double(), batch()
+    expected = copy.deepcopy(method)
+    loss, found = gradient(Chunked(method, 5), one)
+    parts = [expected.embed(chunk) for chunk in one.chunks(2)]
+    joined = tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    reference = expected.compare(joined, one, PROGRESS).loss
+    grads = torch.autograd.grad(reference, list(expected.parameters()))
+    assert loss.item() == pytest.approx(reference.item(), abs=1e-12)
+    torch.testing.assert_close(found, torch.cat([x.flatten() for x in grads]))
+    for name, value in expected.state_dict().items():
+        assert torch.equal(method.state_dict()[name], value), name
 
 
 def test_the_second_pass_rounds_as_the_first():
