@@ -6,14 +6,13 @@ before they are normalised; normalisation is part of the victim.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Norm = Literal["linf", "l2"]
-_TINY = 1e-30  # keeps a gradient of zero from being divided by its length
+from sslcli.perturb.ball import Ball
 
 
 @dataclass(frozen=True)
@@ -40,52 +39,6 @@ class Victim(Protocol):
 
     def errs(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return whether the classifier is wrong, [B] bool; this answer is the one recorded."""
-
-
-@dataclass(frozen=True)
-class Ball:
-    """All images of [0, 1] within a distance of another one.
-
-    Attributes:
-        norm: "linf" bounds the change of each value, "l2" the Euclidean length of all changes.
-        radius: In units of [0, 1].
-    """
-
-    norm: Norm
-    radius: float
-
-    def project(
-        self, x: Float[Tensor, "batch ..."], centre: Float[Tensor, "batch ..."]
-    ) -> Float[Tensor, "batch ..."]:
-        """Return the nearest change within the norm, cut to [0, 1], which only shortens it."""
-        change = x - centre
-        if self.norm == "linf":
-            change = change.clamp(-self.radius, self.radius)
-        else:
-            change = change * (self.radius / _length(change).clamp(min=_TINY)).clamp(max=1)
-        return (centre + change).clamp(0, 1)
-
-    def steepest(self, gradient: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-        """Return the change of length 1 along which the loss rises most; 0 without a gradient."""
-        if self.norm == "linf":
-            return gradient.sign()
-        peak = gradient.flatten(1).abs().amax(dim=1).view(-1, *[1] * (gradient.ndim - 1))
-        even = gradient / peak.where(peak > 0, 1)  # whose squares neither vanish nor overflow
-        return even / _length(even).clamp(min=_TINY)
-
-    def scatter(
-        self, centre: Float[Tensor, "batch ..."], numbers: Float[Tensor, "batch values"]
-    ) -> Float[Tensor, "batch ..."]:
-        """Turn uniform numbers in [0, 1) into a random image of the ball.
-
-        Uniform for "linf"; for "l2" on the sphere, near which nearly all of a ball of many
-        dimensions lies.
-        """
-        numbers = numbers.view(centre.shape)
-        if self.norm == "linf":
-            return self.project(centre + (2 * numbers - 1) * self.radius, centre)
-        normal = torch.special.ndtri(numbers.clamp(min=2**-25))  # 0 would be minus infinity
-        return self.project(centre + self.radius * self.steepest(normal), centre)
 
 
 @dataclass(frozen=True)
@@ -192,11 +145,5 @@ def pgd(
             break
         rows, gradient = rows[on], judged.gradient[on]
         best.is_stuck[rows] |= (gradient == 0).flatten(1).all(dim=1)
-        x = x[on] + attack.step_size * attack.ball.steepest(gradient)
-        x = attack.ball.project(x, images[rows])
+        x = attack.ball.move(x[on], gradient, attack.step_size, images[rows])
     return best
-
-
-def _length(change: Tensor) -> Tensor:
-    """Return the Euclidean length of each image's change, [B, 1, ...]."""
-    return change.flatten(1).norm(dim=1).view(-1, *[1] * (change.ndim - 1))

@@ -7,7 +7,7 @@ from typing import Any
 
 from sslcli.errors import UsageError
 from sslcli.evaluate.robust.corruptions import CORRUPTIONS, SEVERITIES, Corruption, named_corruption
-from sslcli.perturb.adversarial import Norm
+from sslcli.perturb.ball import Norm
 
 EPS = (1.0, 2.0, 4.0, 8.0)  # in 1/255
 EPS_L2 = (0.25, 0.5, 1.0)

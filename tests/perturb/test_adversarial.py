@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sslcli.perturb.adversarial import Adversarial, Attack, Ball, Judged, pgd, search
+from sslcli.perturb.adversarial import Adversarial, Attack, Judged, pgd, search
+from sslcli.perturb.ball import Ball
 
 SHAPE, VALUES = (3, 4, 4), 48
 

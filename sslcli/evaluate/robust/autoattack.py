@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslcli.errors import UsageError
 from sslcli.evaluate.robust.defence import Defence
-from sslcli.perturb.adversarial import Norm
+from sslcli.perturb.ball import Norm
 
 PACKAGE, EXTRA = "pyautoattack", "attack"
 _NORMS = {"linf": "Linf", "l2": "L2"}

@@ -15,7 +15,8 @@ from sslcli.evaluate.robust.corruptions import SEVERITIES, Corruption, corrupt
 from sslcli.evaluate.robust.defence import Defence
 from sslcli.evaluate.robust.draws import Draws
 from sslcli.nn.modes import evaluating
-from sslcli.perturb.adversarial import Adversarial, Attack, Ball, Norm, search
+from sslcli.perturb.adversarial import Adversarial, Attack, search
+from sslcli.perturb.ball import Ball, Norm
 
 _STARTS = {"linf": 331, "l2": 332}  # streams of the counter
 Told = Callable[[str, Tensor], None]
