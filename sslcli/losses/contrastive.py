@@ -42,7 +42,7 @@ def nt_xent(
     views = torch.cat([a, b])
     scores = _scores(views, temperature)  # [2N, 2N]
     if negatives is not None:
-        scores = torch.cat([scores, _cosines(views, negatives, temperature)], dim=1)
+        scores = torch.cat([scores, cosines(views, negatives, temperature)], dim=1)
     partners = torch.arange(len(scores), device=scores.device).roll(len(a))
     return functional.cross_entropy(scores, partners)
 
@@ -104,7 +104,7 @@ def key_scores(
     Raises:
         ValueError: If `temperature` is not positive.
     """
-    others = _cosines(query, negatives, temperature)
+    others = cosines(query, negatives, temperature)
     cosine = functional.cosine_similarity(at_least_float32(query), at_least_float32(key))
     own = cosine[:, None] / temperature  # [B, 1]
     return torch.cat([own, others], dim=1)
@@ -196,7 +196,7 @@ def batch_info_nce(
         ValueError: If `temperature` is not positive.
     """
     own = torch.arange(first, first + len(query), device=query.device)
-    return functional.cross_entropy(_cosines(query, keys, temperature), own)
+    return functional.cross_entropy(cosines(query, keys, temperature), own)
 
 
 def clip(
@@ -245,7 +245,7 @@ def own_key_top1(
 ) -> Float[Tensor, ""]:
     """Return the share of queries whose nearest key is their own; arguments as `batch_info_nce`."""
     own = torch.arange(first, first + len(query), device=query.device)
-    found = _cosines(query, keys).argmax(dim=1) == own
+    found = cosines(query, keys).argmax(dim=1) == own
     return found.to(torch.get_default_dtype()).mean()
 
 
@@ -254,11 +254,11 @@ def _scores(embeddings: Tensor, temperature: float, others: Tensor | None = None
 
     `others` are the same embeddings for the right-hand factor, such as detached ones.
     """
-    scores = _cosines(embeddings, embeddings if others is None else others, temperature)
+    scores = cosines(embeddings, embeddings if others is None else others, temperature)
     return scores.fill_diagonal_(-torch.inf)  # in place: a large batch's is large
 
 
-def _cosines(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
+def cosines(a: Tensor, b: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the cosine of every vector of a with every one of b, over a temperature, [N, M].
 
     Raises:
