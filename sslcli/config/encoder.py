@@ -10,6 +10,8 @@ from sslcli.config.views import Side
 # SimCLR's widest encoder has 256; the bounds keep the product of two sizes within 64 bits.
 Width = Annotated[int, Field(ge=1, le=4_096)]
 
+Pooler = Literal["cls", "cls_before_pooler", "avg", "avg_top2", "avg_first_last", "avg_emb_last"]
+
 
 class EncoderConfig(Section):
     """The network that is kept.
@@ -18,7 +20,8 @@ class EncoderConfig(Section):
     section 4.2 ("resnet20", depth 6n + 2), a wide ResNet as "wrn-DEPTH-WIDENING" ("wrn-28-10"), one
     of IGEBM's networks ("igebm-small", "igebm-large"), a vision transformer ("vit-tiny",
     "vit-small", "vit-base", or "vit-DEPTH-WIDTH-HEADS"), one of Exemplar-CNN's ("exemplar-small",
-    "exemplar-medium", "exemplar-large"), or any timm model as "timm:NAME".
+    "exemplar-medium", "exemplar-large"), or any timm model as "timm:NAME". Of sentences: BERT's or
+    RoBERTa's as "bert-DEPTH-WIDTH-HEADS" and "roberta-DEPTH-WIDTH-HEADS".
     """
 
     name: str
@@ -42,7 +45,7 @@ class EncoderConfig(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
         description="Within each block of wide ResNets and IGEBM's networks; behind Exemplar-CNN's "
-        "fully connected layer.",
+        "fully connected layer; of BERT's hidden states and attention.",
     )
     conv_bias: bool = Field(
         default=True, description="Off in IGEBM's networks when each class has its own bias."
@@ -64,6 +67,19 @@ class EncoderConfig(Section):
     )
     drop_path: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0, description="Chance to skip a branch of a vision transformer's last block."
+    )
+    vocabulary: Annotated[int, Field(ge=2, le=2**20)] | None = Field(
+        default=None,
+        description="Rows of a sentence encoder's table of tokens; when unset, the tokenizer's.",
+    )
+    max_positions: Annotated[int, Field(ge=2, le=2**16)] = Field(
+        default=512, description="Tokens of the longest text that a sentence encoder takes."
+    )
+    pooler: Pooler = Field(
+        default="cls_before_pooler",
+        description="How a sentence encoder makes a vector of its tokens: the first one's (behind "
+        "the head: cls), the mean of the last layer, of the last two, of the first and the last, "
+        "or of the embeddings and the last. Every evaluation and export takes this one.",
     )
     normalize_features: bool = Field(
         default=False,

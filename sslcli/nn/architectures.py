@@ -1,7 +1,7 @@
 """The names of networks and the sizes that they stand for, without torch for the help."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sslcli.config.encoder import EncoderConfig
 
@@ -30,6 +30,28 @@ class TransformerSize(NamedTuple):
     heads: int
 
 
+class BertSize(NamedTuple):
+    """A sentence encoder's layers, entries of a token, and heads, and what its kind fixes.
+
+    Attributes:
+        depth: Layers.
+        width: Entries of a token's state; the layer within is four times as wide.
+        heads: Of attention.
+        padding: Number of the token that pads.
+        first_position: Position of the first token.
+        token_types: Segments of a text that the embeddings know.
+        eps: Of the LayerNorms.
+    """
+
+    depth: int
+    width: int
+    heads: int
+    padding: int = 0
+    first_position: int = 0
+    token_types: int = 2
+    eps: float = 1e-12
+
+
 # resnet10 is this project's, for small machines: torchvision's class with one block a stage.
 RESNETS = {
     "resnet10": Architecture((1, 1, 1, 1), bottleneck=False),
@@ -55,6 +77,11 @@ VITS = {
     "vit-small": TransformerSize(12, 384, 6),
     "vit-base": TransformerSize(12, 768, 12),
 }
+# Devlin et al. 2019 (arXiv:1810.04805), section 3; RoBERTa has other numbers for tokens and places.
+_BERT_KINDS: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "roberta": {"padding": 1, "first_position": 2, "token_types": 1, "eps": 1e-5},
+}
 # Dosovitskiy et al. 2014 (arXiv:1406.6909), section 3.1: filters, then the fully connected layer.
 EXEMPLAR = {
     "exemplar-small": (64, 64, 128),
@@ -67,7 +94,8 @@ _CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 
 def encoder_names() -> tuple[str, ...]:
     """Return the names worth listing; families have more members, and timm more models."""
     wide = ("wrn-28-10", "wrn-40-2")
-    return (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, "timm:NAME")
+    texts = ("bert-12-768-12", "roberta-12-768-12")
+    return (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, *texts, "timm:NAME")
 
 
 def cifar_depth(name: str) -> int | None:
@@ -95,6 +123,12 @@ def vit_size(name: str) -> TransformerSize | None:
     """Return the size that a vision transformer's name stands for, or None for another name."""
     match = re.fullmatch(r"vit-([1-9]\d?)-([1-9]\d{0,3})-([1-9]\d?)", name)
     return TransformerSize(*map(int, match.groups())) if match else VITS.get(name)
+
+
+def bert_size(name: str) -> BertSize | None:
+    """Return the size of "bert-DEPTH-WIDTH-HEADS" or "roberta-...", or None for another name."""
+    match = re.fullmatch(r"(bert|roberta)-([1-9]\d?)-([1-9]\d{0,3})-([1-9]\d?)", name)
+    return BertSize(*map(int, match.groups()[1:]), **_BERT_KINDS[match[1]]) if match else None
 
 
 def patch_side(config: EncoderConfig) -> int:

@@ -14,6 +14,7 @@ from sslcli.nn.architectures import (
     EXEMPLAR,
     IGEBM,
     RESNETS,
+    bert_size,
     cifar_depth,
     patch_side,
     vit_size,
@@ -121,6 +122,24 @@ def build_transformer(config: EncoderConfig, image_size: int) -> nn.Module:
         positions=config.positions,
         init=config.init,
         drop_path=config.drop_path,
+    )
+
+
+def build_bert(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build an encoder of sentences."""
+    from sslcli.nn.bert import Bert  # noqa: PLC0415  transformers, for texts only
+
+    size = bert_size(config.name)
+    assert size is not None
+    if config.vocabulary is None:
+        what = "nothing says how many numbers there are for tokens"
+        raise ConfigError(what, "encoder.vocabulary", "set it, or tokenizer.size")
+    return Bert(
+        size,
+        vocabulary=config.vocabulary,
+        max_positions=config.max_positions,
+        dropout=config.dropout,
+        pooler=config.pooler,
     )
 
 

@@ -11,6 +11,7 @@ from sslcli.nn.architectures import (
     EXEMPLAR,
     IGEBM,
     RESNETS,
+    bert_size,
     cifar_depth,
     encoder_names,
     map_sizes,
@@ -91,6 +92,16 @@ def _token_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigErro
         yield ConfigError(what, "encoder.patch_size", hint)
 
 
+def _bert_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    size = bert_size(config.name)
+    assert size is not None
+    if size.width % size.heads:
+        kind = config.name.split("-")[0]
+        hint = f"write {kind}-DEPTH-WIDTH-HEADS with a width that the heads divide"
+        what = f"{size.heads} heads cannot share {size.width} entries"
+        yield ConfigError(what, "encoder.name", hint)
+
+
 def _least(least: int) -> "Faults":
     """Return a check that images have so many pixels a side."""
 
@@ -161,6 +172,13 @@ FAMILIES = [
         "sslcli.nn.encoders:build_transformer",
         ("patch_size", "positions", "init", "drop_path"),
         _token_faults,
+    ),
+    Family(
+        bert_size,
+        "sslcli.nn.encoders:build_bert",
+        ("vocabulary", "max_positions", "dropout", "pooler"),
+        _bert_faults,
+        reads="text",
     ),
     Family(
         wide_size,
