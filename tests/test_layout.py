@@ -29,7 +29,7 @@ BELOW = {  # each room (a package, or a file beside them), and what it may impor
     "profile": {"config", "data", "distributed", "engine", "methods.base"},
     "evaluate": {"config", "data", "engine", "nn", "perturb"},
     "figures": {"evaluate"},
-    "formats": {"config", "engine.checkpoint", "nn"},
+    "formats": {"config", "data.images", "engine.checkpoint", "nn"},
     "assemble": {"config", "data", "distributed", "engine", "evaluate", "methods", "nn"},
 }
 BELOW["workflows"] = {*BELOW} - GROUND

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sslcli.config.pixels import Interpolation, Pixels, Triple
+from sslcli.config.pixels import FITTING, Interpolation, Pixels, Space, Triple
 from sslcli.config.section import Count, Fraction, Positive, Section, Seed
 from sslcli.config.views import Side
 from sslcli.errors import ConfigError
@@ -43,8 +43,15 @@ class DataConfig(Section):
     interpolation: Interpolation = Field(
         default="bilinear", description="Of the resize in evaluation; DINO's code has bicubic."
     )
+    space: Space = Field(
+        default="rgb",
+        description="What red, green and blue become after crop, flip and colour, before they are "
+        "normalised: rgb, lab (L from 0 to 100, D65) or ycbcr (from 16 to 240).",
+    )
     mean: Triple | None = Field(
-        default=None, description="Of red, green and blue in [0, 1]; images need one."
+        default=None,
+        description="Of the channels: red, green and blue in [0, 1], or what `space` makes of "
+        "them, in its units; images need one.",
     )
     std: Triple | None = Field(default=None, description="Deviation of the same.")
     white_point: Annotated[int, Field(ge=1, le=65_535)] = Field(
@@ -77,6 +84,12 @@ class DataConfig(Section):
     def _check(self) -> "DataConfig":
         if self.resize and self.image_size and self.resize < self.image_size:
             raise ValueError("resize must be at least image_size")
+        if self.std and (max(self.std) > 1) == (self.space == "rgb"):
+            mean, std = map(list, FITTING[self.space])
+            raise ValueError(
+                f"std {list(self.std)} is not in the units of {self.space}: "
+                f"mean = {mean} and std = {std} would be"
+            )
         return self
 
     @property
@@ -89,10 +102,18 @@ class DataConfig(Section):
         size, mean, std = self.image_size, self.mean, self.std
         if size is None or mean is None or std is None:
             raise self._without_pixels()
-        return Pixels(size, mean, std, self.resize, interpolation=self.interpolation)
+        return Pixels(
+            size, mean, std, self.resize, space=self.space, interpolation=self.interpolation
+        )
+
+    def unscaled(self) -> "DataConfig":
+        """Return the section that leaves evaluation's images red, green and blue in [0, 1]."""
+        plain = {"space": "rgb", "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+        return self.model_copy(update=plain)
 
     def _without_pixels(self) -> ConfigError:
-        shown = {"image_size": "32", "mean": "[0.5, 0.5, 0.5]", "std": "[0.25, 0.25, 0.25]"}
+        mean, std = map(list, FITTING[self.space])
+        shown = {"image_size": 32, "mean": mean, "std": std}
         first, *others = (
             ConfigError(
                 f"data.{name} is missing, which images need",

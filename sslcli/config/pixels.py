@@ -1,10 +1,18 @@
-"""The fields that make an encoder's input of an image: size, mean and deviation."""
+"""The fields that make an encoder's input of an image: size, colour space, mean, deviation."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Triple = tuple[float, float, float]
 Interpolation = Literal["bilinear", "bicubic"]
+Space = Literal["rgb", "lab", "ycbcr"]
+# A mean and a deviation in each space's own units, to tell what would fit; those of Lab and YCbCr
+# are CMC's (HobbitLong/CMC: train_CMC.py).
+FITTING: dict[Space, tuple[Triple, Triple]] = {
+    "rgb": ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+    "lab": ((50.0, 6.025, -6.6895), (50.0, 92.208, 101.1675)),
+    "ycbcr": ((116.151, 121.080, 132.342), (109.5, 111.855, 111.964)),
+}
 
 
 @dataclass(frozen=True)
@@ -13,10 +21,11 @@ class Pixels:
 
     Attributes:
         image_size: Side of the square that the encoder sees, in pixels.
-        mean: Mean of the red, green and blue channels, for images in [0, 1].
+        mean: Mean of each channel: of red, green and blue in [0, 1], or in the units of `space`.
         std: Deviation of the same.
         resize: Shorter side before the centre crop; `image_size` when None.
-        space: Colours of the channels.
+        space: What red, green and blue become before they are normalised: stay as they are, L, a
+            and b (L from 0 to 100), or Y, Cb and Cr (from 16 to 240).
         interpolation: Of the resize, which is antialiased.
     """
 
@@ -24,7 +33,7 @@ class Pixels:
     mean: Triple
     std: Triple
     resize: int | None = None
-    space: Literal["rgb"] = "rgb"
+    space: Space = "rgb"
     interpolation: Interpolation = "bilinear"
 
     @property
@@ -35,4 +44,4 @@ class Pixels:
     @property
     def keeps_unit_range(self) -> bool:
         """Whether images stay in [0, 1]."""
-        return (*self.mean, *self.std) == (0, 0, 0, 1, 1, 1)
+        return self.space == "rgb" and (*self.mean, *self.std) == (0, 0, 0, 1, 1, 1)

@@ -135,7 +135,9 @@ class Config(Section):
             raise ValueError("there must be views of images, or texts")
         method = self.method
         if self.views:
-            _ = self.data.pixels  # refuses what is missing
+            space = self.data.pixels.space  # refuses what is missing
+            if space != "rgb" and any(view.exemplar for view in self.views):
+                raise ValueError(f"exemplar changes colours about data.mean, which is of {space}")
         self._check_groups("views", self.views, method.min_views, "image")
         self._check_groups("texts", self.texts, method.min_texts, "text")
         self.method.check_training(self.train.batch_size, self.train.sync_batch_norm)

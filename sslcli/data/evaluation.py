@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from sslcli.config.data import DataConfig
 from sslcli.config.pixels import Interpolation, Pixels
 from sslcli.data.batch import Tokens
+from sslcli.data.images.color import to_space
 from sslcli.data.images.store import Store, pack
 from sslcli.data.sources.base import Source, need
 from sslcli.data.staging import staged
@@ -26,7 +27,7 @@ _WIDEST = 16  # ratio of sides beyond which the ends of an image, cropped anyway
 def eval_batches(
     source: Source, data: DataConfig, batch_size: int, device: torch.device | str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images, resized, cropped in the centre and normalised, and their rows.
+    """Yield images, resized, cropped in the centre, in their colour space, normalised; and rows.
 
     The shorter side is brought to `data.resize`, or to `data.image_size` when that is None, and
     images that have the right size are left alone. Unreadable images are left out.
@@ -49,8 +50,8 @@ def eval_batches(
     shown = data.pixels
     mean, std = (torch.tensor(x, device=device).view(3, 1, 1) for x in (shown.mean, shown.std))
     for used, images in staged(_squares(source, data, batches, device), device):
-        pixels = images.to(torch.float32, memory_format=torch.channels_last)
-        yield pixels.div_(255).sub_(mean).div_(std), used
+        pixels = images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+        yield to_space(pixels, shown.space).sub_(mean).div_(std), used
 
 
 def eval_texts(

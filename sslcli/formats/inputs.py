@@ -5,28 +5,67 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sslcli.config.pixels import Pixels
 from sslcli.config.section import Column
+from sslcli.data.images.color import to_space
 from sslcli.formats import preprocessing
 
 Network = Callable[..., Tensor]
 
 
+class Normalize(nn.Module):
+    """Convert red, green and blue in [0, 1] to a colour space, and normalise, [B, 3, S, S].
+
+    Args:
+        pixels: The space, the mean and the deviation.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, pixels: Pixels) -> None:
+        super().__init__()
+        self.space = pixels.space
+        for name, values in (("mean", pixels.mean), ("std", pixels.std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return what an encoder of the space takes."""
+        return (to_space(images, self.space) - self.mean) / self.std
+
+
+class FromPixels(nn.Module):
+    """A network with the steps from red, green and blue in [0, 1] to its input before it."""
+
+    def __init__(self, network: nn.Module, pixels: Pixels) -> None:
+        super().__init__()
+        assert isinstance(network.feature_dim, int)
+        self.normalize, self.network = Normalize(pixels), network
+        self.feature_dim = network.feature_dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [B, 3, S, S] in [0, 1] to [B, feature_dim]."""
+        features: Tensor = self.network(self.normalize(images))
+        return features
+
+
 @dataclass(frozen=True)
 class ImageInput:
-    """Normalised images, [B, 3, S, S] float32.
+    """Normalised images, [B, 3, S, S] float32; in [0, 1] where the file normalises them.
 
     Attributes:
-        pixels: Their size and statistics.
+        pixels: Their size, colour space and statistics.
+        inside: Whether the file holds the steps from red, green and blue in [0, 1] to these.
         reads: The column of the data that they are made of.
         names: Of the network's arguments, in order.
         axes: Which dimensions of each argument are free, by number, with a name.
     """
 
     pixels: Pixels
+    inside: bool = False
     reads: ClassVar[Column] = "image"
     names: ClassVar = ("images",)
     axes: ClassVar = ({0: "batch"},)
@@ -39,14 +78,15 @@ class ImageInput:
     @property
     def note(self) -> tuple[str, ...]:
         """Python that makes `images` of a photo."""
-        return preprocessing.lines(self.pixels)
+        return preprocessing.lines(self.pixels, inside=self.inside)
 
     @property
     def facts(self) -> dict[str, Any]:
         """Every step from a file to a tensor."""
         pixels = self.pixels
         return {
-            "preprocessing": preprocessing.described(pixels),
+            "preprocessing": preprocessing.described(pixels, inside=self.inside),
+            "space": pixels.space,
             "image_size": pixels.image_size,
             "mean": pixels.mean,
             "std": pixels.std,
@@ -64,9 +104,11 @@ class ImageInput:
         smooth = functional.interpolate(coarse, size, mode="bilinear")
         noise = torch.randn(3, 3, *size, generator=generator)
         corners = torch.stack([torch.zeros(3, *size), torch.ones(3, *size)])
-        mean, std = (torch.tensor(x).view(3, 1, 1) for x in (self.pixels.mean, self.pixels.std))
         last = torch.cat([smooth[1:], corners])
-        return [((smooth[:1] - mean) / std,), (noise,), ((last - mean) / std,)]
+        if self.inside:
+            return [(smooth[:1],), (noise.sigmoid(),), (last,)]
+        normalize = Normalize(self.pixels)
+        return [(normalize(smooth[:1]),), (noise,), (normalize(last),)]
 
     def example(self) -> tuple[Tensor, ...]:
         """Return two black images."""

@@ -17,7 +17,7 @@ from sslcli.evaluate.finite import need_finite
 from sslcli.figures.attention import attention_figure
 from sslcli.listener import QUIET, Listener
 from sslcli.nn.vit import VisionTransformer
-from sslcli.workflows.pictures import figure_path
+from sslcli.workflows.pictures import figure_path, shown_as
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.unreadable import Unreadable
 
@@ -107,9 +107,8 @@ def _looked_at(run: Run, count: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     with torch.inference_mode():
         maps = encoder.cls_attention(images).cpu()
     need_finite(maps, "attention maps", "fp32")
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (run.pixels.mean, run.pixels.std))
     names = tuple(chosen.describe(row) for row in used.tolist())
-    return (images.cpu() * std + mean).clamp(0, 1), maps, names
+    return shown_as(images.cpu(), run.pixels), maps, names
 
 
 def _transformer(run: Run) -> VisionTransformer:

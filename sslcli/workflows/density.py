@@ -25,6 +25,7 @@ from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
 from sslcli.nn.spectral import dividing_once
 from sslcli.perturb.sgld import Langevin, sgld
+from sslcli.workflows.pictures import shown_as
 from sslcli.workflows.run import Run
 
 Start = Literal["fresh", "buffer"]
@@ -133,8 +134,7 @@ class EnergyModel:
         assert chains, "need_density has seen the sampler"
         self.method, self.chains = method, chains
         self.batch = config.train.batch_size  # training has shown that it fits the device
-        pixels = run.pixels
-        self._mean, self._std = (torch.tensor(x).view(3, 1, 1) for x in (pixels.mean, pixels.std))
+        self._pixels = run.pixels
 
     @property
     def is_by_class(self) -> bool:
@@ -167,7 +167,7 @@ class EnergyModel:
 
     def to_pixels(self, samples: Tensor) -> Tensor:
         """Return images in the network's range as images in [0, 1], clipped."""
-        return (samples * self._std + self._mean).clamp(0, 1)
+        return shown_as(samples, self._pixels)
 
     @torch.no_grad()
     def _in_batches(self, run: Callable[[slice], Tensor], count: int) -> Tensor:

@@ -19,7 +19,7 @@ from sslcli.evaluate.calibration.stored import (
 from sslcli.evaluate.classifier import class_names
 from sslcli.formats import FORMATS
 from sslcli.formats.exporter import export_encoder
-from sslcli.formats.inputs import ImageInput, Inputs, TextInput
+from sslcli.formats.inputs import FromPixels, ImageInput, Inputs, TextInput
 from sslcli.formats.report import ExportMeta, ExportReport
 from sslcli.listener import QUIET, Listener
 from sslcli.nn.families import family_of
@@ -28,7 +28,7 @@ from sslcli.workflows.importing import checkpoint_of
 from sslcli.workflows.run import Run
 
 Format = Literal["safetensors", "torchvision", "timm", "onnx", "pt2"]
-WITH_CLASSIFIER = ("onnx", "pt2")  # whole programs; the others are weights of known encoders
+PROGRAMS = ("onnx", "pt2")  # whole; the others are weights of known encoders
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def export(
     checkpoint = opened(run, listener, encoder=encoder, preset=preset, method=method)
     path = planned(checkpoint, format, out, listener, classifier=classifier)
     stored = stored_calibrator(checkpoint) if classifier else None
-    meta = export_meta(checkpoint, stored, classifier=classifier)
-    network = network_of(checkpoint, classifier=classifier)
+    meta = export_meta(checkpoint, stored, format, classifier=classifier)
+    network = network_of(checkpoint, meta, classifier=classifier)
     if classifier:
         listener.note(
             f"logits calibrated by {meta.calibrator or 'nothing: no calibrator is stored'}"
@@ -119,8 +119,8 @@ def planned(
     Raises:
         UsageError: If the format has no place for a classifier.
     """
-    if classifier and format not in WITH_CLASSIFIER:
-        hint = f"use `format` {' or '.join(WITH_CLASSIFIER)}, or leave it out"
+    if classifier and format not in PROGRAMS:
+        hint = f"use `format` {' or '.join(PROGRAMS)}, or leave it out"
         raise UsageError(f"the format {format} holds an encoder alone", "classifier", hint)
     what = "classifier" if classifier else "encoder"
     path = Path(out) if out else checkpoint.run / f"{what}-{format}{FORMATS.get(format, '')}"
@@ -132,34 +132,46 @@ def planned(
     return path
 
 
-def network_of(checkpoint: Checkpoint, *, classifier: bool) -> nn.Module:
+def network_of(checkpoint: Checkpoint, meta: ExportMeta, *, classifier: bool) -> nn.Module:
     """Return a checkpoint's encoder on the CPU, followed by its classifier when asked for.
+
+    The way from pixels to its input stands before it where `meta` says so.
 
     Raises:
         UsageError: If there is no classifier, or its stored calibrator is not linear.
     """
     cpu = torch.device("cpu")
-    if not classifier:
-        return load_encoder(checkpoint, cpu)
-    last, features = calibrated_classifier(checkpoint), checkpoint.config.evaluation.features
-    return nn.Sequential(load_read_out(checkpoint, features, cpu), last)
+    features = checkpoint.config.evaluation.features
+    last = calibrated_classifier(checkpoint) if classifier else None
+    network = (
+        load_read_out(checkpoint, features, cpu)
+        if last is not None
+        else load_encoder(checkpoint, cpu)
+    )
+    if isinstance(meta.inputs, ImageInput) and meta.inputs.inside:
+        network = FromPixels(network, meta.inputs.pixels)
+    return network if last is None else nn.Sequential(network, last)
 
 
 def export_meta(
-    checkpoint: Checkpoint, stored: StoredCalibrator | None, *, classifier: bool
+    checkpoint: Checkpoint, stored: StoredCalibrator | None, format: Format, *, classifier: bool
 ) -> ExportMeta:
     """Return the facts about the encoder that its weights do not tell."""
     return ExportMeta(
         checkpoint.config.encoder,
-        inputs_of(checkpoint.config),
+        inputs_of(checkpoint.config, format),
         class_names(checkpoint) if classifier else (),
         stored.calibrator.method if stored else "",
     )
 
 
-def inputs_of(config: Config) -> Inputs:
-    """Return the inputs of a config's encoder: images, or the tokens of texts."""
+def inputs_of(config: Config, format: Format) -> Inputs:
+    """Return the inputs of a config's encoder: images, or the tokens of texts.
+
+    A program of an encoder that does not see red, green and blue holds the conversion.
+    """
     if family_of(config.encoder).reads == "text":
         words = text_views(config)
         return TextInput(words.longest, words.tokenizer.vocabulary)
-    return ImageInput(config.data.pixels)
+    pixels = config.data.pixels
+    return ImageInput(pixels, inside=format in PROGRAMS and pixels.space != "rgb")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
+from sslcli.config.pixels import Triple
 from sslcli.data.sources.base import noun
 from sslcli.data.sources.far import PSEUDO_OUTLIERS, FarSource
 from sslcli.data.sources.open import Source
@@ -157,6 +158,12 @@ class Network:
         seen = bare.with_features(found.features, self.classifier) if self.classifier else bare
         return seen, found.rows.numpy()
 
+    def _deviation(self) -> Triple | None:
+        """Return the deviation of red, green and blue; None for a network that reads others."""
+        if self.run.reads != "image" or self.run.pixels.space != "rgb":
+            return None
+        return self.run.pixels.std
+
     def known(self, *, tune: bool) -> tuple[Known, Seen | None]:
         """Return the data to fit scores on, and pseudo-outliers if scores are to be tuned."""
         config, train = self.run.config, self.run.splits.train
@@ -174,7 +181,7 @@ class Network:
             validation=seen.pick(is_held, lambda module: self._run(module, part)),
             network=self.whole,
             classifier=self.classifier,
-            std=self.run.pixels.std if reads_images else None,
+            std=self._deviation(),
             density=density_of(self.run.checkpoint, self.run.device, config.seed),
             calibrator=self.stored.calibrator if self.stored else None,
         )

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sslcli.assemble import evaluation_batch
+from sslcli.config.pixels import Pixels
 from sslcli.data.evaluation import eval_batches
+from sslcli.data.images.color import to_rgb
 from sslcli.data.sources.base import Source, Subset
 from sslcli.errors import UsageError
 from sslcli.workflows.run import FEW, Run
@@ -26,6 +30,12 @@ def figure_path(run: Run, out: str | Path | None, name: str) -> Path:
     return path
 
 
+def shown_as(inputs: Tensor, pixels: Pixels) -> Tensor:
+    """Return what a network takes, [N, 3, S, S], as images in [0, 1] again, clipped."""
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (pixels.mean, pixels.std))
+    return to_rgb(inputs * std + mean, pixels.space)
+
+
 def pictures(run: Run, source: Source, rows: np.ndarray) -> dict[int, Picture]:
     """Return some rows of a source by their number, resized and cropped as the encoder gets them.
 
@@ -35,9 +45,8 @@ def pictures(run: Run, source: Source, rows: np.ndarray) -> dict[int, Picture]:
         rows: Which of them, in any order and as often as may be; unreadable ones are left out.
     """
     wanted = np.unique(rows)
-    plain = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    changes = plain | ({"workers": 0} if len(wanted) <= FEW else {})
-    data = run.config.data.model_copy(update=changes)
+    changes = {"workers": 0} if len(wanted) <= FEW else {}
+    data = run.config.data.unscaled().model_copy(update=changes)
     found: dict[int, Picture] = {}
     chosen = Subset(source, wanted, source.name)
     for images, used in eval_batches(chosen, data, evaluation_batch(data.image_size), "cpu"):

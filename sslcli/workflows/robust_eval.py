@@ -150,7 +150,8 @@ class Robustness:
         known = class_names(checkpoint)
         self.labels = match_classes(need_labels(test), test.class_names, known)
         self.network = nn.Sequential(run.encoder, classifier).eval().requires_grad_(False)
-        self.plain = Defence(self.network, pixels.mean, pixels.std, run.precision)
+        seen = pixels.mean, pixels.std, run.precision
+        self.plain = Defence(self.network, *seen, space=pixels.space)
         order = np.random.default_rng(self.seed).permutation(len(test))
         self.rows = np.sort(order[: trial.count or len(test)])
         self.stuck: Counter[str] = Counter()  # images that an attack held without a gradient
@@ -265,7 +266,7 @@ class Robustness:
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in [0, 1], whole levels of 255, and their rows in the test part."""
         test, config = self.run.splits.test, self.run.config
-        raw = config.data.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+        raw = config.data.unscaled()
         chosen = torch.from_numpy(self.rows)
         some = Subset(test, self.rows, f"{len(self.rows)} of {test.name}")
         used = []

@@ -3,8 +3,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from sslcli.config.pixels import FITTING
+from sslcli.data.images.color import rgb_to_lab
 from sslcli.errors import CheckpointError
 from sslcli.evaluate.robust.defence import Defence
+from sslcli.perturb.odds import odds_against
 from sslcli.perturb.sgld import Langevin, sgld
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.5, 0.25, 0.2)
@@ -120,3 +123,15 @@ class Scaled(nn.Module):
 
     def forward(self, images):
         return self.factor * self.net(images)
+
+
+def test_an_attack_moves_red_green_and_blue_of_a_network_that_sees_lab():
+    net, (images, labels) = network(), batch()
+    mean, std = FITTING["lab"]
+    judged = Defence(net, mean, std, space="lab").judge(images, labels)
+    leaf = images.clone().requires_grad_()
+    lab = (rgb_to_lab(leaf) - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    odds = odds_against(net(lab).double(), labels)
+    (expected,) = torch.autograd.grad(odds.sum(), leaf)
+    torch.testing.assert_close(judged.gradient, expected)
+    torch.testing.assert_close(judged.loss, odds.detach())

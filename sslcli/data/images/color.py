@@ -1,16 +1,33 @@
-"""Colour operations on a batch, each sample with its own parameters.
+"""Colour operations on a batch, each sample with its own parameters, and colour spaces.
 
 Images are [N, 3, H, W] float32 in [0, 1], contiguous, so that every step runs over whole planes and
 a thread keeps to its own samples. Kernels change `images` in place and return it. Each equals
-torchvision's function on float images, sample by sample, to 1e-5.
+torchvision's function on float images, sample by sample, to 1e-5. Conversions between spaces return
+new tensors; they are scikit-image's, to 1e-4 in the units of the space.
 """
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sslcli.config.pixels import Space, Triple
+
 Kernel = Callable[..., Tensor]
+_Matrix = tuple[Triple, Triple, Triple]
+_XYZ: _Matrix = (  # of linear red, green and blue (sRGB's primaries, white D65)
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+_WHITE = (0.95047, 1.0, 1.08883)  # X, Y and Z of D65 for an observer of 2 degrees
+_YCBCR: _Matrix = (  # ITU-R 601, of values from 16 to 240
+    (65.481, 128.553, 24.966),
+    (-37.797, -74.203, 112.0),
+    (112.0, -93.786, -18.214),
+)
+_BLACK = (16.0, 128.0, 128.0)  # Y, Cb and Cr of black
 _LARGE = 1 << 16  # values of an image that a CPU changes one at a time, to stay in its caches
 
 
@@ -134,3 +151,69 @@ def solarize(threshold: float, images: Tensor) -> Tensor:
 def mirror(images: Tensor) -> Tensor:
     """Swap left and right."""
     return images.copy_(images.flip(-1))
+
+
+def rgb_to_lab(images: Tensor) -> Tensor:
+    """Return L, a and b in their own units (L from 0 to 100) of D65 and 2 degrees; a new tensor.
+
+    Args:
+        images: Red, green and blue of sRGB in [0, 1], [N, 3, H, W].
+    """
+    curved = ((images.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4  # no root of a negative number
+    linear = torch.where(images > 0.04045, curved, images / 12.92)
+    white = _scaled(_XYZ, [1 / each for each in _WHITE])
+    xyz = _mixed(linear, white)
+    root = xyz.clamp(min=0.008856) ** (1 / 3)  # no infinite slope at 0
+    x, y, z = torch.where(xyz > 0.008856, root, 7.787 * xyz + 16 / 116).unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+
+
+def lab_to_rgb(images: Tensor) -> Tensor:
+    """Undo `rgb_to_lab`, and bring what no screen shows into [0, 1]; a new tensor."""
+    light, a, b = images.unbind(1)
+    y = (light + 16) / 116
+    roots = torch.stack([y + a / 500, y, y - b / 200], dim=1)
+    xyz = torch.where(roots > 0.2068966, roots**3, (roots - 16 / 116) / 7.787)
+    linear = _mixed(xyz, _inverse(_scaled(_XYZ, [1 / each for each in _WHITE])))
+    curved = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
+    return torch.where(linear > 0.0031308, curved, 12.92 * linear).clamp_(0, 1)
+
+
+def to_space(images: Tensor, space: Space) -> Tensor:
+    """Return images [N, 3, H, W] in [0, 1] in a colour space's own units."""
+    if space == "lab":
+        return rgb_to_lab(images)
+    if space == "ycbcr":
+        return _mixed(images, _YCBCR, _BLACK)
+    return images
+
+
+def to_rgb(images: Tensor, space: Space) -> Tensor:
+    """Undo `to_space`, and clip to [0, 1]."""
+    if space == "lab":
+        return lab_to_rgb(images)
+    if space == "ycbcr":
+        black = torch.tensor(_BLACK, device=images.device)[:, None, None]
+        return _mixed(images - black, _inverse(_YCBCR)).clamp_(0, 1)
+    return images.clamp(0, 1)
+
+
+def _mixed(images: Tensor, matrix: _Matrix, offset: Triple = (0.0, 0.0, 0.0)) -> Tensor:
+    """Return the matrix times the channels; sums of planes, since a product may be TF32."""
+    red, green, blue = images.unbind(1)
+    rows = zip(matrix, offset, strict=True)
+    return torch.stack([red * r + green * g + blue * b + o for (r, g, b), o in rows], dim=1)
+
+
+def _scaled(matrix: _Matrix, factors: list[float]) -> _Matrix:
+    """Return the matrix with each row multiplied by a factor."""
+    one, two, three = (
+        (row[0] * factor, row[1] * factor, row[2] * factor)
+        for row, factor in zip(matrix, factors, strict=True)
+    )
+    return one, two, three
+
+
+def _inverse(matrix: _Matrix) -> _Matrix:
+    one, two, three = np.linalg.inv(np.array(matrix)).tolist()
+    return tuple(one), tuple(two), tuple(three)

@@ -17,7 +17,15 @@ from sslcli.config.views import BlurConfig, JitterConfig, ViewConfig
 from sslcli.data.images.autoaugment import autoaugment, draw_operations
 from sslcli.data.images.blur import auto_kernel, gaussian_blur
 from sslcli.data.images.box_blur import boxes, pillow_blur
-from sslcli.data.images.color import Kernel, apply_where, grayscale, jitter, mirror, solarize
+from sslcli.data.images.color import (
+    Kernel,
+    apply_where,
+    grayscale,
+    jitter,
+    mirror,
+    solarize,
+    to_space,
+)
 from sslcli.data.images.crop import cut, resized_crop, shifted
 from sslcli.data.images.draws import Draws, Samples, alike_together, draw, draw_boxes
 from sslcli.data.images.exemplar import draw_vectors, transform
@@ -42,14 +50,15 @@ class Views:
 
     Args:
         configs: Groups of views of one recipe and size; views are numbered through them.
-        pixels: The statistics that views are normalised by.
+        pixels: The colour space and the statistics that views are normalised by.
         seed: Seed of the run.
     """
 
     def __init__(self, configs: Sequence[ViewConfig], pixels: Pixels, seed: int) -> None:
         self.configs = tuple(configs)
         self.num_views = sum(config.count for config in configs)
-        self._mean, self._std, self._seed = pixels.mean, pixels.std, seed
+        self._mean, self._std, self._space = pixels.mean, pixels.std, pixels.space
+        self._seed = seed
         self.values = sum(config.count * prod(_shape(config)) for config in configs)
         self.cut_values = sum(config.count * 3 * _cut_side(config) ** 2 for config in configs)
 
@@ -204,7 +213,10 @@ class Views:
         return list(out.chunk(config.count))
 
     def _color(self, images: Tensor, draws: Draws, config: ViewConfig) -> None:
-        """Run a view's operations after the crop in their order, then normalise; in place."""
+        """Run a view's operations after the crop, convert to the colour space, normalise; in place.
+
+        Operations and their order are on red, green and blue, whatever the space.
+        """
         for operation in config.order:
             if operation == "jitter" and config.jitter:
                 kernel = _jitter(config.jitter)
@@ -218,6 +230,8 @@ class Views:
                 apply_where(draws.solarize, partial(solarize, threshold), images)
             elif operation == "autoaugment" and config.autoaugment:
                 autoaugment(images, draw_operations(config.autoaugment, draws.policy))
+        if self._space != "rgb":
+            images.copy_(to_space(images, self._space))
         for plane, mean, std in zip(images.unbind(1), self._mean, self._std, strict=True):
             plane.sub_(mean).div_(std)
 

@@ -66,7 +66,7 @@ def density_needed(known: Known) -> str:
 
 def pixels_needed(known: Known) -> str:
     """Say why a score that moves pixels does not apply; an empty text if it does."""
-    return "" if known.std else "it moves the pixels of images, and the network reads none"
+    return "" if known.std else "it moves red, green and blue of images, and the network reads none"
 
 
 def labels_needed(known: Known) -> str:

@@ -69,12 +69,8 @@ class AutoAttack:
         logging.getLogger("auto-attack").setLevel(logging.ERROR)
 
         def logits(batch: Tensor) -> Tensor:
-            return factor * defence.logits((batch - mean) / std)
+            return factor * defence.logits(defence.normalized(batch))
 
-        mean, std = (
-            torch.tensor(each, device=images.device).view(3, 1, 1)
-            for each in (defence.mean, defence.std)
-        )
         factor = 1.0
         with torch.no_grad():
             factor = held_by_float32(logits(images[left]))

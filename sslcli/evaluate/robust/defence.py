@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sslcli.config.pixels import Space
+from sslcli.data.images.color import to_space
 from sslcli.engine.device import autocast
 from sslcli.evaluate.finite import need_finite
 from sslcli.perturb.adversarial import Judged
@@ -33,6 +35,7 @@ class Defence:
         refinement: Steps up log p(x), in the normalised range; 0 steps are none.
         replicas: Draws of the noise that an attack averages a gradient over.
         verdicts: Draws that decide what counts as an error; a few could err by chance.
+        space: What red, green and blue become before they are normalised.
     """
 
     network: nn.Module
@@ -43,6 +46,7 @@ class Defence:
     refinement: Langevin = field(default=NO_REFINEMENT)
     replicas: int = 1
     verdicts: int = 1
+    space: Space = "rgb"
 
     @property
     def is_random(self) -> bool:
@@ -71,7 +75,7 @@ class Defence:
             losses.append(loss.detach())
             gradients.append(gradient)
             answers.append(logits.detach())
-        slope = torch.stack(gradients).mean(dim=0) / self._channels(self.std, images)
+        slope = self._of_pixels(torch.stack(gradients).mean(dim=0), images)
         need_finite(slope, "gradients", self.precision)
         answer = torch.stack(answers).mean(dim=0).argmax(dim=1)
         return Judged(torch.stack(losses).mean(dim=0), answer != labels, slope)
@@ -88,8 +92,7 @@ class Defence:
 
     def refined(self, images: Float[Tensor, "batch 3 side side"]) -> Tensor:
         """Return normalised images after noise and refinement, detached."""
-        mean, std = (self._channels(each, images) for each in (self.mean, self.std))
-        x = (images.detach() - mean) / std
+        x = self.normalized(images.detach())
         if self.noise:
             x = x + self.noise * torch.randn_like(x)
         if self.refinement.steps:
@@ -106,6 +109,20 @@ class Defence:
             logits: Tensor = self.network(x)
         need_finite(logits, "logits", self.precision)
         return logits.float()
+
+    def normalized(
+        self, images: Float[Tensor, "batch 3 side side"]
+    ) -> Float[Tensor, "batch 3 side side"]:
+        """Return images in [0, 1] as the network takes them, with gradient."""
+        mean, std = (self._channels(each, images) for each in (self.mean, self.std))
+        return (to_space(images, self.space) - mean) / std
+
+    def _of_pixels(self, gradient: Tensor, images: Tensor) -> Tensor:
+        """Return the gradient of pixels in [0, 1], given that of what the network takes."""
+        with torch.enable_grad():
+            leaf = images.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.normalized(leaf), leaf, gradient)
+        return slope
 
     @staticmethod
     def _channels(values: tuple[float, ...], images: Tensor) -> Tensor:
