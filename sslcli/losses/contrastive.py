@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from sslcli.losses.image_text import clip as clip
+from sslcli.losses.image_text import siglip as siglip
 from sslcli.losses.precision import at_least_float32, inner_products
 
 
@@ -197,46 +199,6 @@ def batch_info_nce(
     """
     own = torch.arange(first, first + len(query), device=query.device)
     return functional.cross_entropy(cosines(query, keys, temperature), own)
-
-
-def clip(
-    image: Float[Tensor, "batch dim"],
-    text: Float[Tensor, "batch dim"],
-    scale: float | Float[Tensor, ""],
-    first: int = 0,
-    among: tuple[Float[Tensor, "all dim"], Float[Tensor, "all dim"]] | None = None,
-) -> Float[Tensor, ""]:
-    """Tell each image's text from all others, and each text's image (Radford et al. 2021, fig. 3).
-
-    arXiv:2103.00020. The mean of both directions. For many processes each passes its own samples,
-    and as `among` those of all, gathered with their gradient; the mean over processes is then the
-    loss of the whole batch, and so are the averaged gradients, that of `scale` included.
-
-    Args:
-        image: Raw embeddings, shape [B, D].
-        text: Raw embeddings of their texts, in the same order, shape [B, D].
-        scale: What cosines are multiplied by, the inverse of a temperature; a scalar tensor gets
-            its gradient.
-        first: Where these samples begin among all: rank * B.
-        among: Images and texts of all processes, [W * B, D] each; None for `image` and `text`.
-
-    Returns:
-        Scalar in nats; ln(W * B) when all similarities are equal.
-
-    Raises:
-        ValueError: If `scale` is a number and not positive.
-    """
-    if not isinstance(scale, Tensor) and not scale > 0:  # a tensor's value stays on its device
-        raise ValueError(f"the scale must be positive, got {scale}")
-    image, text, *others = (
-        functional.normalize(at_least_float32(each), dim=1)
-        for each in (image, text, *(among or ()))
-    )
-    images, texts = others or (image, text)
-    forth = inner_products(scale * image, texts)  # [B, W * B]
-    back = inner_products(scale * text, images) if among else forth.T
-    own = torch.arange(first, first + len(image), device=image.device)
-    return (functional.cross_entropy(forth, own) + functional.cross_entropy(back, own)) / 2
 
 
 @torch.no_grad()
