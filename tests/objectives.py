@@ -32,6 +32,7 @@ class OwnNegatives(SimCLR):
 # hold other images when processes deal them out; statistics of all do not mind the order.
 WHOLE = {"method.splits": 1, "train.sync_batch_norm": True}
 NOISELESS = {
+    "advprop/digits": {"method.attack.targeted": False, "method.attack.noise": 0.0},
     "hdge/digits": {"method.data_noise": 0.0},
     "moco-v1/digits": WHOLE,
     "moco-v2/digits": WHOLE | {"method.symmetric": True},

@@ -154,7 +154,8 @@ def step_on_cuda(preset, monkeypatch, change=lambda method: method):
             parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
 
     def grad(outputs, inputs, **_):
-        return (torch.empty_like(inputs),)
+        several = [inputs] if isinstance(inputs, torch.Tensor) else inputs
+        return tuple(torch.empty_like(each) for each in several)
 
     monkeypatch.setattr(torch.Tensor, "backward", backward)
     monkeypatch.setattr(torch.autograd, "grad", grad)

@@ -26,6 +26,8 @@ CASES = [
     "invaspread/digits",
     "moco-v1/digits",
     "moco-v2/digits",
+    "clae/digits",
+    "advprop/digits",
 ]
 STEPS = 3
 

@@ -1,6 +1,13 @@
 """Build what a command needs from a config: the one room that knows data, networks and methods."""
 
-from sslcli.assemble.facts import INIT, data_facts, facts_of, remembered_facts, start_of
+from sslcli.assemble.facts import (
+    INIT,
+    completed_section,
+    data_facts,
+    facts_of,
+    remembered_facts,
+    start_of,
+)
 from sslcli.assemble.models import (
     build_method,
     fresh_encoder,
@@ -28,6 +35,7 @@ __all__ = [
     "INIT",
     "build_method",
     "build_training",
+    "completed_section",
     "data_facts",
     "evaluation_batch",
     "facts_of",

@@ -23,7 +23,7 @@ def completed_section(config: Config, facts: DataFacts | None = None) -> MethodS
     """Return the config's method section with what only the data can tell filled in.
 
     Args:
-        config: It knows the pixels and the vocabulary.
+        config: It knows the pixels, the views and the vocabulary.
         facts: What else is known of the data, by `facts_of` or `remembered_facts`.
 
     Raises:
@@ -32,7 +32,8 @@ def completed_section(config: Config, facts: DataFacts | None = None) -> MethodS
     section = section_of(config)
     pixels = config.data.pixels if "image" in section.reads else None
     vocabulary = tokenizer_of(config).vocabulary if "text" in section.reads else None
-    known = replace(facts or DataFacts(), pixels=pixels, vocabulary=vocabulary)
+    views = sum(group.count for group in config.views)
+    known = replace(facts or DataFacts(), pixels=pixels, vocabulary=vocabulary, views=views)
     return section.complete(known)
 
 

@@ -143,6 +143,6 @@ class Config(Section):
         self.method.check_training(self.train.batch_size, self.train.sync_batch_norm)
         if self.train.chunk_size and not self.method.contrasts_batch:
             raise ValueError(
-                f"train.chunk_size is for losses that compare the samples of a batch; "
-                f"{self.method.name} has none: use train.accumulate"
+                f"train.chunk_size is for losses that compare the samples of a batch by their "
+                f"embeddings alone; {self.method.name} has none: use train.accumulate"
             )

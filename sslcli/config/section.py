@@ -70,6 +70,7 @@ class DataFacts:
         classes: Their names; empty for data without labels.
         pixels: Size and scale of the images; None for a method that reads none.
         vocabulary: Numbers that stand for tokens are below it; None for a method without texts.
+        views: Views that the config makes of an image.
     """
 
     source: str = ""
@@ -77,6 +78,7 @@ class DataFacts:
     classes: tuple[str, ...] | None = None
     pixels: Pixels | None = None
     vocabulary: int | None = None
+    views: int | None = None
 
 
 class MethodSection(Section):
@@ -118,6 +120,10 @@ class MethodSection(Section):
             ConfigError: If the method cannot learn from such data.
         """
         return self
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what a person is told of the completed section before training."""
+        return ()
 
     def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
         """Raise ValueError if the method cannot work with this global batch or BatchNorm."""
@@ -182,6 +188,9 @@ def check_classes(method: str, wanted: int, facts: DataFacts) -> None:
     if not facts.classes:
         what = f"{method} learns classes, and {facts.source} has no labels"
         raise ConfigError(what, "data.source", "use labelled data, or a method that needs none")
+    if len(facts.classes) < 2:
+        what = f"{method} learns classes, and {facts.source} has one class alone"
+        raise ConfigError(what, "method.num_classes", "use data with two classes or more")
     if wanted != (there := len(facts.classes)):
         what = f"{method} is to learn {wanted} classes, and {facts.source} has {there}"
         raise ConfigError(what, "method.num_classes", f"set it to {there}, or use other data")

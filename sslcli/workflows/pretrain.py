@@ -184,8 +184,11 @@ def prepared(
         outlook.check(listener)
     elif outlook.fits is False and outlook.training:
         return Prepared(outlook.training, splits, outlook)
+    facts = assemble.facts_of(splits.train)
+    for remark in assemble.completed_section(config, facts).remarks():
+        listener.note(remark)
     method = assemble.build_method(
-        config, where, assemble.facts_of(splits.train), load_start=past is None, told=listener.note
+        config, where, facts, load_start=past is None, told=listener.note
     )
     rows = noun(splits.train)
     listener.note(f"data {splits.train.name}: {len(splits.train):,} {rows}; {splits.note}")
@@ -199,8 +202,8 @@ def prepared(
         check_length(past, training, listener)
     if is_main():
         read_whole(splits.train, listener.bar("reading the images"))
-    facts = _facts(config, splits, past) if is_main() else {}
-    return Prepared(training, splits, outlook, facts)
+    about = _facts(config, splits, past) if is_main() else {}
+    return Prepared(training, splits, outlook, about)
 
 
 def _outlook(
