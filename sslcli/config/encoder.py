@@ -2,13 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sslcli.config.section import Section
 from sslcli.config.views import Side
 
 # SimCLR's widest encoder has 256; the bounds keep the product of two sizes within 64 bits.
 Width = Annotated[int, Field(ge=1, le=4_096)]
+Channel = Literal[0, 1, 2, "dx", "dy"]
+
+
+def _part(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    if not channels or len(set(channels)) < len(channels):
+        raise ValueError("a part of split names at least one channel, and none twice")
+    return channels
+
+
+Part = Annotated[tuple[Channel, ...], AfterValidator(_part)]
 
 Pooler = Literal["cls", "cls_before_pooler", "avg", "avg_top2", "avg_first_last", "avg_emb_last"]
 
@@ -20,8 +30,8 @@ class EncoderConfig(Section):
     section 4.2 ("resnet20", depth 6n + 2), a wide ResNet as "wrn-DEPTH-WIDENING" ("wrn-28-10"), one
     of IGEBM's networks ("igebm-small", "igebm-large"), a vision transformer ("vit-tiny",
     "vit-small", "vit-base", or "vit-DEPTH-WIDTH-HEADS"), one of Exemplar-CNN's ("exemplar-small",
-    "exemplar-medium", "exemplar-large"), or any timm model as "timm:NAME". Of sentences: BERT's or
-    RoBERTa's as "bert-DEPTH-WIDTH-HEADS" and "roberta-DEPTH-WIDTH-HEADS".
+    "exemplar-medium", "exemplar-large"), CMC's "half-alexnet", or any timm model as "timm:NAME".
+    Of sentences: BERT's or RoBERTa's as "bert-DEPTH-WIDTH-HEADS" and "roberta-DEPTH-WIDTH-HEADS".
     """
 
     name: str
@@ -35,6 +45,17 @@ class EncoderConfig(Section):
     width: Width | None = Field(
         default=None,
         description="Channels of the first stage; when unset 64, or 16 in the CIFAR family.",
+    )
+    stem_width: Width | None = Field(
+        default=None,
+        description="Channels of the stem of torchvision's ResNets; when unset those of the first "
+        "stage. CMC's have 64 at every width.",
+    )
+    split: Annotated[tuple[Part, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Channels that each of several networks sees, whose features stand side by "
+        "side: of ResNets and half-alexnet. [[0], [1, 2]] is CMC's L and ab when data.space is "
+        "lab; dx and dy are the gradients of channel 0.",
     )
     zero_init_residual: bool = False
     norm: Literal["batch", "none"] = Field(default="batch", description="Of wide ResNets.")
@@ -89,3 +110,8 @@ class EncoderConfig(Section):
         default=None,
         description="Weights to start from: a file, a run, a Hugging Face folder, hf:ORG/NAME.",
     )
+
+    @property
+    def channels(self) -> int:
+        """The channels that a network takes; of several networks, the first."""
+        return len(self.split[0]) if self.split else 3

@@ -25,11 +25,13 @@ NOUNS: dict[Column, tuple[str, str]] = {  # one row and several, in messages
 }
 # The class tokens of a vision transformer's last blocks, and the mean of the last patches' tokens.
 LAST_TOKENS = re.compile(r"last-([1-9]\d{0,2})(\+patches)?")
+LAYER = re.compile(r"layer-([1-9]\d?)")
 
 
 def _read_out(name: str) -> str:
-    if name not in ("encoder", "head", "quadrants") and not LAST_TOKENS.fullmatch(name):
-        raise ValueError("must be encoder, head, quadrants, last-4 or last-1+patches")
+    named = LAST_TOKENS.fullmatch(name) or LAYER.fullmatch(name)
+    if name not in ("encoder", "head", "quadrants") and not named:
+        raise ValueError("must be encoder, head, quadrants, layer-5, last-4 or last-1+patches")
     return name
 
 
@@ -39,8 +41,9 @@ ReadOut = Annotated[
     Field(
         description="What evaluations take from a network: its output (encoder), the projection "
         "head's (head), the class tokens of a vision transformer's last blocks side by side "
-        "(last-4), and the mean of the last patches' tokens (last-1+patches), or every layer's "
-        "maximum over each quarter of the image (quadrants, of Exemplar-CNN's networks)."
+        "(last-4), and the mean of the last patches' tokens (last-1+patches), every layer's "
+        "maximum over each quarter of the image (quadrants, of Exemplar-CNN's networks), or a "
+        "layer as CMC probes it (layer-1 to layer-5 of half-alexnet, layer-6 of ResNets)."
     ),
 ]
 

@@ -18,8 +18,12 @@ def check_resnet(encoder: EncoderConfig, library: str) -> None:
     elif encoder.name not in RESNETS:
         family = ", of the CIFAR family," if cifar_depth(encoder.name) else ""
         what = f"{encoder.name}{family} is no model of {library}"
-    elif encoder.width not in (None, 64):
-        what = f"{library} has no {encoder.name} whose first stage is {encoder.width} wide"
+    elif encoder.split:
+        what = f"{library} has no network of parts that see some channels each"
+    elif encoder.width not in (None, 64) or encoder.stem_width not in (None, 64):
+        wide = f"whose first stage is {encoder.width or 64} wide"
+        wide += f" behind a stem of {encoder.stem_width}" if encoder.stem_width else ""
+        what = f"{library} has no {encoder.name} {wide}"
     else:
         return
     raise UsageError(what, "format", f"use `format` {others}")

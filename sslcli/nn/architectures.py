@@ -88,6 +88,7 @@ EXEMPLAR = {
     "exemplar-medium": (64, 128, 256, 512),
     "exemplar-large": (92, 256, 512, 1024),
 }
+ALEXNET = "half-alexnet"  # CMC's, of half the widths
 _CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110))
 
 
@@ -95,7 +96,7 @@ def encoder_names() -> tuple[str, ...]:
     """Return the names worth listing; families have more members, and timm more models."""
     wide = ("wrn-28-10", "wrn-40-2")
     texts = ("bert-12-768-12", "roberta-12-768-12")
-    return (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, *texts, "timm:NAME")
+    return (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, ALEXNET, *texts, "timm:NAME")
 
 
 def cifar_depth(name: str) -> int | None:

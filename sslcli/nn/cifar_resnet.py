@@ -15,6 +15,7 @@ class CifarResNet(nn.Module):
     Args:
         depth: 6n + 2; the paper has 20, 32, 44, 56, 110 and 1202.
         width: Channels of the first stage, 16 in the paper; doubled in each later stage.
+        channels: Of the images.
         stem_stride: 1 in the paper; 2 quarters the work of every layer.
         stem_padding: 1 in the paper.
         zero_init_residual: Let every residual branch begin at zero (Goyal et al. 2017).
@@ -25,6 +26,7 @@ class CifarResNet(nn.Module):
         depth: int,
         *,
         width: int = 16,
+        channels: int = 3,
         stem_stride: int = 1,
         stem_padding: int = 1,
         zero_init_residual: bool = False,
@@ -33,7 +35,7 @@ class CifarResNet(nn.Module):
         assert depth % 6 == 2
         assert depth >= 8
         blocks = (depth - 2) // 6
-        self.conv1, _ = cifar_stem(width, stem_stride, stem_padding)
+        self.conv1, _ = cifar_stem(width, stem_stride, stem_padding, channels)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.layer1 = _stage(blocks, width, width, stride=1)

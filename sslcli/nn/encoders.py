@@ -10,6 +10,7 @@ from torch import nn
 
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import ConfigError
+from sslcli.nn.alexnet import HalfAlexNet
 from sslcli.nn.architectures import (
     EXEMPLAR,
     IGEBM,
@@ -25,6 +26,7 @@ from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.exemplar_net import ExemplarNet
 from sslcli.nn.families import check_encoder, family_of
 from sslcli.nn.resnet import ResNet, cifar_stem, imagenet_stem
+from sslcli.nn.split import SplitEncoder
 from sslcli.nn.unit_length import give_unit_vectors
 from sslcli.nn.vit import VisionTransformer
 from sslcli.nn.wide_resnet import WideResNet
@@ -50,9 +52,17 @@ def build_encoder(config: EncoderConfig, image_size: int = 0) -> nn.Module:
     """
     check_encoder(config, image_size)
     family = family_of(config)
-    encoder: Any = _builder(family.build)(config, image_size)
+    encoder: Any = _built(_builder(family.build), config, image_size)
     encoder.reads = family.reads
     return give_unit_vectors(encoder) if config.normalize_features else encoder
+
+
+def _built(build: Builder, config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build a network, or one for each part of the channels."""
+    if not config.split:
+        return build(config, image_size)
+    parts = (config.model_copy(update={"split": (part,)}) for part in config.split)
+    return SplitEncoder(config.split, [build(part, image_size) for part in parts])
 
 
 def _builder(named: str | Builder) -> Builder:
@@ -67,11 +77,18 @@ def _builder(named: str | Builder) -> Builder:
 def build_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
     """Build one of torchvision's networks."""
     width = config.width or 64
+    before = config.stem_width or width
     if config.stem == "cifar":
-        stem = cifar_stem(width, config.stem_stride, config.stem_padding)
+        stem = cifar_stem(before, config.stem_stride, config.stem_padding, config.channels)
     else:
-        stem = imagenet_stem(width)
-    return ResNet(RESNETS[config.name], stem, zero_init_residual=config.zero_init_residual)
+        stem = imagenet_stem(before, config.channels)
+    zero = config.zero_init_residual
+    return ResNet(RESNETS[config.name], stem, width=width, zero_init_residual=zero)
+
+
+def build_half_alexnet(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build half an AlexNet, without its last layer."""
+    return HalfAlexNet(config.channels)
 
 
 def build_cifar_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
@@ -81,6 +98,7 @@ def build_cifar_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
     return CifarResNet(
         depth,
         width=config.width or 16,
+        channels=config.channels,
         stem_stride=config.stem_stride,
         stem_padding=config.stem_padding,
         zero_init_residual=config.zero_init_residual,

@@ -8,6 +8,7 @@ from sslcli.config.encoder import EncoderConfig
 from sslcli.config.section import Column
 from sslcli.errors import ConfigError
 from sslcli.nn.architectures import (
+    ALEXNET,
     EXEMPLAR,
     IGEBM,
     RESNETS,
@@ -22,7 +23,7 @@ from sslcli.nn.architectures import (
 
 Faults = Callable[[EncoderConfig, int], Iterator[ConfigError]]
 _STEM = ("stem", "stem_stride", "stem_padding")
-_RESNET = (*_STEM, "width", "zero_init_residual")
+_RESNET = (*_STEM, "width", "zero_init_residual", "split")
 _SHARED = {"name", "normalize_features", "weights"}  # settings that every family has
 
 
@@ -195,6 +196,14 @@ FAMILIES = [
     Family(
         EXEMPLAR.__contains__, "sslcli.nn.encoders:build_exemplar_net", ("dropout",), _least(32)
     ),
-    Family(RESNETS.__contains__, "sslcli.nn.encoders:build_resnet", _RESNET, _resnet_faults),
+    Family(
+        (ALEXNET,).__contains__, "sslcli.nn.encoders:build_half_alexnet", ("split",), _least(63)
+    ),
+    Family(
+        RESNETS.__contains__,
+        "sslcli.nn.encoders:build_resnet",
+        (*_RESNET, "stem_width"),
+        _resnet_faults,
+    ),
     Family(cifar_depth, "sslcli.nn.encoders:build_cifar_resnet", _RESNET, _resnet_faults),
 ]

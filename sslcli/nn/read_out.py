@@ -1,13 +1,13 @@
 """The features that an evaluation takes from a network: its output, tokens, maps, or a head's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.section import LAST_TOKENS
+from sslcli.config.section import LAST_TOKENS, LAYER
 from sslcli.errors import ConfigError
 
 
@@ -21,6 +21,18 @@ class HasMaps(Protocol):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the maps of each layer, [B, C, H, W], for images [B, 3, H, W]."""
+
+
+@runtime_checkable
+class HasLayers(Protocol):
+    """An encoder with layers that are probed, by the numbers of a paper."""
+
+    @property
+    def layer_dims(self) -> Mapping[int, int]:
+        """The entries of each layer's features, by its number."""
+
+    def layer(self, images: Tensor, number: int) -> Tensor:
+        """Return the features of one of them, [B, D]."""
 
 
 @runtime_checkable
@@ -90,6 +102,30 @@ class TokenFeatures(nn.Module):
         return f"count={self.count}, patches={self.patches}"
 
 
+class LayerFeatures(nn.Module):
+    """Read a layer as CMC's linear probe does (Tian et al. 2020, arXiv:1906.05849).
+
+    Args:
+        network: An encoder with that layer.
+        number: Of the layer.
+    """
+
+    def __init__(self, network: nn.Module, number: int) -> None:
+        super().__init__()
+        assert isinstance(network, HasLayers)
+        self.network: Any = network
+        self.number, self.feature_dim = number, network.layer_dims[number]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map [B, 3, H, W] to [B, feature_dim]."""
+        features: Tensor = self.network.layer(images, self.number)
+        return features
+
+    def extra_repr(self) -> str:
+        """Show what is read, which the weights do not tell."""
+        return f"number={self.number}"
+
+
 class HeadFeatures(nn.Module):
     """Run the projection head behind the encoder.
 
@@ -124,13 +160,15 @@ def read_out(encoder: nn.Module, features: str, head: nn.Module | None = None) -
     if features == "encoder":
         return encoder
     made: nn.Module | None = None
-    match = LAST_TOKENS.fullmatch(features)
+    match, layer = LAST_TOKENS.fullmatch(features), LAYER.fullmatch(features)
     if features == "quadrants" and isinstance(encoder, HasMaps):
         made = QuadrantFeatures(encoder)
     elif features == "head" and head is not None:
         made = HeadFeatures(encoder, head)
     elif match and isinstance(encoder, HasTokens) and int(match[1]) <= encoder.depth:
         made = TokenFeatures(encoder, int(match[1]), patches=bool(match[2]))
+    elif layer and isinstance(encoder, HasLayers) and int(layer[1]) in encoder.layer_dims:
+        made = LayerFeatures(encoder, int(layer[1]))
     if made is None:
         what = f"this network has no {features} to read out"
         where = "evaluation.features or linear_features"
@@ -144,6 +182,8 @@ def _there_is(encoder: nn.Module, head: nn.Module | None) -> str:
     found = ["encoder"] + (["head"] if head is not None else [])
     if isinstance(encoder, HasMaps):
         found.append("quadrants")
+    if isinstance(encoder, HasLayers):
+        found += [f"layer-{number}" for number in encoder.layer_dims]
     if isinstance(encoder, HasTokens):
         found.append(f"last-1 to last-{encoder.depth}, each with +patches too")
     return ", ".join(found)

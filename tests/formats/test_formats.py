@@ -6,9 +6,11 @@ from PIL import Image
 from safetensors import safe_open
 
 from sslcli.config.encoder import EncoderConfig
-from sslcli.config.pixels import Pixels
+from sslcli.config.pixels import FITTING, Pixels
+from sslcli.data.images.color import rgb_to_lab
 from sslcli.errors import UsageError
 from sslcli.formats import FORMATS, ExportMeta, ImageInput, export_encoder
+from sslcli.formats.inputs import FromPixels
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.weights import load_encoder_weights
 
@@ -141,3 +143,33 @@ def test_a_network_the_library_lacks_is_refused(tmp_path, format, settings, reas
         export_encoder(format, build_encoder(about.encoder, SIZE), about, tmp_path / "encoder")
     assert instead in caught.value.hint
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", ["onnx", "pt2"])
+def test_a_program_of_l_and_ab_is_one_that_takes_red_green_and_blue(format, tmp_path):
+    pixels = Pixels(SIZE, *FITTING["lab"], space="lab", resize=36)
+    config = EncoderConfig(name="resnet8", width=4, split=((0,), (1, 2)))
+    encoder = trained(ExportMeta(config, ImageInput(pixels))).eval()
+    about = ExportMeta(config, ImageInput(pixels, inside=True))
+    path = tmp_path / f"encoder{FORMATS[format]}"
+    report = export_encoder(format, FromPixels(encoder, pixels), about, path)
+    assert report.max_abs_error <= report.tolerance
+    images = torch.rand(2, 3, SIZE, SIZE)
+    lab = torch.from_numpy(rgb_to_lab(images).numpy())
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in FITTING["lab"])
+    scope = follow(report)
+    run = scope["model"] if format == "pt2" else None
+    found = run(images) if run else scope["session"].run(None, {"images": images.numpy()})[0]
+    with torch.no_grad():
+        expected = encoder((lab - mean) / std)
+    torch.testing.assert_close(torch.as_tensor(found), expected, rtol=1e-4, atol=1e-4)
+    assert scope["images"].min() >= 0
+    facts = about.inputs.facts["preprocessing"]
+    assert facts["space"] == "rgb"
+    assert facts["inside_the_file"]["space"] == "lab"
+
+
+def test_other_libraries_have_no_split_network(tmp_path):
+    for settings in ({"split": ((0,), (1, 2))}, {"stem_width": 32}):
+        with pytest.raises(UsageError, match="torchvision has no"):
+            exported("torchvision", tmp_path, name="resnet18", **settings)

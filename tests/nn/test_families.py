@@ -22,7 +22,7 @@ def test_names_cost_no_torch():
 
 def test_every_listed_name_is_accepted():
     for name in encoder_names()[:-1]:
-        check_encoder(EncoderConfig(name=name), image_size=32)
+        check_encoder(EncoderConfig(name=name), image_size=64)
 
 
 def test_unknown_name_brings_the_nearest():
