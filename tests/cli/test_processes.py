@@ -79,7 +79,8 @@ def on_terminal(*words, **environment):
 
 
 def test_a_terminal_shows_a_live_line_with_all_that_matters(tmp_path):
-    words = ("pretrain", "--preset", "simsiam/digits", "--set", 'train.duration="1 epochs"')
+    words = ("pretrain", "--preset", "simsiam/digits", "--set", "encoder.width=8")
+    words = (*words, "--set", 'train.duration="1 epochs"')
     shown = on_terminal(*words, "--out", str(tmp_path / "run"), TERM="xterm", COLUMNS="160")
     for part in ("\x1b[", "step 11/11", "epoch 1.00", "img/s", "loss", "std", "rank", "kNN"):
         assert part in shown

@@ -67,7 +67,7 @@ def test_attention_is_counted_on_the_cpu():
         ("simclr/digits", None),
         ("simclr/digits", 8),
         ("simclr/digits", 64),
-        ("simclr-v2/cifar10", 4),
+        ("simclr-v2/digits", 4),
     ],
 )
 def test_flops_are_those_of_a_real_step_in_chunks_too(preset, size):
