@@ -40,7 +40,7 @@ from sslcli.workflows.linear_eval import linear_eval
 from sslcli.workflows.look_alikes import look_alikes
 from sslcli.workflows.neighbours import neighbours
 from sslcli.workflows.ood_detect import ood_detect
-from sslcli.workflows.run import load, need_held_out
+from sslcli.workflows.run import load
 
 CPU, FILE = torch.device("cpu"), Path(__file__).parent / "toys.py"
 PRESETS = {"ToyText": str(FILE.with_name("toy_text.toml")), "ToyTowers": "simsiam/digits"}
@@ -323,9 +323,9 @@ def test_nothing_that_is_said_of_sentences_calls_them_images(runs, others, tmp_p
     assert voted.top1_untrained > 0
     detected = ood_detect(run, ood=others, score="knn")
     assert embed(run, out=None, data=others).features.shape == (12, 16)
-    need_held_out(run)
+    run.splits.need_held_out()
     with pytest.raises(DataError, match="no sentence is held out") as caught:
-        need_held_out(load(run, overrides={"data.holdout": 0.0}))
+        load(run, overrides={"data.holdout": 0.0}).splits.need_held_out()
     said = "\n".join([*heard.said, detected.protocol, caught.value.hint])
     assert "test sentences" in said
     assert "12 sentences" in said

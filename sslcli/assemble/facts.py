@@ -1,6 +1,7 @@
 """Facts about a config's data: those that methods need, and those that a checkpoint keeps."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sslcli.assemble.reading import tokenizer_of
@@ -11,9 +12,8 @@ from sslcli.data.sources.places import absolute_paths
 from sslcli.data.sources.splits import Splits
 from sslcli.engine.checkpoint import Checkpoint, is_bare, load_checkpoint
 from sslcli.evaluate.learned import LEARNED, Learned, learned_of
-from sslcli.files import sha256
 from sslcli.methods.custom import section_of
-from sslcli.nn.foreign.files import is_pickle, weights_file
+from sslcli.nn.foreign.files import digest_of, is_index, is_pickle, weights_file
 from sslcli.nn.foreign.hub import PREFIX, located
 
 INIT = "init"  # among a checkpoint's facts: the weights that its encoder started from
@@ -78,9 +78,13 @@ def start_of(config: Config) -> tuple[dict[str, Any], Checkpoint | None]:
     path = located(spec, download=config.data.download)
     file = weights_file(path)
     source = spec if spec.startswith(PREFIX) else str(path.absolute())
-    is_ours = not is_pickle(file) and not is_bare(file)
-    facts = {INIT: {"source": source, "sha256": sha256(file)}}
-    return facts, load_checkpoint(file) if is_ours else None
+    facts = {INIT: {"source": source, "sha256": digest_of(file)}}
+    return facts, load_checkpoint(file) if is_ours(file) else None
+
+
+def is_ours(file: Path) -> bool:
+    """Say whether a file of weights is none of another code; it may still be damaged."""
+    return not (is_pickle(file) or is_index(file) or is_bare(file))
 
 
 def remembered_facts(checkpoint: Checkpoint) -> DataFacts:

@@ -49,6 +49,7 @@ def attention(
     publisher = open_run(
         ckpt, show, labelled=False, data=data, test=test, data_root=data_root, download=download,
         overrides=set_ or [], encoder=encoder, preset=preset, seed=seed, device=device,
+        dry_run=dry_run,
     )  # fmt: skip
     if dry_run:
         publisher.plan()

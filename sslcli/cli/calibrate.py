@@ -79,7 +79,7 @@ def calibrate(
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
         overrides=set_ or [], device=device, precision=precision, require=require or [],
-        metrics=workflow.metric_names(method, each),
+        metrics=workflow.metric_names(method, each), dry_run=dry_run,
     )  # fmt: skip
     if dry_run:
         report.plan(publisher, fitting, seed)

@@ -68,7 +68,7 @@ def distill(
         publisher = open_run(
             teacher, show, require=require or [], metrics=metrics, labelled=False, data=data,
             test=test, data_root=data_root, download=download, seed=seed, device=str(where),
-            precision=precision, method=method, overrides=set_ or [],
+            precision=precision, method=method, overrides=set_ or [], dry_run=dry_run,
         )  # fmt: skip
         work = Distillation(publisher.run, place, stop, chosen, log, fit=fit)
         if dry_run:

@@ -44,7 +44,7 @@ def embed(
     run = load(
         ckpt, data=data, data_root=data_root, download=download, overrides=set_ or [],
         device=device, precision=precision, method=method, encoder=encoder, preset=preset,
-        listener=show,
+        dry_run=dry_run, listener=show,
     )  # fmt: skip
     if dry_run:
         images = len(workflow.images_of(run, part, path))

@@ -50,7 +50,9 @@ def export(
 
     show = Show("export", as_json=json, quiet=quiet)
     if dry_run:
-        checkpoint = workflow.opened(ckpt, show, encoder=encoder, preset=preset, method=method)
+        checkpoint = workflow.opened(
+            ckpt, show, encoder=encoder, preset=preset, method=method, dry_run=True
+        )
         path = workflow.planned(checkpoint, format_, out, show, classifier=classifier)
         show.result(dry_run=True, format=format_, path=str(path))
         return

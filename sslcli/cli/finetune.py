@@ -101,7 +101,7 @@ def finetune(
             with_recipe(ckpt, recipe, method), show, require=require or [],
             metrics=seeded(METRICS, chosen), data=data, test=test,
             data_root=data_root, download=download, seed=seed, device=str(where),
-            precision=precision, method=method, overrides=changes,
+            precision=precision, method=method, overrides=changes, dry_run=dry_run,
         )  # fmt: skip
         work = Finetuning(
             publisher.run, place, stop, chosen, log, head_layers=from_head_layer, fit=fit

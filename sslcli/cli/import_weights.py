@@ -50,7 +50,8 @@ def import_weights(
     """Make a run of weights that another code has saved; nothing in the file is executed.
 
     Torchvision, timm, MoCo, SimSiam, SwAV, DINO, SupContrast, lightly, solo-learn, VISSL, JEM and
-    Hugging Face folders. The encoder is told by names and shapes; heads are left out.
+    Hugging Face folders. The encoder is told by names and shapes; of heads only classifiers are
+    kept, of networks trained with labels.
 
     ssl import dino_deitsmall16_pretrain.pth --out runs/dino
     """
@@ -59,7 +60,8 @@ def import_weights(
 
     show = Show("import", as_json=json, quiet=quiet)
     if dry_run:
-        from sslcli.workflows.importing import Wish, prepare
+        from sslcli.workflows.imported_config import Wish
+        from sslcli.workflows.importing import prepare
 
         wish = Wish(encoder, preset, key or "", licence or "", set_ or [])
         place = workflow.planned(file, wish, out, overwrite=overwrite, download=download)
@@ -84,6 +86,7 @@ def _show(found: "Imported", show: "Show", *, dry_run: bool) -> None:
         ("written by", found.origin or "an unknown code"),
         ("tensors loaded", f"{found.loaded}, below {found.prefix!r}" if found.prefix
          else str(found.loaded)),
+        ("classifier", f"{found.classes} classes" if found.classes else "none"),
         ("left out", f"{len(found.left_out)} ({first})" if found.left_out else "0"),
         ("sha256", found.sha256),
         ("licence", found.licence or "not told"),

@@ -79,7 +79,7 @@ def knn_eval(
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
         overrides=changes, seed=seed, device=device, precision=precision, method=method,
-        encoder=encoder, preset=preset,
+        encoder=encoder, preset=preset, dry_run=dry_run,
         require=require or [], metrics=(*METRICS, *extra),
     )  # fmt: skip
     if dry_run:

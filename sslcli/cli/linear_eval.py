@@ -34,7 +34,7 @@ def linear_eval(
             "--rates",
             metavar="0.01,0.1",
             help="Base rates to train with side by side, for --protocol paper; training images "
-            "that are held out choose.",
+            "that are held out choose, and are not learned afterwards.",
         ),
     ] = None,
     method: options.Code = None,
@@ -104,7 +104,7 @@ def linear_eval(
             ckpt, show, require=require or [], metrics=known, data=data, test=test,
             data_root=data_root, download=download, seed=seed, device=str(where),
             precision=precision, method=method, overrides=changes,
-            encoder=encoder, preset=preset,
+            encoder=encoder, preset=preset, dry_run=dry_run,
         )  # fmt: skip
         run = publisher.run
         paper = PaperProbe(run, place, stop, chosen, fit=fit)

@@ -62,7 +62,7 @@ def map(
     show = Show("map", as_json=json, quiet=quiet)
     run = load(
         ckpt, data=data, data_root=data_root, download=download, overrides=set_ or [], seed=seed,
-        device=device, precision=precision, method=method, listener=show,
+        device=device, precision=precision, method=method, dry_run=dry_run, listener=show,
     )  # fmt: skip
     if dry_run:
         rows = len(workflow.rows_of(run, part, count))

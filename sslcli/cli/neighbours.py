@@ -68,7 +68,8 @@ def neighbours(
     show = Show("neighbours", as_json=json, quiet=quiet)
     run = load(
         ckpt, data=data, test=test, data_root=data_root, download=download, overrides=set_ or [],
-        seed=seed, device=device, precision=precision, method=method, listener=show,
+        seed=seed, device=device, precision=precision, method=method, dry_run=dry_run,
+        listener=show,
     )  # fmt: skip
     if dry_run:
         asked, searched = workflow.parts(run, query, count)

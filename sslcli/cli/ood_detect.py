@@ -73,7 +73,7 @@ def ood_detect(
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
         overrides=set_ or [], seed=seed, device=device, precision=precision, method=method,
-        encoder=encoder, preset=preset,
+        encoder=encoder, preset=preset, dry_run=dry_run,
         require=require or [], metrics=(*metric_names(names, outside_names(sets)), "top1"),
         labelled=False,
     )  # fmt: skip

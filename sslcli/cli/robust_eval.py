@@ -148,7 +148,7 @@ def robust_eval(
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
         overrides=set_ or [], device=device, precision=precision, method=method,
-        require=require or [], metrics=trial.metrics(),
+        require=require or [], metrics=trial.metrics(), dry_run=dry_run,
     )  # fmt: skip
     robustness = Robustness(publisher.run, trial, seed)
     if dry_run:

@@ -118,7 +118,7 @@ def sample_sgld(
         ckpt, show, data=data, data_root=data_root, download=download,
         overrides=with_sampler(set_ or [], step_size, noise), seed=seed, device=device,
         precision=precision, require=require or [], metrics=metrics_of(judge is not None),
-        labelled=False,
+        labelled=False, dry_run=dry_run,
     )  # fmt: skip
     run = publisher.run
     chains = Chains(run, asked, count=count, start=start, target=target, steps=steps)

@@ -35,11 +35,13 @@ class Checkpoint:
         path: The file.
         config: The config of its training.
         facts: Step, epoch, data fingerprint, class names, software versions, last metrics.
+        held: The weights, where they are in memory and not in the file; else None.
     """
 
     path: Path
     config: Config
     facts: dict[str, Any]
+    held: Mapping[str, Tensor] | None = None
 
     @property
     def run(self) -> Path:
@@ -65,12 +67,7 @@ class Checkpoint:
             CheckpointError: If the file is damaged, or a value is not finite: an evaluation with it
                 would still give a number, such as the accuracy of class 0.
         """
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-                found = {name: file.get_tensor(name) for name in names}
-        except (SafetensorError, OSError, ValueError, MemoryError) as error:
-            raise _damaged(self.path, error) from error
+        found = self._read(prefix)
         if broken := [name for name, tensor in found.items() if not _is_finite(tensor)]:
             more = ", ..." if len(broken) > 3 else ""
             what = f"{len(broken)} of {len(found)} tensors have values that are not finite"
@@ -78,6 +75,16 @@ class Checkpoint:
             named = f"{what} ({', '.join(broken[:3])}{more})"
             raise CheckpointError(named, str(self.path), hint)
         return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+
+    def _read(self, prefix: str) -> dict[str, Tensor]:
+        if self.held is not None:
+            return {name: x for name, x in self.held.items() if name.startswith(prefix)}
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in names}
+        except (SafetensorError, OSError, ValueError, MemoryError) as error:
+            raise _damaged(self.path, error) from error
 
 
 def save_checkpoint(

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
+from sslcli.listener import QUIET, Listener
 
 
 def linear_classifier(checkpoint: Checkpoint) -> nn.Linear | None:
@@ -56,6 +57,28 @@ def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(checkpoint.facts.get("data", {}).get("classes", ()))
 
 
+def known_classes(
+    checkpoint: Checkpoint, names: Sequence[str], listener: Listener = QUIET
+) -> tuple[str, ...]:
+    """Return the names of a classifier's classes; those of the data where it has none of its own.
+
+    Weights of another code come without names. Their classes are taken in the order of the data's,
+    which is said, where there are as many; else nothing is known.
+
+    Args:
+        checkpoint: Of the classifier.
+        names: Classes of the data, in their order.
+        listener: Who is told.
+    """
+    if known := class_names(checkpoint):
+        return known
+    classifier = linear_classifier(checkpoint)
+    if classifier is None or classifier.out_features != len(names):
+        return ()
+    listener.note(f"the classifier's {len(names)} classes have no names: taken in the data's order")
+    return tuple(names)
+
+
 def find_classes(labels: np.ndarray, names: Sequence[str], known: Sequence[str]) -> np.ndarray:
     """Return the labels of a data set as a classifier numbers them, matched by class name.
 
@@ -98,5 +121,7 @@ def match_classes(
         strange = sorted({names[label] for label in labels[found < 0]})
         more = ", ..." if len(known) > 5 else ""
         hint = f"they are {', '.join(strange[:5])}; it knows {', '.join(known[:5])}{more}"
+        if not known:
+            hint = f"its classes have no names, so it takes data of as many, not of {len(names)}"
         raise UsageError(what, "class names", hint)
     return found

@@ -1,6 +1,7 @@
 """The features that an evaluation takes from a network: its output, tokens, maps, or a head's."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -49,6 +50,48 @@ class HasTokens(Protocol):
         """Return the normed tokens of each of the last blocks, [B, 1 + N, D], for images."""
 
 
+@runtime_checkable
+class ShowsBlocks(Protocol):
+    """One of timm's transformers."""
+
+    cls_token: Tensor | None
+    embed_dim: int
+    blocks: nn.Module
+
+    def forward_intermediates(self, x: Tensor, **options: Any) -> Any:
+        """Return what follows each of the blocks asked for."""
+
+
+class TimmTokens(nn.Module):
+    """Show the tokens of one of timm's vision transformers as our own networks do.
+
+    Args:
+        network: One that `tokens_of` has looked at.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network, self.feature_dim, self.depth = network, network.embed_dim, len(network.blocks)
+
+    def last_tokens(self, images: Tensor, count: int) -> list[Tensor]:
+        """Return the normed tokens of each of the last blocks, without registers, [B, 1 + N, D]."""
+        layers = self.network.forward_intermediates(
+            images, indices=count, return_prefix_tokens=True, norm=True, output_fmt="NLC",
+            intermediates_only=True,
+        )  # fmt: skip
+        return [torch.cat([first[:, :1], patches], dim=1) for patches, first in layers]
+
+
+def tokens_of(encoder: nn.Module) -> HasTokens | None:
+    """Return an encoder that shows its tokens, or a view of timm's that does; None without any."""
+    if isinstance(encoder, HasTokens):
+        return encoder
+    if not isinstance(encoder, ShowsBlocks) or encoder.cls_token is None:
+        return None
+    options = signature(encoder.forward_intermediates).parameters
+    return TimmTokens(encoder) if "return_prefix_tokens" in options else None
+
+
 class QuadrantFeatures(nn.Module):
     """Pool each layer's maps over the four quadrants of the image, and join them.
 
@@ -82,10 +125,9 @@ class TokenFeatures(nn.Module):
         patches: Whether the patches are read.
     """
 
-    def __init__(self, network: nn.Module, count: int, *, patches: bool) -> None:
+    def __init__(self, network: HasTokens, count: int, *, patches: bool) -> None:
         super().__init__()
-        assert isinstance(network, HasTokens)
-        self.network: Any = network
+        self.network = network
         self.count, self.patches = count, patches
         self.feature_dim = network.feature_dim * (count + patches)
 
@@ -161,12 +203,13 @@ def read_out(encoder: nn.Module, features: str, head: nn.Module | None = None) -
         return encoder
     made: nn.Module | None = None
     match, layer = LAST_TOKENS.fullmatch(features), LAYER.fullmatch(features)
+    tokens = tokens_of(encoder)
     if features == "quadrants" and isinstance(encoder, HasMaps):
         made = QuadrantFeatures(encoder)
     elif features == "head" and head is not None:
         made = HeadFeatures(encoder, head)
-    elif match and isinstance(encoder, HasTokens) and int(match[1]) <= encoder.depth:
-        made = TokenFeatures(encoder, int(match[1]), patches=bool(match[2]))
+    elif match and tokens and int(match[1]) <= tokens.depth:
+        made = TokenFeatures(tokens, int(match[1]), patches=bool(match[2]))
     elif layer and isinstance(encoder, HasLayers) and int(layer[1]) in encoder.layer_dims:
         made = LayerFeatures(encoder, int(layer[1]))
     if made is None:
@@ -184,6 +227,6 @@ def _there_is(encoder: nn.Module, head: nn.Module | None) -> str:
         found.append("quadrants")
     if isinstance(encoder, HasLayers):
         found += [f"layer-{number}" for number in encoder.layer_dims]
-    if isinstance(encoder, HasTokens):
-        found.append(f"last-1 to last-{encoder.depth}, each with +patches too")
+    if tokens := tokens_of(encoder):
+        found.append(f"last-1 to last-{tokens.depth}, each with +patches too")
     return ", ".join(found)

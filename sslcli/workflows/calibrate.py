@@ -16,11 +16,11 @@ from sslcli.evaluate.calibration.binning import Bins
 from sslcli.evaluate.calibration.calibrators import CALIBRATORS
 from sslcli.evaluate.calibration.measures import Calibration, measure_calibration, top_label_bins
 from sslcli.evaluate.calibration.stored import FACT, FittedOn, StoredCalibrator, stored_calibrator
-from sslcli.evaluate.classifier import class_names, logits_of, match_classes, need_classifier
+from sslcli.evaluate.classifier import logits_of, match_classes, need_classifier
 from sslcli.evaluate.seeds import Summary, deviations, summarise
 from sslcli.listener import QUIET, Listener
 from sslcli.workflows.calibration_data import SHARE, Fitting, Kind, check_fitting, parts
-from sslcli.workflows.run import Run, load, need_held_out
+from sslcli.workflows.run import Run, load
 
 MEASURES = ("top1", "ece", "ece_mass", "classwise_ece", "mce", "nll", "brier")
 COUNTS = ("n", "n_fit")
@@ -168,7 +168,7 @@ def calibrate(
     )  # fmt: skip
     fitting = Fitting(method, fit_data, fit_share)
     check_fitting(opened.checkpoint, fitting, seeds=seeds, store=store, overwrite=overwrite)
-    need_held_out(opened)
+    opened.splits.need_held_out()
     chosen = seeds or (opened.config.seed if seed is None else seed,)
     splits = tuple(_calibrate(opened, fitting, bins, each) for each in chosen)
     result = CalibrationResult(splits, _summary(splits) if seeds else None)
@@ -250,7 +250,7 @@ def _logits(run: Run, source: Source) -> tuple[Tensor, Tensor]:
     As in every evaluation the network is in evaluation mode, and images are centre-cropped.
     """
     found = run.features(source)
-    labels, known = need_labels(source), class_names(run.checkpoint)
+    labels, known = need_labels(source), run.classes
     labels = match_classes(labels, source.class_names, known, noun(source))
     logits = logits_of(need_classifier(run.checkpoint), found.features)
     return logits, torch.from_numpy(labels)[found.rows]
@@ -258,7 +258,7 @@ def _logits(run: Run, source: Source) -> tuple[Tensor, Tensor]:
 
 def _warn_of_absent_classes(run: Run, labels: Tensor, row: str) -> None:
     seen = set(labels.tolist())
-    absent = [name for index, name in enumerate(class_names(run.checkpoint)) if index not in seen]
+    absent = [name for index, name in enumerate(run.classes) if index not in seen]
     if absent:
         named = f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
         what = f"{len(absent)} classes have no {row} to fit on ({named})"

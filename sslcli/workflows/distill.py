@@ -19,7 +19,7 @@ from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.loop import Training
 from sslcli.engine.stop import Stop, seconds
 from sslcli.errors import UsageError
-from sslcli.evaluate.classifier import class_names, find_classes, strange_classes
+from sslcli.evaluate.classifier import find_classes, strange_classes
 from sslcli.evaluate.metrics import accuracy, ranking
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
@@ -141,7 +141,7 @@ class Distillation(Transfer):
 
         Where it does not know one of them there are none.
         """
-        train, known = copy(self.run.splits.train), class_names(self.run.checkpoint)
+        train, known = copy(self.run.splits.train), self._classes
         if train.labels is not None:
             found = find_classes(train.labels, train.class_names, known)
             train.labels = found if (found >= 0).all() else None
@@ -151,7 +151,7 @@ class Distillation(Transfer):
     def recipe(self, seed: int) -> tuple[Config, Source]:
         """Return the config of a seed's run and the images that the teacher labels."""
         config, source = self.run.config, self._train()
-        recipe, known = _recipe(config), class_names(self.run.checkpoint)
+        recipe, known = _recipe(config), self._classes
         if recipe.alpha < 1 and source.labels is None:
             what = f"labels are learned too, and {source.name} has none, or other classes"
             hint = "set it to 1, or use data labelled with the teacher's classes"
@@ -167,6 +167,20 @@ class Distillation(Transfer):
         encoder = assemble.fresh_encoder(config)
         assemble.load_start_weights(encoder, config, self.listener.note)
         return method_class(config.method.name)(config.method, encoder, teacher)
+
+    @cached_property
+    def _classes(self) -> tuple[str, ...]:
+        """The names of the teacher's classes.
+
+        Raises:
+            UsageError: If it has none, and the data has another number of classes.
+        """
+        if self.run.classes:
+            return self.run.classes
+        count = len(self.run.splits.train.class_names)
+        what = "the teacher's classes have no names, and the data has not as many"
+        hint = f"it takes data of as many, in the same order; this has {count}"
+        raise UsageError(what, "data", hint)
 
     @cached_property
     def _teacher(self) -> nn.Module:
@@ -188,7 +202,7 @@ class Distillation(Transfer):
         measured |= {"top1": None, "top5": None, "protocol": self._protocol(training.config)}
         if test.labels is None:
             return measured
-        known = class_names(self.run.checkpoint)
+        known = self._classes
         if strange := strange_classes(test.labels, test.class_names, known):
             self.listener.warn(f"{strange}: no accuracy is measured")
             return measured

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from sslcli import assemble
 from sslcli.data.sources.base import NO_LABEL, Source, noun
-from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import probabilities_of, stored_calibrator
-from sslcli.evaluate.classifier import class_names, linear_classifier
+from sslcli.evaluate.classifier import known_classes, linear_classifier
 from sslcli.files import write_atomically
 from sslcli.listener import QUIET, Listener
 from sslcli.workflows.run import Run, load
@@ -158,16 +157,21 @@ def _embedded(run: Run, source: Source, path: Path | None) -> Embeddings:
         files=np.array([source.describe(int(row)) for row in rows]),
         labels=None if labels is None else labels[rows],
         class_names=None if labels is None else np.array(source.class_names),
-        **_predictions(run.checkpoint, found.features, run.listener),
+        **_predictions(run, found.features, source.class_names),
         unreadable=run.unreadable,
         path=path,
     )
 
 
-def _predictions(
-    checkpoint: Checkpoint, features: Tensor, listener: Listener
-) -> dict[str, np.ndarray]:
-    """Return the classifier's probabilities and class names; nothing without a classifier."""
+def _predictions(run: Run, features: Tensor, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the classifier's probabilities and class names; nothing without a classifier.
+
+    Args:
+        run: Whose classifier it is.
+        features: [N, D].
+        names: Classes of the data.
+    """
+    checkpoint, listener = run.checkpoint, run.listener
     if linear_classifier(checkpoint) is None:
         return {}
     stored = stored_calibrator(checkpoint)
@@ -175,7 +179,7 @@ def _predictions(
     listener.note(f"probabilities of the checkpoint's classifier are {by}")
     return {
         "probabilities": probabilities_of(checkpoint, features).float().numpy(),
-        "classifier_classes": np.array(class_names(checkpoint)),
+        "classifier_classes": np.array(known_classes(checkpoint, names, listener)),
     }
 
 

@@ -93,6 +93,7 @@ def opened(
     encoder: str | None,
     preset: str | None,
     method: str | None,
+    dry_run: bool = False,
 ) -> Checkpoint:
     """Return the checkpoint of a run, a path or weights of another code; see `load`.
 
@@ -100,7 +101,7 @@ def opened(
         SslError: If there is none, or something does not fit it.
     """
     given = run.checkpoint if isinstance(run, Run) else str(run)
-    checkpoint = checkpoint_of(given, encoder, preset, listener)
+    checkpoint = checkpoint_of(given, encoder, preset, listener, dry_run=dry_run)
     if method:
         name_code_of(checkpoint, method)
     return checkpoint

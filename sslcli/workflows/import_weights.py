@@ -8,13 +8,8 @@ from typing import Any
 from sslcli.engine.checkpoint import NAME
 from sslcli.listener import QUIET, Listener
 from sslcli.nn.foreign.hub import located
-from sslcli.workflows.importing import (
-    Prepared,
-    Wish,
-    check_place,
-    default_folder,
-    prepare,
-)
+from sslcli.workflows.imported_config import Wish
+from sslcli.workflows.importing import Prepared, check_place, default_folder, prepare
 
 
 @dataclass(frozen=True)
@@ -30,6 +25,7 @@ class Imported:
         spelling: Whose names those are; empty for torchvision's and timm's.
         origin: The code that wrote the file; empty when it is not recognised.
         loaded: Tensors of the network.
+        classes: Of the classifier; None when there is none but the encoder.
         left_out: Names in the file that it has no use for.
         source: Where the weights came from.
         sha256: Of the file.
@@ -44,6 +40,7 @@ class Imported:
     spelling: str
     origin: str
     loaded: int
+    classes: int | None
     left_out: tuple[str, ...]
     source: str
     sha256: str
@@ -75,7 +72,8 @@ def import_weights(
     """Make a run of weights that another code has saved; nothing in the file is executed.
 
     The network is looked for in the whole file, below any prefix, in the names of torchvision,
-    timm, transformers, lightly, SupContrast and JEM; heads are left out.
+    timm, transformers, lightly, SupContrast and JEM. The classifier of a network that was trained
+    with labels is kept, and JEM's buffer of samples; all other heads are left out.
 
     Args:
         file: A .pth, .pth.tar, .pt or .safetensors file, a Hugging Face folder, or a model of the
@@ -115,7 +113,7 @@ def planned(
 
 def summary(found: Prepared, run: Path) -> Imported:
     """Return what was found, and where it goes."""
-    names = ("prefix", "spelling", "origin", "source", "sha256", "licence")
+    names = ("prefix", "spelling", "origin", "classes", "source", "sha256", "licence")
     return Imported(
         run=run,
         encoder=found.config.encoder.name,

@@ -11,7 +11,7 @@ from sslcli.data.sources.base import ArraySource, Source
 from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import probabilities_of
-from sslcli.evaluate.classifier import class_names, find_classes, need_classifier
+from sslcli.evaluate.classifier import find_classes, known_classes, need_classifier
 from sslcli.workflows.run import Run
 
 
@@ -62,7 +62,7 @@ class Judge:
     def __init__(self, ckpt: str, known: tuple[str, ...]) -> None:
         self.checkpoint = load_checkpoint(ckpt)
         need_classifier(self.checkpoint)
-        self.names = class_names(self.checkpoint)
+        self.names = known_classes(self.checkpoint, known)
         if strange := [name for name in known if name not in self.names]:
             what = (
                 f"the judge does not know {len(strange)} of the classes: {', '.join(strange[:5])}"

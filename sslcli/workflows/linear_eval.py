@@ -107,7 +107,7 @@ def linear_eval(
         layers: What is read out of the network, such as "last-4"; None for the config's
             `evaluation.linear_features`.
         rates: Base rates to train with side by side, for the protocol "paper"; the best on a tenth
-            of the training images is taken.
+            of the training images is taken, as it learned from the others.
         method: The class of a checkpoint whose method is a user's own.
         encoder: The network of weights of another code; see `load`.
         preset: Whose images and protocols suit such weights; see `load`.

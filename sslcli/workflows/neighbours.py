@@ -15,6 +15,7 @@ from sslcli.config.section import Column
 from sslcli.data.images.files import SUFFIXES
 from sslcli.data.sources.base import NO_LABEL, Source, Subset, noun
 from sslcli.data.sources.given import GivenImages, Images
+from sslcli.data.sources.same_rows import own_rows
 from sslcli.data.sources.sentences import Sentences
 from sslcli.errors import UsageError
 from sslcli.evaluate.nearest import build_index
@@ -23,7 +24,7 @@ from sslcli.listener import QUIET, Listener
 from sslcli.workflows.embed import images_of
 from sslcli.workflows.neighbours_result import Neighbour, NeighboursResult, Query, same_class
 from sslcli.workflows.pictures import Picture, figure_path, pictures
-from sslcli.workflows.run import Run, load, need_held_out
+from sslcli.workflows.run import Run, load
 
 DRAWN = 64  # queries of a figure
 
@@ -50,7 +51,7 @@ def neighbours(
     """Find the rows whose features have the largest cosine with those of each query; exactly.
 
     Rows of the test part are asked about among the training part, or queries of one's own among
-    all of the data.
+    all of the data, where a query that is one of the rows searched is no neighbour of itself.
 
     Args:
         run: A run directory, a checkpoint, or what `load` returned; see `load` for this and for
@@ -101,7 +102,7 @@ def neighbours(
 def parts(run: Run, query: Images | None, count: int) -> tuple[list[Source], Source]:
     """Return the sources to ask about, and the one to search."""
     if query is None:
-        need_held_out(run)
+        run.splits.need_held_out()
         return [drawn_rows(run.splits.test, count, run.config.seed)], run.splits.train
     asked = [
         source if isinstance(source, GivenImages) else drawn_rows(source, count, run.config.seed)
@@ -184,21 +185,31 @@ class _Search:
             )
             run.leave_out(source, features.rows)
             self.rows.append(features.rows.numpy())
-            similarity, near = index.search(features.features, self.k)
-            found.append(self._named(source, features.rows, similarity, bank.rows[near]))
+            rows, own = features.rows, own_rows(source, self.searched)
+            _, near = index.search(features.features, self.k)  # refuses a k that is too large
+            reach = max(self.k, min(self.k + int((own >= 0).any()), index.size))
+            similarity, near = index.search(features.features, reach)
+            found.append(self._named(source, rows, similarity, bank.rows[near], own[rows.numpy()]))
         return tuple(chain.from_iterable(found))
 
     def _named(
-        self, source: Source, rows: torch.Tensor, similarity: torch.Tensor, near: torch.Tensor
+        self,
+        source: Source,
+        rows: torch.Tensor,
+        similarity: torch.Tensor,
+        near: torch.Tensor,
+        own: np.ndarray,
     ) -> Iterator[Query]:
-        for row, values, others in zip(
-            rows.tolist(), similarity.tolist(), near.tolist(), strict=True
+        """Yield the queries with their k nearest rows, themselves left out."""
+        for row, values, others, itself in zip(
+            rows.tolist(), similarity.tolist(), near.tolist(), own.tolist(), strict=True
         ):
-            nearest = tuple(
+            nearest = [
                 Neighbour(other, *self._about(self.searched, other), value)
                 for other, value in zip(others, values, strict=True)
-            )
-            yield Query(*self._about(source, row), nearest)
+                if other != itself
+            ]
+            yield Query(*self._about(source, row), tuple(nearest[: self.k]))
 
     def _about(self, source: Source, row: int) -> tuple[str, str | None]:
         """Return where a row comes from, or its text, and the name of its class."""

@@ -19,7 +19,6 @@ from sslcli.data.sources.splits import Subset
 from sslcli.errors import DataError
 from sslcli.evaluate.calibration.stored import StoredCalibrator, stored_calibrator
 from sslcli.evaluate.classifier import (
-    class_names,
     find_classes,
     linear_classifier,
     strange_classes,
@@ -33,7 +32,7 @@ from sslcli.workflows.calibration_data import is_fitted_on
 from sslcli.workflows.density import density_of
 from sslcli.workflows.ood_result import OODResult, ScoreSettings
 from sslcli.workflows.outside import open_outside
-from sslcli.workflows.run import Run, load, need_held_out
+from sslcli.workflows.run import Run, load
 
 
 def ood_detect(
@@ -92,7 +91,7 @@ def ood_detect(
         seed=seed, device=device, precision=precision, method=method,
         encoder=encoder, preset=preset, listener=listener,
     )  # fmt: skip
-    need_held_out(opened)
+    opened.splits.need_held_out()
     outside = open_outside(opened, ood)
     network = Network(opened)
     known, pseudo = network.known(tune=tune)
@@ -199,7 +198,7 @@ class Network:
     @property
     def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The classes of the inside data, and those of the classifier."""
-        return self.run.splits.test.class_names, class_names(self.run.checkpoint)
+        return self.run.splits.test.class_names, self.run.classes
 
     def strange_classes(self, seen: Seen) -> str:
         """Say how many inside images are of classes that the classifier does not know."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sslcli.config.encoder import EncoderConfig
 from sslcli.config.presets import list_presets
 from sslcli.nn.architectures import RESNETS, vit_size
+from sslcli.nn.foreign.classifier import USUAL
 
 
 class Origin(NamedTuple):
@@ -17,12 +18,16 @@ class Origin(NamedTuple):
         signs: Patterns, each of which some name in the file has.
         method: Whose presets have its images and protocols; empty for no particular one.
         stem_padding: Of its 3x3 stem, which no tensor shows.
+        classifier: What it calls the classifier of a network that it trained with labels.
+        buffer: What it calls the samples that its chains go on from.
     """
 
     label: str
     signs: tuple[str, ...]
     method: str = ""
     stem_padding: int = 1
+    classifier: tuple[str, ...] = ()
+    buffer: str = ""
 
 
 ORIGINS = (
@@ -33,7 +38,13 @@ ORIGINS = (
     Origin("SwAV's code", (r"\bprototypes\b", r"\bprojection_head\."), "swav"),
     Origin("SimSiam's code", (r"\bencoder\.fc\.", r"\bpredictor\."), "simsiam"),
     Origin("SupContrast", (r"^model\.encoder\.", r"^model\.head\.", r"\.shortcut\."), "supcon"),
-    Origin("JEM's code", (r"^model_state_dict\.f\.conv1\.", r"class_output\."), "jem"),
+    Origin(
+        "JEM's code",
+        (r"^model_state_dict\.f\.conv1\.", r"class_output\."),
+        "jem",
+        classifier=("class_output",),
+        buffer="replay_buffer",
+    ),
     Origin("VISSL", (r"\b_feature_blocks\.",)),
     Origin("lightly", (r"\bbackbone\.0\.weight$",)),
     Origin(
@@ -42,7 +53,7 @@ ORIGINS = (
         stem_padding=2,
     ),
 )
-UNKNOWN = Origin("", ())
+UNKNOWN = Origin("", (), classifier=USUAL)  # torchvision, timm and transformers among them
 # A vision transformer without a head, as DINO's code releases them.
 _HEADLESS = Origin("timm's or DINO's code", (r"^cls_token$", r"^blocks\.0\.attn\.qkv\."), "dino")
 

@@ -122,7 +122,7 @@ class PaperProbe(Supervised):
             chosen = best(found)
             logits = each[chosen](parts[1][0])
         how = f"rate {rates[chosen]:g} (the best of {len(rates)} on {len(held_out)} held-out"
-        protocol = f"{self.told(config)}, {how} training samples)"
+        protocol = f"{self.told(config)}, {how} training samples, not trained again on those)"
         measured = accuracy(ranking(logits), parts[1][1], logits.shape[1], protocol)
         own = {"rates": tuple(found), "rate": rates[chosen]}
         return {**vars(measured), **own, "classes": self.splits().train.class_names}

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from sslcli.data.evaluation import eval_batches
 from sslcli.data.sources.base import need_labels
 from sslcli.data.sources.splits import Subset
-from sslcli.errors import DataError, UsageError
-from sslcli.evaluate.classifier import class_names, match_classes, need_classifier
+from sslcli.errors import UsageError
+from sslcli.evaluate.classifier import match_classes, need_classifier
 from sslcli.evaluate.robust.autoattack import MARGINS, AutoAttack, need_autoattack
 from sslcli.evaluate.robust.defence import Defence
 from sslcli.evaluate.robust.measure import (
@@ -144,11 +144,8 @@ class Robustness:
         pixels = run.pixels
         trial.check_l2(pixels.image_size)
         self.sampler = self._sampler() if trial.refine else None
-        if not len(test):
-            hint = "name some with `test`, or set data.holdout"
-            raise DataError("no image is held out", run.splits.train.name, hint)
-        known = class_names(checkpoint)
-        self.labels = match_classes(need_labels(test), test.class_names, known)
+        run.splits.need_held_out()
+        self.labels = match_classes(need_labels(test), test.class_names, run.classes)
         self.network = nn.Sequential(run.encoder, classifier).eval().requires_grad_(False)
         seen = pixels.mean, pixels.std, run.precision
         self.plain = Defence(self.network, *seen, space=pixels.space)

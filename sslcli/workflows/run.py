@@ -21,7 +21,8 @@ from sslcli.data.sources.open import Part, open_source
 from sslcli.data.sources.splits import Splits, shared_files
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.engine.device import Precision, pick_device, resolve_precision
-from sslcli.errors import DataError, UsageError
+from sslcli.errors import UsageError
+from sslcli.evaluate.classifier import known_classes
 from sslcli.evaluate.features import Features
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
@@ -125,6 +126,11 @@ class Run:
         self.listener.note(f"data {train.name}: {counts}; {splits.note}")
         warn_of((*splits.oddities, *shared_files(train, test)), self.listener)
         return splits
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classifier's classes, in its order; see `known_classes`."""
+        return known_classes(self.checkpoint, self.splits.test.class_names, self.listener)
 
     def embed(self, images: Images) -> np.ndarray:
         """Return the features of images, which are decoded and cropped as in every evaluation.
@@ -230,6 +236,7 @@ def load(
     method: str | None = None,
     encoder: str | None = None,
     preset: str | None = None,
+    dry_run: bool = False,
     listener: Listener = QUIET,
 ) -> Run:
     """Open a checkpoint.
@@ -248,13 +255,14 @@ def load(
         method: Where the checkpoint's class lies, as "FILE.py:Class": that code may then run.
         encoder: The network, when the weights are another code's; None to tell it from them.
         preset: Whose images and protocols suit such weights; None to tell it from them.
+        dry_run: Read such weights without writing a run of them.
         listener: Who is told what happens; an opened run keeps its own unless one is given.
 
     Raises:
         SslError: If there is no checkpoint, or something does not fit it.
     """
     given = run.checkpoint if isinstance(run, Run) else str(run)
-    checkpoint = checkpoint_of(given, encoder, preset, listener)
+    checkpoint = checkpoint_of(given, encoder, preset, listener, dry_run=dry_run)
     if method:
         name_code_of(checkpoint, method)
     fields = {
@@ -289,11 +297,3 @@ def _opened(
     listener.note(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
     listener.note(f"device {device}, precision {precision}, seed {config.seed}")
     return Run(checkpoint, config, device, precision, listener)
-
-
-def need_held_out(run: Run) -> None:
-    """Raise DataError unless there is something to test on."""
-    test = run.splits.test
-    if not len(test):
-        hint = "name some with `test`, or set data.holdout"
-        raise DataError(f"no {noun(test, 1)} is held out", run.splits.train.name, hint)

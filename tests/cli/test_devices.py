@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.ddp
@@ -106,6 +107,17 @@ def test_a_fine_tuning_of_two_is_measured_once(unbroken):
     assert json.loads(done.stdout)["metrics"]["n"] == 355
     assert len((run / "results.jsonl").read_text().splitlines()) == 1
     assert len(list(Path("tuned").glob("state/*/rank-1.safetensors"))) > 0
+
+
+def test_two_processes_start_from_the_same_weights(unbroken):
+    run, _ = unbroken
+    one = ["--set", "train.duration='1 steps'", "--set", "optimizer.base_lr=1e-12"]
+    done = apart(*TRAIN, *one, *TWO, "--init", str(run), "--out", "begun")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the encoder starts from") == 1
+    name = "encoder.layer1.0.conv1.weight"
+    began, ended = (load_file(Path(each, "checkpoint.safetensors")) for each in (run, "begun"))
+    torch.testing.assert_close(ended[name], began[name], atol=1e-6, rtol=0)
 
 
 def test_a_killed_process_starts_again_from_the_last_state(unbroken, start):

@@ -111,6 +111,15 @@ def test_it_is_exported_fine_tuned_and_looked_into(ssl, imported, tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
+def test_a_dry_run_in_one_go_writes_nothing(ssl, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = (files / "bare.safetensors", "--data", "digits", "--dry-run", *SMALL)
+    for command in ("knn-eval", "linear-eval", "embed"):
+        done = ssl(command, *words, *(("--out", "e.npz") if command == "embed" else ()))
+        assert done.code == 0, done.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_are_evaluated_in_one_go_and_read_once(ssl, files, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ("knn-eval", files / "bare.safetensors", "--encoder", "resnet10", "--data", "digits",

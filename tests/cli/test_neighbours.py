@@ -44,17 +44,29 @@ def test_the_seed_draws_the_queries(ssl, trained, tmp_path):
     assert len(first.splitlines()) == 1 + 4 + 2  # heads, a line a query, the share
 
 
-def test_images_and_folders_of_ones_own_are_found_again(ssl, trained, photos, tmp_path):
-    file = photos / "cats" / "3.png"
-    words = ("neighbours", trained, "--data", photos, "--query", file, "--query", photos / "dogs")
+def test_a_query_that_is_searched_too_is_no_neighbour_of_itself(ssl, trained, photos, tmp_path):
+    file, copied = photos / "cats" / "3.png", tmp_path / "copied.png"
+    copied.write_bytes(file.read_bytes())
+    words = ("neighbours", trained, "--data", photos)
+    words += ("--query", file, "--query", copied, "--query", photos / "dogs")
     told = ssl(*words, "--k", 2, "--count", 5, "--out", tmp_path / "n.png", "--json").json
     queries = told["neighbours"]["encoder"]
-    assert [query["item"] for query in queries[:1]] == [str(file)]
-    assert len(queries) == 6
+    assert [query["item"] for query in queries[:2]] == [str(file), str(copied)]
+    assert len(queries) == 7
     assert told["data"] == {"searched": str(photos), "n": 24}
     for query in queries:
-        assert query["neighbours"][0]["similarity"] == pytest.approx(1, abs=1e-5)
-    assert [n["label"] for n in queries[0]["neighbours"]] == ["cats", "cats"]
+        items = [each["item"] for each in query["neighbours"]]
+        assert len(items) == 2
+        assert query["item"] not in items
+    assert queries[1]["neighbours"][0]["item"] == str(file)  # a copy of it finds it
+    assert queries[1]["neighbours"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_row_of_data_without_files_is_left_out_too(trained, tmp_path):
+    run = load(trained)
+    found = neighbours(run, query="digits", count=3, k=1, out=tmp_path / "a.png")
+    for query in found.queries:
+        assert query.item != query.neighbours[0].item
 
 
 def test_python_takes_images_at_hand(trained, tmp_path):

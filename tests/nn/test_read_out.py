@@ -63,6 +63,28 @@ def test_tokens_are_those_that_timm_and_dino_read_out(count, patches):
     found = network(images)
     torch.testing.assert_close(found, torch.cat(expected, dim=1))
     assert network.feature_dim == found.shape[1]
+    theirs = read_out(same, f"last-{count}" + "+patches" * patches)
+    torch.testing.assert_close(theirs(images), found)
+    assert theirs.feature_dim == network.feature_dim
+
+
+def test_registers_of_timms_transformers_are_no_patches():
+    encoder = timm.models.VisionTransformer(
+        img_size=8, patch_size=2, embed_dim=16, depth=2, num_heads=4, num_classes=0, reg_tokens=3
+    ).eval()
+    images = torch.randn(2, 3, 8, 8)
+    ((patches, prefix),) = encoder.get_intermediate_layers(
+        images, n=1, return_prefix_tokens=True, norm=True
+    )
+    expected = torch.cat([prefix[:, 0], patches.mean(dim=1)], dim=1)
+    torch.testing.assert_close(read_out(encoder, "last-1+patches")(images), expected)
+    assert patches.shape[1] == 16
+
+
+@pytest.mark.parametrize("name", ["test_vit4", "test_resnet"])
+def test_timms_networks_without_a_class_token_have_none_to_read_out(name):
+    with pytest.raises(ConfigError, match="no last-1"):
+        read_out(timm.create_model(name, num_classes=0), "last-1")
 
 
 def test_the_last_class_token_is_the_encoder_s_output():

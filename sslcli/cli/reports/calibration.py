@@ -9,13 +9,12 @@ from sslcli.figures.reliability import reliability_diagram
 from sslcli.files import write_atomically
 from sslcli.workflows.calibrate import MEASURES, CalibrationResult, store_calibrator
 from sslcli.workflows.calibration_data import Fitting, parts
-from sslcli.workflows.run import need_held_out
 
 
 def plan(publisher: Publisher, fitting: Fitting, seed: int | None) -> None:
     """Say how much would be fitted and reported on; for `--dry-run`."""
     run = publisher.run
-    need_held_out(run)
+    run.splits.need_held_out()
     fit, report = parts(run, fitting, run.config.seed if seed is None else seed)
     images = {"fit": len(fit) if fit else 0, "report": len(report)}
     publisher.plan(images, does="")

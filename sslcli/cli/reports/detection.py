@@ -15,7 +15,6 @@ from sslcli.evaluate.ood.metrics import METRICS, Ranking
 from sslcli.figures.detection import Array, Roc, roc_curves, score_histograms
 from sslcli.workflows.ood_result import OODResult
 from sslcli.workflows.outside import file_name, open_outside
-from sslcli.workflows.run import need_held_out
 
 _COLUMNS = ("outside", "n", "score", "AUROC", f"{LEVEL:.0%} interval", "AUPR-in", "AUPR-out",
             "FPR95-in", "FPR95-out", "settings")  # fmt: skip
@@ -24,7 +23,7 @@ _COLUMNS = ("outside", "n", "score", "AUROC", f"{LEVEL:.0%} interval", "AUPR-in"
 def plan(publisher: Publisher, ood: Sequence[str], scores: Sequence[str]) -> None:
     """Say how much would be encoded, for which scores; for `--dry-run`."""
     run = publisher.run
-    need_held_out(run)
+    run.splits.need_held_out()
     images = {"train": len(run.splits.train), "test": len(run.splits.test)}
     images |= {name: len(source) for name, source in open_outside(run, ood).items()}
     publisher.plan(images, scores=scores)

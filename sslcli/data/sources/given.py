@@ -8,6 +8,7 @@ from PIL import Image
 
 from sslcli.data.images import files
 from sslcli.data.sources.base import Source
+from sslcli.data.sources.files import identity
 from sslcli.errors import UsageError
 
 GivenImage = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -51,10 +52,21 @@ class GivenImages(Source):
             return files.pixels_of(image, self.describe(row), self.white_point)
         return super().load(row)
 
+    def origins(self) -> np.ndarray:
+        """Return where the bytes of each file lie; -1 of what is no file."""
+        return np.array([_origin(image) for image in self.images], dtype=np.int64)
+
     def describe(self, row: int) -> str:
         """Return the path, or the position of what is no file."""
         image = self.images[row]
         return str(image) if isinstance(image, str | os.PathLike) else f"images[{row}]"
+
+
+def _origin(image: GivenImage) -> tuple[int, int, int]:
+    if isinstance(image, str | os.PathLike):
+        device, inode = identity(os.fspath(image))[:2]
+        return device, inode, min(device, inode, 0)
+    return (-1,) * 3
 
 
 def _listed(images: object) -> list[object]:

@@ -44,6 +44,12 @@ class Splits:
     oddities: tuple[Remark, ...] = ()
     validation: Source | None = None
 
+    def need_held_out(self) -> None:
+        """Raise DataError unless there is something to test on."""
+        if not len(self.test):
+            hint = "name some with `test`, or set data.holdout"
+            raise DataError(f"no {noun(self.test, 1)} is held out", self.train.name, hint)
+
     def without_validation(self, data: DataConfig) -> "Splits":
         """Return the same data with `data.validation` of the training part kept from training."""
         if not data.validation:

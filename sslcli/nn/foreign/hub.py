@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from sslcli.errors import CheckpointError, ResourceError
-from sslcli.nn.foreign.files import INDEX
+from sslcli.nn.foreign.files import INDEXES
 from sslcli.nn.foreign.folder import CARD, CONFIG, PROCESSOR
 
 PREFIX = "hf:"
-WEIGHTS = "model.safetensors"
-_WANTED = [WEIGHTS, INDEX, CONFIG, PROCESSOR, CARD]  # no pickle
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", INDEXES[0])
+_WANTED = [*WEIGHTS, CONFIG, PROCESSOR, CARD]  # no pickle
 
 
 def located(spec: str, *, download: bool) -> Path:

@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import json
 import os
 import pickle
 import subprocess
@@ -12,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sslcli.errors import CheckpointError
 from sslcli.nn.foreign import unpickle
-from sslcli.nn.foreign.files import read_tensors, weights_file
+from sslcli.nn.foreign.files import INDEXES, digest_of, read_tensors, weights_file
 from sslcli.nn.foreign.unpickle import RefusedError, tensors_in
 
 WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3)}
@@ -148,6 +150,40 @@ def test_folders_without_weights_and_missing_files_say_what_would_do(tmp_path):
         with pytest.raises(CheckpointError) as caught:
             weights_file(path)
         assert "Hugging Face folder" in caught.value.hint
-    (tmp_path / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="several files"):
-        weights_file(tmp_path)
+
+
+def shards(folder, weight_map):
+    save_file({"a": torch.ones(2)}, folder / "model-1-of-2.safetensors")
+    save_file({"b": torch.zeros(3)}, folder / "model-2-of-2.safetensors")
+    (folder / INDEXES[0]).write_text(json.dumps({"weight_map": weight_map}))
+
+
+def test_weights_in_several_files_are_read_as_one(tmp_path):
+    shards(tmp_path, {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"})
+    found = read_tensors(tmp_path)
+    assert {name: x.tolist() for name, x in found.items()} == {"a": [1, 1], "b": [0, 0, 0]}
+    before = digest_of(weights_file(tmp_path))
+    save_file({"b": torch.ones(3)}, tmp_path / "model-2-of-2.safetensors")
+    assert digest_of(weights_file(tmp_path)) != before
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "said"),
+    [
+        ({"a": "model-3-of-3.safetensors"}, "1 of 1 files of weights are missing"),
+        ({"a": "../model-1-of-2.safetensors"}, "outside its folder"),
+        (["a"], "cannot be understood"),
+    ],
+)
+def test_an_index_that_does_not_fit_its_folder_is_refused(tmp_path, weight_map, said):
+    shards(tmp_path, weight_map)
+    with pytest.raises(CheckpointError, match=said):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_weights_of_a_later_protocol_say_how_to_save_them(tmp_path, protocol):
+    torch.save(WEIGHTS, tmp_path / "a.pth", pickle_protocol=protocol)
+    with pytest.raises(RefusedError, match="protocol 4 or later") as refused:
+        tensors_in(tmp_path / "a.pth")
+    assert "which is 2" in refused.value.hint
