@@ -59,6 +59,7 @@ def trained(case, count, **more):
     training = assemble.build_training(config, method.double(), source, CPU, "fp32")
     losses = []
     for batches, _ in zip(steps(training), range(count), strict=False):
+        batches = list(batches)
         for batch in batches:
             batch.views[:] = [view.double() for view in batch.views]
         losses.append(collective.mean(train_step(training, batches).loss).item())

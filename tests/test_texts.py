@@ -170,6 +170,7 @@ def trained(toy, pictures, count):
     training = training_of(toy, pictures, torch.float64, **{"method.noise": 0.0})
     losses = []
     for batches, _ in zip(steps(training), range(count), strict=False):
+        batches = list(batches)
         for batch in batches:
             batch.views[:] = [view.double() for view in batch.views]
         losses.append(collective.mean(train_step(training, batches).loss).item())

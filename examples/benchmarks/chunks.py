@@ -32,7 +32,7 @@ def measure(preset: str, batch: int, chunk: int | None) -> dict[str, float]:
     source, device = ArraySource("random", pixels), torch.device("cpu")
     method = assemble.build_method(config, device, assemble.facts_of(source))
     training = assemble.build_training(config, method, source, device, "fp32")
-    batches = next(steps(training))  # made before, so that views do not count
+    batches = list(next(steps(training)))  # made before, so that views do not count
     before = resident()
     train_step(training, batches)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before

@@ -24,7 +24,7 @@ from torch import nn
 
 from sslcli.config.presets import list_presets
 from sslcli.engine.device import autocast
-from sslcli.engine.loop import Training, steps, train_step
+from sslcli.engine.loop import Parts, Training, steps, train_step
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Pass:
     has_gradient: bool
 
 
-def passes_of(training: Training, batches: list) -> list[Pass]:
+def passes_of(training: Training, batches: Parts) -> list[Pass]:
     """Make a step and return the passes through the encoder and networks of its kind."""
     seen: list[Pass] = []
 

@@ -24,8 +24,8 @@ class Stock:
     """Bytes that batches take besides the data that they are made of.
 
     Attributes:
-        step: On the device while a step runs: its own batches, and those made together with them.
-        making: On the device while the next step's batches are made, all of these included.
+        step: On the device while a batch is worked on: itself, and those made together with it.
+        making: On the device while the next batches are made, all of these included.
         host: In the host's memory: batches on their way, worker processes, and decoded images
             that are kept there beside a copy on an accelerator.
     """
@@ -72,8 +72,8 @@ class Feed(Protocol):
     def made_at_once(self, size: int) -> int:
         """Return how many batches of a size are made at once, from one piece of memory."""
 
-    def stock(self, size: int, parts: int) -> Stock:
-        """Return the memory that batches take, where a step has `parts` of them of `size` rows."""
+    def stock(self, size: int) -> Stock:
+        """Return the memory that batches of `size` rows take."""
 
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield a batch without labels for each of the `batches` of rows, [B] int64."""
@@ -146,9 +146,9 @@ class Paired:
         """Return how many batches' images are made at once."""
         return self.images.made_at_once(size)
 
-    def stock(self, size: int, parts: int) -> Stock:
+    def stock(self, size: int) -> Stock:
         """Return the memory that batches of images and their texts take."""
-        return self.images.stock(size, parts) + self.words.stock(size, parts)
+        return self.images.stock(size) + self.words.stock(size)
 
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield the views and texts of each batch of rows."""

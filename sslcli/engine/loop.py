@@ -1,5 +1,6 @@
 """The training loop of every method: call it, backward, step, tell it the step is done."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -120,6 +121,25 @@ class Training:
             raise ConfigError(what, "schedule.warmup", "write a share of the run, such as 5%")
 
 
+class Parts:
+    """The batches of one step, each made as it is taken, so that one lives at a time.
+
+    Args:
+        made: Yields this step's batches first, and then those of later steps.
+        count: Batches of this step.
+    """
+
+    def __init__(self, made: Iterator[Batch], count: int) -> None:
+        self._rest, self._count = islice(made, count), count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches that were not taken before."""
+        return self._rest
+
+
 @dataclass(frozen=True)
 class StepResult:
     """The results of a step for the log; every tensor stays on the device.
@@ -136,7 +156,7 @@ class StepResult:
     grad_norm: Tensor | None
 
 
-def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
+def train_step(training: Training, batches: Parts | Sequence[Batch]) -> StepResult:
     """Make one optimiser step from the mean loss over all samples of `batches`.
 
     It never waits for the device.
@@ -147,7 +167,7 @@ def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
         optimizer, training.config, progress.step, progress.total_steps, progress.steps_per_epoch
     )
     optimizer.zero_grad(set_to_none=True)
-    outputs = []
+    outputs, weights = [], []
     for index, batch in enumerate(batches):
         with _reducing(training.model, now=index + 1 == len(batches)):
             with autocast(training.device, training.precision):
@@ -155,13 +175,14 @@ def train_step(training: Training, batches: Sequence[Batch]) -> StepResult:
             loss = output.loss if batch.weight == 1 else output.loss * batch.weight
             scaler.scale(loss / len(batches)).backward()
         outputs.append(output)
+        weights.append(batch.weight)
     scaler.unscale_(optimizer)
     method.before_step(progress)
     grad_norm = clip_gradients(method.parameters(), training.config.optimizer)
     scaler.step(optimizer)
     scaler.update()
     training.step += 1
-    whole = joined(outputs, [batch.weight for batch in batches])
+    whole = joined(outputs, weights)
     with torch.no_grad():
         method.after_step(training.progress, whole.carry)
     return StepResult(whole.loss, whole, grad_norm)
@@ -174,14 +195,21 @@ def _reducing(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
     )
 
 
-def steps(training: Training) -> Iterator[list[Batch]]:
-    """Yield the batches of each step still to do, from the middle of an epoch if need be."""
+def steps(training: Training) -> Iterator[Parts]:
+    """Yield the batches of each step still to do, from the middle of an epoch if need be.
+
+    Those that were not taken when the next step is asked for are passed over.
+    """
     parts = training.config.train.accumulate
     while training.step < training.total_steps:
         epoch, done = divmod(training.step, training.steps_per_epoch)
         batches = training.loader.epoch(epoch, start=done * parts)
+        left = len(training.loader) - done * parts
         for _ in range(min(training.steps_per_epoch - done, training.total_steps - training.step)):
-            yield list(islice(batches, parts))
+            step = Parts(batches, min(parts, left))
+            yield step
+            deque(step, maxlen=0)
+            left -= len(step)
 
 
 def learning_rate(training: Training) -> float:

@@ -27,8 +27,8 @@ class Memory:
         moments: State of the optimiser: two numbers a trainable parameter with Adam, one with
             momentum, none with plain SGD.
         buffers: Running statistics, queues, banks, centres.
-        views: The float32 images and the tokens that are held during a step: all its own, and
-            those that are made together with them.
+        views: The float32 images and the tokens that are held while a micro-batch is worked on:
+            its own, and those that are made together with them.
         activations: Tensors of one micro-batch that autograd keeps between forward and backward,
             without those gathered from other processes.
         data: The data set, when it lies decoded in the device's memory.
@@ -174,7 +174,7 @@ def _micro_batch(training: Training, processes: int) -> int:
 def _memory(training: Training, images: int, activations: int, peak: int) -> Memory:
     """Return the bytes of a process that takes so many images at a time."""
     method, feed = training.method, own_loader(training).feed
-    stock = feed.stock(images, training.config.train.accumulate)
+    stock = feed.stock(images)
     weights, buffers = nbytes(method.parameters()), nbytes(method.buffers())
     gradients = nbytes(p for p in method.parameters() if p.requires_grad)
     moments = _moments(training.config.optimizer) * gradients

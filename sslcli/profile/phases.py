@@ -1,6 +1,7 @@
 """Time the phases of a training step one by one, and the training loop that overlaps them."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from sslcli.data.batch import Batch
-from sslcli.engine.loop import Training, steps, train_step
+from sslcli.engine.loop import Parts, Training, steps, train_step
 from sslcli.errors import ConfigError
 from sslcli.methods.base import Progress
 from sslcli.profile.preparing import StepRows, own_loader, prepare, worker_processes
@@ -228,7 +229,7 @@ def _stretch(training: Training, wanted: int) -> tuple[int, int]:
 def _loop_seconds(
     training: Training,
     num_steps: int,
-    work: Callable[[Training, Sequence[Batch]], object],
+    work: Callable[[Training, Parts], object],
     tick: _Ticks,
 ) -> float:
     """Return the time of a step in the loop, from the beginning of an epoch on.
@@ -236,20 +237,21 @@ def _loop_seconds(
     Workers get a head start of two steps. Batches that are made in groups need none.
     """
     training.step = training.steps_per_epoch * ceil(training.step / training.steps_per_epoch)
-    stream, images = steps(training), 0
+    stream = steps(training)
     for batches in islice(stream, _WARM_UP if worker_processes(training) else 0):
         work(training, batches)
-    laps = _Laps(training.device)
+    laps, before = _Laps(training.device), training.seen(training.step)
     for batches in islice(stream, num_steps):
         work(training, batches)
-        images += sum(map(len, batches))
         tick()
     laps("loop")
+    images = training.seen(training.step) - before
     return laps.seconds["loop"] * training.config.train.batch_size / images
 
 
-def _pass_by(training: Training, batches: Sequence[Batch]) -> None:
+def _pass_by(training: Training, batches: Parts) -> None:
     """Take a step without training."""
+    deque(batches, maxlen=0)
     training.step += 1
 
 

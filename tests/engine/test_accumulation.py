@@ -24,6 +24,7 @@ def gradient(training, batches):
 def test_the_gradient_of_each_step_is_that_of_its_whole_batch():
     parts, whole = piecewise(73, **PARTS), piecewise(73, **WHOLE)
     for in_parts, at_once in zip(steps(parts), steps(whole), strict=True):
+        in_parts = list(in_parts)
         found, expected = gradient(parts, in_parts), gradient(whole, at_once)
         assert (found - expected).abs().max() < 1e-12
         assert torch.cosine_similarity(found, expected, dim=0) == pytest.approx(1, abs=1e-12)
@@ -35,13 +36,34 @@ def test_every_image_of_an_epoch_is_used_once(images):
     training = piecewise(images, batch_size=64, accumulate=4, drop_last=False)
     for _ in range(2):
         epoch = [
-            next_step
+            list(next_step)
             for next_step, _ in zip(steps(training), range(-(-images // 64)), strict=False)
         ]
         rows = torch.cat([part.rows for parts in epoch for part in parts])
         assert sorted(rows.tolist()) == list(range(images))
         training.step += training.steps_per_epoch
     assert training.seen(training.steps_per_epoch) == images
+
+
+def test_a_part_is_made_when_the_one_before_has_been_used():
+    training, told = piecewise(73, **PARTS), []
+    whole = training.loader.epoch
+    training.loader.epoch = lambda *at, **of: (told.append("made") or b for b in whole(*at, **of))
+    forward = training.method.forward
+    training.method.forward = lambda *given: told.append("used") or forward(*given)
+    for step in steps(training):
+        train_step(training, step)
+        told.append(len(step))
+    assert told[-5:] == ["made", "used", "made", "used", 2]
+    assert told[:9] == ["made", "used"] * 4 + [4]
+
+
+def test_the_parts_of_a_step_that_was_not_made_are_passed_over():
+    training = piecewise(73, **PARTS)
+    stream = steps(training)
+    first, second = next(stream), next(stream)
+    assert list(first) == []
+    assert torch.equal(next(iter(second)).rows, list(training.loader.epoch(0))[4].rows)
 
 
 def test_with_drop_last_only_whole_steps_are_made():

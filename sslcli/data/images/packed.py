@@ -63,11 +63,11 @@ class Packed(Images):
             return 1
         return max(1, _AHEAD // (size * max(1, self.views.values)))
 
-    def stock(self, size: int, parts: int) -> Stock:
+    def stock(self, size: int) -> Stock:
         """Return the memory of views, of which the ones before live on until the next are made."""
         image = self.store.images[:1].nbytes
         group = min(size * self.made_at_once(size), len(self.store))  # or an epoch ends before
-        whole = 4 * self.views.values * max(group, parts * size)
+        whole = 4 * self.views.values * group
         making = group * image + self.views.scratch(group, image, self.device)
         is_double = self.resident is not None and not self.store.is_mapped
         return Stock(whole, 2 * whole + making, len(self.store) * image if is_double else 0)

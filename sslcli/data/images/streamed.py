@@ -79,10 +79,10 @@ class Streamed(Images):
         """Return 1: each batch is made by itself."""
         return 1
 
-    def stock(self, size: int, parts: int) -> Stock:
+    def stock(self, size: int) -> Stock:
         """Return the memory of views, of crops on their way, and of the workers that cut them."""
         cut = self.views.cut_values  # bytes, too: crops are uint8
-        whole = 4 * self.views.values * parts * size
+        whole = 4 * self.views.values * size
         making = 2 * size * cut + self.views.scratch(size, 0, self.device)
         ahead = self.workers * self._stream.ahead
         return Stock(whole, 2 * whole + making, ahead * size * cut + self.workers * _WORKER)

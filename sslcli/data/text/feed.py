@@ -60,10 +60,10 @@ class Tokenised:
         """Return 1: each batch is made by itself."""
         return 1
 
-    def stock(self, size: int, parts: int) -> Stock:
-        """Return the memory of a step's tokens, and of the next one's beside them."""
+    def stock(self, size: int) -> Stock:
+        """Return the memory of a batch's tokens, and of the next one's beside them."""
         tokens = sum(text.ids.nbytes + text.mask.nbytes for text in self.example(1).texts)
-        return Stock(parts * size * tokens, 2 * parts * size * tokens)
+        return Stock(size * tokens, 2 * size * tokens)
 
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield the texts of each batch of rows."""
