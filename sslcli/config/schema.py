@@ -81,7 +81,7 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "TrainConfig":
-        if self.duration.endswith("%"):
+        if self.duration.unit == "%":
             raise ValueError('duration must be in epochs or steps, such as "100 epochs"')
         if self.batch_size % self.accumulate:
             raise ValueError("batch_size must be divisible by accumulate")

@@ -68,13 +68,14 @@ def _batch(config: Config, rules: AdaptConfig, look: "Look") -> Changes:
 
 def _duration(config: Config, rules: AdaptConfig, look: "Look") -> Changes:
     duration = config.train.duration
-    if rules.images is None or "epoch" not in duration:
+    if rules.images is None or duration.unit != "epoch":
         return {}
     least, most = rules.least_epochs or duration.amount, rules.most_epochs or duration.amount
     epochs = min(max(duration.amount * rules.images / look.images, least), most)
     if epochs == duration.amount:
         return {}
-    return {"train.duration": f"{max(1, round(epochs))} epochs"}
+    least_steps = f", at least {duration.least} steps" if duration.least else ""
+    return {"train.duration": f"{max(1, round(epochs))} epochs{least_steps}"}
 
 
 def _colourless(config: Config) -> Changes:
