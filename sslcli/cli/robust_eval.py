@@ -123,7 +123,8 @@ def robust_eval(
 ) -> None:
     """Measure a classifier under PGD, AutoAttack and the corruptions of CIFAR-10-C.
 
-    CKPT is any run with a classifier. Metrics are named top1, top1/linf-8, top1/l2-0.5,
+    CKPT is any run: one without a classifier gets linear-eval's probe, attacked through the
+    encoder. Metrics are named top1, top1/linf-8, top1/l2-0.5,
     top1/autoattack/linf-8, top1/refine-10/linf-8, top1/fog/3, top1/fog (the mean over severities)
     and top1/corrupted (over corruptions). zero_gradient is the largest share of images that hold
     against an attack for want of a gradient. Corruptions and AutoAttack meet the plain classifier.
@@ -152,7 +153,7 @@ def robust_eval(
     )  # fmt: skip
     robustness = Robustness(publisher.run, trial, seed)
     if dry_run:
-        names = [name for condition in robustness.conditions() for name in condition.names]
+        names = [tried.condition for tried in trial.tried()]
         images = {"test": len(robustness.rows)}
         counts = dict.fromkeys(names, images["test"])
         publisher.plan(counts, first="condition", does="", images=images, conditions=names)

@@ -1,21 +1,21 @@
 """Measure how accurate a classifier stays under attack and on spoilt images."""
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sslcli.data.evaluation import eval_batches
 from sslcli.data.sources.base import need_labels
 from sslcli.data.sources.splits import Subset
 from sslcli.errors import UsageError
-from sslcli.evaluate.classifier import match_classes, need_classifier
+from sslcli.evaluate.classifier import match_classes
 from sslcli.evaluate.robust.autoattack import MARGINS, AutoAttack, need_autoattack
 from sslcli.evaluate.robust.defence import Defence
 from sslcli.evaluate.robust.measure import (
@@ -31,6 +31,7 @@ from sslcli.methods.base import HasSampler
 from sslcli.methods.classifier import Classifier
 from sslcli.methods.custom import section_of
 from sslcli.perturb.sgld import Langevin
+from sslcli.workflows.classified import Classified
 from sslcli.workflows.density import methods_with, refinement_of
 from sslcli.workflows.robust_result import RobustResult, result_of
 from sslcli.workflows.run import Run, load
@@ -71,10 +72,11 @@ def robust_eval(
     PGD is that of Madry et al. 2018 (arXiv:1706.06083), with random starts; JEM-k is attacked
     through its refinement (Grathwohl et al. 2020, arXiv:1912.03263); corruptions are those of
     Hendrycks & Dietterich 2019 (arXiv:1903.12261). AutoAttack (Croce & Hein 2020,
-    arXiv:2003.01690) and corruptions meet the plain classifier.
+    arXiv:2003.01690) and corruptions meet the plain classifier. A run without a classifier gets the
+    linear probe of `linear_eval`, which is attacked through the encoder.
 
     Args:
-        run: Any run with a classifier: a run directory, a checkpoint, or what `load` returned.
+        run: A run directory, a checkpoint, or what `load` returned.
         data: The data set, when not the checkpoint's.
         test: The data to test on.
         count: Test images to use, drawn by the seed; None for all.
@@ -96,8 +98,8 @@ def robust_eval(
         data_root: Folder of torchvision's data sets.
         download: Allow such a set to be fetched.
         device: Where to run.
-        precision: Arithmetic; None for an opened run's own, or else fp32, since lower precision
-            rounds small steps of attacks away.
+        precision: Arithmetic; None for an opened run's own, or else fp32, as less rounds small
+            steps of attacks away.
         listener: Who is told what happens.
 
     Raises:
@@ -128,30 +130,30 @@ class Robustness:
             config's.
 
     Raises:
-        SslError: If there is no classifier, no image, or an attack does not apply to it.
+        SslError: If the classifier is not linear, no image is there, or an attack does not apply.
     """
 
     def __init__(self, run: Run, trial: Trial, seed: int | None = None) -> None:
         self.run, self.trial = run, trial
         self.seed = run.config.seed if seed is None else seed
-        checkpoint, test = run.checkpoint, run.splits.test
-        classifier = copy.deepcopy(need_classifier(checkpoint)).to(run.device)
+        trial.check_l2(run.pixels.image_size)
+        self.classified, test = Classified(run), run.splits.test
         if trial.autoattack:
-            need_autoattack(classifier.out_features)
-        if classifier.out_features < 2:
-            what = "a classifier of one class is never wrong"
-            raise UsageError(what, str(checkpoint.path), "take one of two classes or more")
-        pixels = run.pixels
-        trial.check_l2(pixels.image_size)
+            need_autoattack(self.classified.count)
         self.sampler = self._sampler() if trial.refine else None
         run.splits.need_held_out()
-        self.labels = match_classes(need_labels(test), test.class_names, run.classes)
-        self.network = nn.Sequential(run.encoder, classifier).eval().requires_grad_(False)
-        seen = pixels.mean, pixels.std, run.precision
-        self.plain = Defence(self.network, *seen, space=pixels.space)
+        known = self.classified.classes
+        self.labels = match_classes(need_labels(test), test.class_names, known)
         order = np.random.default_rng(self.seed).permutation(len(test))
         self.rows = np.sort(order[: trial.count or len(test)])
         self.stuck: Counter[str] = Counter()  # images that an attack held without a gradient
+
+    @cached_property
+    def plain(self) -> Defence:
+        """The classifier as it is, without noise or refinement."""
+        pixels = self.run.pixels
+        seen = pixels.mean, pixels.std, self.run.precision
+        return Defence(self.classified.network, *seen, space=pixels.space)
 
     def measure(self) -> RobustResult:
         """Try every condition on every image."""
@@ -160,7 +162,7 @@ class Robustness:
         listener.note(protocol)
         labels = torch.from_numpy(self.labels)
         told = _progress(listener.bar("testing"), conditions, n)
-        right = measure(self.network, self._batches(), labels, conditions, self.seed, told)
+        right = measure(self.plain.network, self._batches(), labels, conditions, self.seed, told)
         result = result_of(self.trial, right, self.stuck, protocol)
         self._warn_of_zero_gradients(result)
         return result
@@ -176,6 +178,7 @@ class Robustness:
     def protocol(self) -> str:
         """Return the settings of the measurement, in one line."""
         trial, parts = self.trial, [f"{len(self.rows):,} test images, seed {self.seed}"]
+        parts += self.classified.protocol
         if trial.eps or trial.eps_l2:
             parts.append(
                 f"PGD on the odds against the label, {trial.steps} steps of {trial.step:g} radii, "
@@ -188,9 +191,8 @@ class Robustness:
                 f"over {trial.verdicts}"
             )
         if trial.autoattack:
-            parts.append(
-                "AutoAttack on logits of a largest margin of {:g} to {:g}".format(*MARGINS)
-            )
+            margins = "{:g} to {:g}".format(*MARGINS)
+            parts.append(f"AutoAttack on logits of a largest margin of {margins}")
         if trial.corruptions:
             parts.append("corruptions with CIFAR-10-C's numbers")
         return "; ".join(parts)
@@ -265,8 +267,7 @@ class Robustness:
         test, config = self.run.splits.test, self.run.config
         raw = config.data.unscaled()
         chosen = torch.from_numpy(self.rows)
-        some = Subset(test, self.rows, f"{len(self.rows)} of {test.name}")
-        used = []
+        some, used = Subset(test, self.rows, f"{len(self.rows)} of {test.name}"), []
         for images, rows in eval_batches(some, raw, _BATCH, self.run.device):
             used.append(rows.cpu())
             yield images, chosen[used[-1]]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import sslcli
 from sslcli.cli import robust_eval
@@ -110,10 +111,34 @@ def test_a_dry_run_lists_conditions_and_tries_none(ssl, classifier):
     assert len(outcome.json["conditions"]) == 1 + 4 + 3 + 5 * len(CORRUPTIONS)
 
 
-def test_wrong_use_is_told_before_any_work(ssl, classifier, trained, monkeypatch):
+def test_a_run_without_a_classifier_gets_a_probe_that_is_attacked_through_the_encoder(
+    ssl, trained, tmp_path
+):
+    words = ("--steps", 3, "--restarts", 1, "--eps", "4,32", "--eps-l2", "none")
+    outcome = ssl("robust-eval", trained, *words, "--corruption", "none", "--json")
+    probe = ssl("linear-eval", trained, "--precision", "fp32", "--json").json
+    metrics = outcome.json["metrics"]
+    assert outcome.code == 0
+    assert metrics["top1"] == pytest.approx(probe["metrics"]["top1"], abs=1e-9)
+    assert metrics["top1"] > metrics["top1/linf-4"] > metrics["top1/linf-32"]
+    assert probe["protocol"] in outcome.json["protocol"]
+    assert "a linear probe is fitted" in outcome.err
+    plan = ssl("robust-eval", trained, *words, "--dry-run", "--json")
+    assert len(plan.json["conditions"]) == 3 + 17 * 5
+    assert "a linear probe is fitted" not in plan.err
+
+
+def test_a_run_without_a_classifier_needs_labels(ssl, trained, tmp_path):
+    for number in range(8):
+        Image.new("RGB", (8, 8), (30 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    outcome = ssl("robust-eval", trained, "--data", tmp_path)
+    assert outcome.code == 2
+    assert "one sub-folder a class" in outcome.err
+
+
+def test_wrong_use_is_told_before_any_work(ssl, classifier, monkeypatch):
     monkeypatch.setattr(autoattack, "find_spec", lambda name: None)
     for run, words, told in (
-        (trained, [], "no linear classifier"),
         (classifier, ["--refine", "1"], "finetune has no log p(x)"),
         (classifier, ["--refine", "some"], "'some' is no number of steps"),
         (classifier, ["--noise", "0.1"], "the plain classifier gets no noise"),
