@@ -19,6 +19,17 @@ from sslcli.config.presets import resolve
 FOLDER = Path(__file__).parent.parent / "examples" / "studies"
 TWO_STEPS = ["--set", 'train.duration="2 steps"']
 TINY = {
+    "adversarial": [
+        "--setting",
+        "digits",
+        "--seeds",
+        "1",
+        "--widths",
+        "4",
+        "--count",
+        "8",
+        *TWO_STEPS,
+    ],
     "ablations": ["--study", "swav-multi-crop", *TWO_STEPS],
     "byol_collapse": TWO_STEPS,
     "directpred": TWO_STEPS,
@@ -98,6 +109,7 @@ def test_each_study_is_listed_here():
     [
         "byol_collapse",
         "simsiam_collapse",
+        pytest.param("adversarial", marks=pytest.mark.slow),
         pytest.param("directpred", marks=pytest.mark.slow),
         pytest.param("moco", marks=pytest.mark.slow),
     ],
