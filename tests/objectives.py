@@ -36,6 +36,7 @@ NOISELESS = {
     "hdge/digits": {"method.data_noise": 0.0},
     "moco-v1/digits": WHOLE,
     "moco-v2/digits": WHOLE | {"method.symmetric": True},
+    "cpc-v1/digits": {"method.negatives": 0},
 }
 WRONG = {"own negatives": OwnNegatives}
 

@@ -28,6 +28,8 @@ CASES = [
     "moco-v2/digits",
     "clae/digits",
     "advprop/digits",
+    "cpc-v1/digits",
+    "cpc-v2/digits",
 ]
 STEPS = 3
 

@@ -30,7 +30,9 @@ class EncoderConfig(Section):
     section 4.2 ("resnet20", depth 6n + 2), a wide ResNet as "wrn-DEPTH-WIDENING" ("wrn-28-10"), one
     of IGEBM's networks ("igebm-small", "igebm-large"), a vision transformer ("vit-tiny",
     "vit-small", "vit-base", or "vit-DEPTH-WIDTH-HEADS"), one of Exemplar-CNN's ("exemplar-small",
-    "exemplar-medium", "exemplar-large"), CMC's "half-alexnet", or any timm model as "timm:NAME".
+    "exemplar-medium", "exemplar-large"), CMC's "half-alexnet", a network that CPC runs over patches
+    ("cpc-resnet14", "cpc-resnet50", "cpc-resnet101", "cpc-resnet161", "cpc-wrn-28-2"), or any timm
+    model as "timm:NAME".
     Of sentences: BERT's or RoBERTa's as "bert-DEPTH-WIDTH-HEADS" and "roberta-DEPTH-WIDTH-HEADS".
     """
 
@@ -58,7 +60,13 @@ class EncoderConfig(Section):
         "lab; dx and dy are the gradients of channel 0.",
     )
     zero_init_residual: bool = False
-    norm: Literal["batch", "none"] = Field(default="batch", description="Of wide ResNets.")
+    stem_kernel: Literal[3, 5] = Field(
+        default=3, description="Side of the CIFAR stem's kernel in CPC's ResNets; 5 on STL-10."
+    )
+    norm: Literal["batch", "layer", "none"] = Field(
+        default="batch",
+        description="Of wide ResNets and CPC's networks; layer norm is over channels and places.",
+    )
     activation: Literal["relu", "leaky-relu", "silu"] = Field(
         default="relu",
         description="Of wide ResNets and IGEBM's networks; leaky-relu has slope 0.2.",
@@ -78,7 +86,11 @@ class EncoderConfig(Section):
         "inputs of convolutions, and a gain behind each block's second one.",
     )
     patch_size: Side | None = Field(
-        default=None, description="Side of a vision transformer's patches; when unset 16 pixels."
+        default=None,
+        description="Side of a vision transformer's patches, 16 pixels when unset, or of CPC's.",
+    )
+    patch_stride: Side | None = Field(
+        default=None, description="Pixels from one of CPC's patches to the next."
     )
     positions: Literal["learned", "sin-cos"] = Field(
         default="learned", description="Of vision transformers; the sin-cos table is fixed."

@@ -5,7 +5,13 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from sslcli.config.duration import Duration
-from sslcli.config.methods.labelled import Averaging, ClassifierRate, LayerDecay, Smoothing
+from sslcli.config.methods.labelled import (
+    Averaging,
+    ClassifierRate,
+    LayerDecay,
+    PerCell,
+    Smoothing,
+)
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
 from sslcli.config.section import Count, Fraction, MixingSection, Positive, ReadOut, Section
 from sslcli.config.views import ViewConfig
@@ -39,6 +45,7 @@ class LinearConfig(ProtocolConfig):
         description="Base rates to train with side by side, in place of the optimiser's; the best "
         "on a tenth of the training images is taken.",
     )
+    per_cell: PerCell = False
 
     @model_validator(mode="after")
     def _check(self) -> "LinearConfig":
@@ -46,6 +53,8 @@ class LinearConfig(ProtocolConfig):
             raise ValueError("rates repeats a rate")
         if self.rates and self.optimizer.clip_norm and not self.optimizer.clip_each:
             raise ValueError("rates need a clip_norm of each parameter by itself: clip_each = true")
+        if self.rates and self.per_cell:
+            raise ValueError("rates and per_cell exclude each other")
         return self
 
 

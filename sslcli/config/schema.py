@@ -141,6 +141,7 @@ class Config(Section):
         self._check_groups("views", self.views, method.min_views, "image")
         self._check_groups("texts", self.texts, method.min_texts, "text")
         self.method.check_training(self.train.batch_size, self.train.sync_batch_norm)
+        self.method.check_views(self.views, self.encoder)
         if self.train.chunk_size and not self.method.contrasts_batch:
             raise ValueError(
                 f"train.chunk_size is for losses that compare the samples of a batch by their "

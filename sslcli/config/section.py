@@ -1,13 +1,18 @@
 """The bases of a config's sections, of methods' sections above all, and the ranges they share."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from sslcli.config.pixels import Pixels
 from sslcli.errors import ConfigError
+
+if TYPE_CHECKING:  # both are sections, too
+    from sslcli.config.encoder import EncoderConfig
+    from sslcli.config.views import ViewConfig
 
 LARGEST = (2 - 2**-23) * 2.0**127  # number of float32
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -130,6 +135,9 @@ class MethodSection(Section):
 
     def check_training(self, batch_size: int, sync_batch_norm: bool) -> None:
         """Raise ValueError if the method cannot work with this global batch or BatchNorm."""
+
+    def check_views(self, views: "Sequence[ViewConfig]", encoder: "EncoderConfig") -> None:
+        """Raise ValueError if the method cannot work with these views and this encoder together."""
 
 
 class LabelledSection(MethodSection):

@@ -87,14 +87,41 @@ class ExemplarConfig(Section):
 Operation = Literal["crop", "jitter", "grayscale", "blur", "solarize", "flip", "autoaugment"]
 
 
-class PatchConfig(Section):
-    """Cut a view into a square grid of patches that overlap evenly (CPC v2).
+def fitting_sizes(size: int, side: int, stride: int) -> tuple[int, int] | None:
+    """Return the nearest sizes of image that patches cover evenly; None if they cover this one."""
+    steps = (size - side) // stride
+    if steps >= 0 and steps * stride == size - side:
+        return None
+    below = side + max(0, steps) * stride
+    return below, below + stride
 
-    The view is cropped and flipped as a whole; each patch then draws its own colours and blur.
+
+class PatchConfig(Section):
+    """Cut a view into a square grid of patches that overlap evenly (CPC).
+
+    The view is cropped and flipped as a whole. Each patch then draws its own part, operations and
+    flip, and then its own colours and blur.
     """
 
     grid: Annotated[int, Field(ge=2, le=64)] = Field(description="Patches in a row and a column.")
     side: Side = Field(description="Side of a patch in pixels.")
+    part: Side | None = Field(
+        default=None,
+        description="Side of what is kept of each patch, cut anywhere in it and put into its "
+        "middle, on black (CPC v1).",
+    )
+    operations: Annotated[int, Field(ge=0, le=4)] = Field(
+        default=0,
+        description="Operations that each patch goes through, drawn from AutoAugment's sixteen "
+        "(CPC v2); on 8-bit pixels.",
+    )
+    flip: Fraction = Field(default=0.0, description="Chance to mirror a patch by itself (CPC v2).")
+
+    @model_validator(mode="after")
+    def _check(self) -> "PatchConfig":
+        if self.part and self.part > self.side:
+            raise ValueError("patches.part is at most patches.side")
+        return self
 
 
 class ViewConfig(Section):
@@ -108,7 +135,12 @@ class ViewConfig(Section):
     pad: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="Pixels by which the whole image is continued on each side, by reflection, "
-        "before a square of `size` is cut anywhere: JEM's crop.",
+        "before a square of `size` is cut anywhere: JEM's crop. With `resize`, by black.",
+    )
+    resize: Side | None = Field(
+        default=None,
+        description="Shorter side to which the whole image is resized, before a square of `size` "
+        "is cut anywhere: a random crop, such as 256 of 300.",
     )
     flip: Fraction = 0.0
     jitter: JitterConfig | None = None
@@ -156,8 +188,12 @@ class ViewConfig(Section):
             raise ValueError(
                 "exemplar takes the crop's place: crop_scale and crop_ratio are [1, 1]"
             )
-        if self.pad and not whole:
-            raise ValueError("pad cuts from the whole image: crop_scale and crop_ratio are [1, 1]")
+        if (self.pad or self.resize) and not whole:
+            raise ValueError(
+                "pad and resize cut from the whole image: crop_scale and crop_ratio are [1, 1]"
+            )
+        if self.resize and (self.exemplar or self.resize + 2 * self.pad < self.size):
+            raise ValueError("resize with pad is at least size, and goes without exemplar")
         if self.pad >= self.size or (self.pad and self.exemplar):
             raise ValueError("pad is below size, and goes without exemplar")
         for name in ("crop_scale", "crop_ratio"):

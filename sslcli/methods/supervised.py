@@ -2,18 +2,13 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from sslcli.config.methods.labelled import (
-    FinetuneConfig,
-    HeadLayer,
-    LinearProbeConfig,
-    SupervisedConfig,
-)
+from sslcli.config.methods.labelled import FinetuneConfig, LinearProbeConfig, SupervisedConfig
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
 from sslcli.losses.precision import at_least_float32
@@ -27,8 +22,11 @@ from sslcli.methods.base import (
     trainable,
 )
 from sslcli.methods.classifier import Classifier, labels_of, noisy, train_top1
+from sslcli.methods.head_layers import head_layers
 from sslcli.methods.mixing import mix
+from sslcli.nn.cell_classifier import CellClassifier
 from sslcli.nn.depth import depths
+from sslcli.nn.patch_encoder import PatchEncoder
 from sslcli.nn.read_out import read_out
 from sslcli.nn.target import average, target_of
 
@@ -58,14 +56,15 @@ class LinearProbe(Method):
 
     Zhang et al. 2016 and every paper since: BatchNorm statistics are those of pre-training, and
     the classifier sees augmented views, crops and flips as a rule. With several rates, as many
-    classifiers start alike and learn from the same features; none changes what another learns.
+    classifiers start alike and learn from the same features; none changes what another learns. Per
+    cell, `cells` learns, and `classifier` is what it makes of the mean of the cells.
 
     Args:
         config: The number of classes, what is read out of the encoder, and the rates.
         encoder: Frozen here.
 
     Raises:
-        ConfigError: If the encoder has nothing of that name to read out.
+        ConfigError: If the encoder has nothing of that name to read out, or no cells.
     """
 
     def __init__(self, config: LinearProbeConfig, encoder: nn.Module) -> None:
@@ -76,6 +75,10 @@ class LinearProbe(Method):
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
         self.others = nn.ModuleList(copy.deepcopy(self.classifier) for _ in config.rates[1:])
+        if config.per_cell:
+            width = _cell_width(encoder, config.features)
+            self.cells = CellClassifier(width, config.num_classes)
+            self.classifier.requires_grad_(False)
 
     @property
     def classifiers(self) -> dict[str, nn.Module]:
@@ -94,6 +97,8 @@ class LinearProbe(Method):
 
     def param_groups(self) -> list[ParamGroup]:
         """Return the classifiers, each with its rate."""
+        if self.config.per_cell:
+            return super().param_groups()
         rates = self.config.rates or (1.0,)
         return [
             ParamGroup(list(trainable(each, name)), lr_scale=rate / rates[0])
@@ -108,6 +113,11 @@ class LinearProbe(Method):
 
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy in nats, summed over the rates; the best train_top1 of them."""
+        if self.config.per_cell:
+            assert isinstance(self.encoder, PatchEncoder)
+            with torch.no_grad():
+                grid = self.encoder.grid(batch.views[0])
+            return _classify(self.cells(grid), batch, self.config.label_smoothing)
         with torch.no_grad():
             features = self._features(batch.views[0])
         outputs = [
@@ -120,6 +130,23 @@ class LinearProbe(Method):
         loss = torch.stack([output.loss for output in outputs]).sum()
         chance = sum(output.chance or 0.0 for output in outputs)
         return Output(loss, {"train_top1": found.max()}, chance=chance)
+
+    def after_step(self, progress: Progress, carry: Mapping[str, torch.Tensor]) -> None:
+        """Let the classifier follow that of the cells, where there is one."""
+        if self.config.per_cell:
+            self.cells.write_to(self.classifier)
+
+
+def _cell_width(encoder: nn.Module, features: str) -> int:
+    """Return the channels of the maps whose mean an encoder gives.
+
+    Raises:
+        ConfigError: If it gives something else.
+    """
+    if isinstance(encoder, PatchEncoder) and features == "encoder":
+        return encoder.feature_dim
+    hint = "leave it out, or evaluate CPC with linear_features = encoder"
+    raise ConfigError("there are no cells to classify", "evaluation.linear.per_cell", hint)
 
 
 class Finetune(Method):
@@ -141,7 +168,7 @@ class Finetune(Method):
     def __init__(self, config: FinetuneConfig, encoder: nn.Module) -> None:
         super().__init__()
         self.config = config
-        kept = list(_head_layers(feature_dim(encoder), config.head))
+        kept = list(head_layers(feature_dim(encoder), config.head))
         width = config.head[-1].width if config.head else feature_dim(encoder)
         last = nn.Linear(width, config.num_classes)
         nn.init.zeros_(last.weight)
@@ -207,53 +234,6 @@ class Finetune(Method):
         if self.config.averaging:
             for mean, online in zip((self.encoder, self.classifier), self.online, strict=True):
                 average(mean, online, self.config.averaging)
-
-
-def _head_layers(width: int, head: Sequence[HeadLayer]) -> Iterator[nn.Module]:
-    for layer in head:
-        yield nn.Linear(width, layer.width, bias=layer.bias)
-        if layer.norm:
-            yield nn.BatchNorm1d(layer.width, affine=layer.norm_affine)
-        yield nn.ReLU(inplace=True) if layer.activation == "relu" else nn.GELU()
-        width = layer.width
-
-
-def first_layers(projector: nn.Module, count: int) -> tuple[tuple[HeadLayer, ...], nn.Sequential]:
-    """Return the first hidden layers of a projection head, described and as modules.
-
-    Args:
-        projector: Linear layers, each but the last followed by BatchNorm or not, and an activation.
-        count: Hidden layers.
-
-    Raises:
-        ValueError: If there are fewer.
-    """
-    layers = list(projector.children())
-    ends = [index for index, layer in enumerate(layers) if isinstance(layer, nn.ReLU | nn.GELU)]
-    if not 0 < count <= len(ends):
-        has = f"{len(ends)} hidden layer{'s' * (len(ends) > 1)}" if ends else "no hidden layer"
-        raise ValueError(f"it has {has}")
-    kept, start, head = layers[: ends[count - 1] + 1], 0, []
-    for end in ends[:count]:
-        head.append(_described(layers[start : end + 1]))
-        start = end + 1
-    return tuple(head), nn.Sequential(*kept)
-
-
-def _described(layers: Sequence[nn.Module]) -> HeadLayer:
-    """Describe one hidden layer: Linear, BatchNorm or nothing, activation."""
-    linear, *norms, activation = layers
-    if not isinstance(linear, nn.Linear) or len(norms) > 1:
-        raise ValueError("it has layers of another kind than Linear, BatchNorm, ReLU and GELU")
-    if norms and not isinstance(norms[0], nn.BatchNorm1d):
-        raise ValueError(f"it has a {type(norms[0]).__name__}, which fine-tuning does not rebuild")
-    return HeadLayer(
-        width=linear.out_features,
-        bias=linear.bias is not None,
-        norm=bool(norms),
-        norm_affine=not norms or bool(norms[0].affine),
-        activation="gelu" if isinstance(activation, nn.GELU) else "relu",
-    )
 
 
 def _learn(

@@ -52,6 +52,20 @@ class BertSize(NamedTuple):
     eps: float = 1e-12
 
 
+class Stage(NamedTuple):
+    """A stage of a pre-activation network: its blocks, and widths as multiples of the network's.
+
+    Attributes:
+        blocks: How many.
+        inner: Width within a block.
+        outer: Width behind it; a block whose widths differ is a bottleneck.
+    """
+
+    blocks: int
+    inner: int
+    outer: int
+
+
 # resnet10 is this project's, for small machines: torchvision's class with one block a stage.
 RESNETS = {
     "resnet10": Architecture((1, 1, 1, 1), bottleneck=False),
@@ -89,14 +103,25 @@ EXEMPLAR = {
     "exemplar-large": (92, 256, 512, 1024),
 }
 ALEXNET = "half-alexnet"  # CMC's, of half the widths
+# CPC's ResNet-v2 without the fourth stage. Resnet161 is v2's (arXiv:1905.09272), resnet14 is RS's
+# (CPCV2-PyTorch), resnet8 is this project's, with one block a stage.
+CPC_RESNETS = {
+    "cpc-resnet8": (Stage(1, 1, 1), Stage(1, 2, 2), Stage(1, 4, 4)),
+    "cpc-resnet14": (Stage(2, 1, 1), Stage(2, 2, 2), Stage(2, 4, 4)),
+    "cpc-resnet50": (Stage(3, 1, 4), Stage(4, 2, 8), Stage(6, 4, 16)),
+    "cpc-resnet101": (Stage(3, 1, 4), Stage(4, 2, 8), Stage(23, 4, 16)),
+    "cpc-resnet161": (Stage(3, 1, 4), Stage(4, 2, 8), Stage(46, 8, 64)),
+}
 _CIFAR_FAMILY = tuple(f"resnet{depth}" for depth in (8, 14, 20, 26, 32, 38, 44, 56, 110))
 
 
 def encoder_names() -> tuple[str, ...]:
     """Return the names worth listing; families have more members, and timm more models."""
     wide = ("wrn-28-10", "wrn-40-2")
+    cpc = (*CPC_RESNETS, "cpc-wrn-28-2")
+    images = (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, ALEXNET, *cpc)
     texts = ("bert-12-768-12", "roberta-12-768-12")
-    return (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, ALEXNET, *texts, "timm:NAME")
+    return (*images, *texts, "timm:NAME")
 
 
 def cifar_depth(name: str) -> int | None:
@@ -118,6 +143,11 @@ def wide_size(name: str) -> tuple[int, int] | None:
         return None
     depth, widening = int(match[1]), int(match[2])
     return (depth, widening) if depth >= 10 and depth % 6 == 4 else None
+
+
+def cpc_wide_size(name: str) -> tuple[int, int] | None:
+    """Return depth and widening of CPC's wide ResNet, or None for another name."""
+    return wide_size(name.removeprefix("cpc-")) if name.startswith("cpc-") else None
 
 
 def vit_size(name: str) -> TransformerSize | None:

@@ -12,11 +12,13 @@ from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import ConfigError
 from sslcli.nn.alexnet import HalfAlexNet
 from sslcli.nn.architectures import (
+    CPC_RESNETS,
     EXEMPLAR,
     IGEBM,
     RESNETS,
     bert_size,
     cifar_depth,
+    cpc_wide_size,
     patch_side,
     vit_size,
     wide_size,
@@ -25,6 +27,8 @@ from sslcli.nn.cifar_resnet import CifarResNet
 from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.exemplar_net import ExemplarNet
 from sslcli.nn.families import check_encoder, family_of
+from sslcli.nn.patch_encoder import PatchEncoder
+from sslcli.nn.preact_resnet import PreActResNet
 from sslcli.nn.resnet import ResNet, cifar_stem, imagenet_stem
 from sslcli.nn.split import SplitEncoder
 from sslcli.nn.unit_length import give_unit_vectors
@@ -127,6 +131,24 @@ def build_energy_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
 def build_exemplar_net(config: EncoderConfig, image_size: int) -> nn.Module:
     """Build one of Exemplar-CNN's networks."""
     return ExemplarNet(EXEMPLAR[config.name], dropout=config.dropout)
+
+
+def build_patch_encoder(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build one of CPC's networks, behind the cutting of images into patches."""
+    assert config.patch_size is not None
+    assert config.patch_stride is not None
+    network: nn.Module
+    if size := cpc_wide_size(config.name):
+        network = WideResNet(*size, norm=config.norm, bias=config.norm == "none")
+    else:
+        network = PreActResNet(
+            CPC_RESNETS[config.name],
+            width=config.width or 64,
+            norm=config.norm,
+            stem=7 if config.stem == "imagenet" else config.stem_kernel,
+            stem_stride=config.stem_stride,
+        )
+    return PatchEncoder(network, config.patch_size, config.patch_stride)
 
 
 def build_transformer(config: EncoderConfig, image_size: int) -> nn.Module:

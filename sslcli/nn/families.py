@@ -6,14 +6,17 @@ from typing import Any, NamedTuple
 
 from sslcli.config.encoder import EncoderConfig
 from sslcli.config.section import Column
+from sslcli.config.views import fitting_sizes
 from sslcli.errors import ConfigError
 from sslcli.nn.architectures import (
     ALEXNET,
+    CPC_RESNETS,
     EXEMPLAR,
     IGEBM,
     RESNETS,
     bert_size,
     cifar_depth,
+    cpc_wide_size,
     encoder_names,
     map_sizes,
     patch_side,
@@ -66,7 +69,8 @@ def _unused(config: EncoderConfig, fields: Iterable[str]) -> Iterator[ConfigErro
 
 
 def _unused_field(config: EncoderConfig, field: str) -> ConfigError:
-    is_stem = config.name in RESNETS and field in _STEM
+    has_stems = config.name in RESNETS or config.name in CPC_RESNETS
+    is_stem = has_stems and field in (*_STEM, "stem_kernel")
     kind = "a timm model" if config.name.startswith("timm:") else "this network"
     has = "the ImageNet stem" if is_stem else kind
     hint = 'leave it out, or set encoder.stem = "cifar"' if is_stem else "leave it out"
@@ -147,6 +151,26 @@ def _smallest(config: EncoderConfig) -> int:
     return next(size for size in range(1, 65) if min(map_sizes(config, size)[:-1]) > 1)
 
 
+def _patch_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    for field, value in (("patch_size", config.patch_size), ("patch_stride", config.patch_stride)):
+        if value is None:
+            hint = "set both, such as 8 and 4 for images of 32 pixels"
+            yield ConfigError(f"{config.name} needs a {field}", f"encoder.{field}", hint)
+    if config.patch_size is None or config.patch_stride is None:
+        return
+    if config.patch_stride > config.patch_size:
+        what = f"patches of {config.patch_size} pixels every {config.patch_stride} leave gaps"
+        yield ConfigError(what, "encoder.patch_stride", f"use {config.patch_size} or less")
+    if fits := fitting_sizes(image_size, config.patch_size, config.patch_stride):
+        what = (
+            f"patches of {config.patch_size} pixels every {config.patch_stride} do not cover "
+            f"images of {image_size} evenly"
+        )
+        yield ConfigError(what, "data.image_size", f"use {fits[0]} or {fits[1]} pixels")
+    if config.name in CPC_RESNETS and config.stem == "imagenet":
+        yield from _unused(config, ("stem_kernel", "stem_stride"))
+
+
 class Family(NamedTuple):
     """A kind of network.
 
@@ -165,6 +189,8 @@ class Family(NamedTuple):
     faults: Faults = _no_faults
     reads: Column = "image"
 
+
+_CPC = ("patch_size", "patch_stride", "norm")
 
 FAMILIES = [
     Family(lambda name: name.startswith("timm:"), "sslcli.nn.encoders:build_timm"),
@@ -205,5 +231,12 @@ FAMILIES = [
         (*_RESNET, "stem_width"),
         _resnet_faults,
     ),
+    Family(
+        CPC_RESNETS.__contains__,
+        "sslcli.nn.encoders:build_patch_encoder",
+        (*_CPC, "stem", "stem_kernel", "stem_stride", "width"),
+        _patch_faults,
+    ),
+    Family(cpc_wide_size, "sslcli.nn.encoders:build_patch_encoder", _CPC, _patch_faults),
     Family(cifar_depth, "sslcli.nn.encoders:build_cifar_resnet", _RESNET, _resnet_faults),
 ]

@@ -1,12 +1,22 @@
-"""BatchNorm over parts of a batch, and with auxiliary statistics and weights for other images."""
+"""Norms by name; BatchNorm over parts of a batch, or with another branch for other images."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
+
+NormName = Literal["batch", "layer", "none"]
+
+
+def norm2d(name: NormName, channels: int) -> nn.Module:
+    """Return BatchNorm, layer norm over channels and places of a sample, or nothing."""
+    if name == "layer":
+        return nn.GroupNorm(1, channels)
+    return nn.BatchNorm2d(channels) if name == "batch" else nn.Identity()
 
 
 def split_batch_norm(module: nn.Module, splits: int) -> nn.Module:

@@ -1,13 +1,10 @@
-"""Wide residual networks, with or without BatchNorm (Zagoruyko & Komodakis 2016)."""
-
-from typing import Literal
+"""Wide residual networks, with a norm or without (Zagoruyko & Komodakis 2016)."""
 
 import torch
 from torch import Tensor, nn
 
 from sslcli.nn.activations import ACTIVATIONS
-
-Norm = Literal["batch", "none"]
+from sslcli.nn.norm import NormName, norm2d
 
 
 class WideResNet(nn.Module):
@@ -20,9 +17,10 @@ class WideResNet(nn.Module):
     Args:
         depth: 6n + 4.
         widening: Factor of the widths 16, 32 and 64.
-        norm: "batch", or "none" as JEM and HDGE have it.
+        norm: "batch", "layer", or "none" as JEM and HDGE have it.
         activation: A name of `nn.activations`.
         dropout: Between a block's two convolutions.
+        bias: Whether convolutions have one; CPC's have where there is no norm (RS).
     """
 
     def __init__(
@@ -30,15 +28,16 @@ class WideResNet(nn.Module):
         depth: int,
         widening: int,
         *,
-        norm: Norm = "batch",
+        norm: NormName = "batch",
         activation: str = "relu",
         dropout: float = 0.0,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         assert depth % 6 == 4
         assert depth >= 10
         blocks, widths = (depth - 4) // 6, [16 * widening, 32 * widening, 64 * widening]
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1)
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=bias)
         inputs = [16, *widths[:-1]]
         for stage, (before, after) in enumerate(zip(inputs, widths, strict=True), 1):
             made = [
@@ -49,11 +48,12 @@ class WideResNet(nn.Module):
                     norm=norm,
                     activation=activation,
                     dropout=dropout,
+                    bias=bias,
                 )
                 for block in range(blocks)
             ]
             self.add_module(f"layer{stage}", nn.Sequential(*made))
-        self.bn = _norm(norm, widths[-1])
+        self.bn = norm2d(norm, widths[-1])
         self.activation = ACTIVATIONS[activation]()
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.feature_dim = widths[-1]
@@ -70,24 +70,28 @@ class WideBlock(nn.Module):
     """Norm, activation, 3x3 convolution, dropout, norm, activation, 3x3 convolution; shortcut."""
 
     def __init__(
-        self, before: int, after: int, stride: int, *, norm: Norm, activation: str, dropout: float
+        self,
+        before: int,
+        after: int,
+        stride: int,
+        *,
+        norm: NormName,
+        activation: str,
+        dropout: float,
+        bias: bool,
     ) -> None:
         super().__init__()
-        self.bn1 = _norm(norm, before)
-        self.conv1 = nn.Conv2d(before, after, 3, padding=1)
+        self.bn1 = norm2d(norm, before)
+        self.conv1 = nn.Conv2d(before, after, 3, padding=1, bias=bias)
         self.dropout = nn.Dropout(dropout)
-        self.bn2 = _norm(norm, after)
-        self.conv2 = nn.Conv2d(after, after, 3, stride=stride, padding=1)
+        self.bn2 = norm2d(norm, after)
+        self.conv2 = nn.Conv2d(after, after, 3, stride=stride, padding=1, bias=bias)
         self.activation = ACTIVATIONS[activation]()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or before != after:
-            self.shortcut = nn.Conv2d(before, after, 1, stride=stride)
+            self.shortcut = nn.Conv2d(before, after, 1, stride=stride, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, before, H, W] to [B, after, H / stride, W / stride]."""
         branch = self.dropout(self.conv1(self.activation(self.bn1(x))))
         return self.conv2(self.activation(self.bn2(branch))) + self.shortcut(x)
-
-
-def _norm(name: Norm, channels: int) -> nn.Module:
-    return nn.BatchNorm2d(channels) if name == "batch" else nn.Identity()

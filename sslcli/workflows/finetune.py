@@ -28,8 +28,8 @@ from sslcli.methods.base import (
     Method,
     whole_classifier,
 )
+from sslcli.methods.head_layers import first_layers
 from sslcli.methods.registry import method_class
-from sslcli.methods.supervised import first_layers
 from sslcli.workflows.place import Place
 from sslcli.workflows.recipes import (
     OF_METHOD,

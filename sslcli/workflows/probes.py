@@ -100,7 +100,8 @@ class PaperProbe(Supervised):
             hint = "use `protocol` features, or `layers` encoder"
             what = "the papers' probe is trained on the encoder, without its projection head"
             raise UsageError(what, "layers", hint)
-        return own | {"features": features, "rates": self.protocol().rates}
+        recipe = self.protocol()
+        return own | {"features": features, "rates": recipe.rates, "per_cell": recipe.per_cell}
 
     def source(self, protocol: ProtocolConfig, seed: int) -> Source:
         """Return the images whose labels are learned, without those that several rates need."""

@@ -7,16 +7,20 @@ from torch import nn
 from torch.nn import functional
 
 from sslcli import assemble
+from sslcli.config.encoder import EncoderConfig
 from sslcli.config.methods.labelled import FinetuneConfig, LinearProbeConfig, SupervisedConfig
 from sslcli.config.optimizers import SGDConfig
 from sslcli.config.presets import list_presets, resolve
 from sslcli.config.section import DataFacts
+from sslcli.data.batch import Batch
 from sslcli.engine.optim import build_optimizer
 from sslcli.errors import ConfigError
 from sslcli.methods.base import HasProjector, whole_classifier
+from sslcli.methods.head_layers import first_layers
 from sslcli.methods.mixing import mix
-from sslcli.methods.supervised import Finetune, LinearProbe, Supervised, first_layers
+from sslcli.methods.supervised import Finetune, LinearProbe, Supervised
 from sslcli.nn.architectures import TransformerSize
+from sslcli.nn.encoders import build_encoder
 from sslcli.nn.heads import mlp
 from sslcli.nn.read_out import read_out
 from sslcli.nn.vit import VisionTransformer
@@ -231,8 +235,9 @@ def test_smooth_labels_share_some_of_their_weight_with_every_class(kind, section
 
 # Hidden layers of the projection head in each method's preset for digits; None without a head.
 HIDDEN = {
-    "byol": 1, "dino": 2, "directcopy": 1, "directpred": 1, "exemplar-cnn": None, "hdge": None,
-    "igebm": None, "instdisc": 0, "invaspread": 0, "jem": None, "jem-stable": None, "moco-v1": 0,
+    "byol": 1, "cpc-v1": None, "cpc-v2": None, "dino": 2, "directcopy": 1, "directpred": 1,
+    "exemplar-cnn": None, "hdge": None, "igebm": None, "instdisc": 0, "invaspread": 0,
+    "jem": None, "jem-stable": None, "moco-v1": 0,
     "moco-v2": 1, "moco-v3": 1, "simclr": 1, "simclr-v2": 2, "simsiam": 1, "supcon": 1,
     "supervised": None, "swav": 1,
 }  # fmt: skip
@@ -267,3 +272,46 @@ def test_a_head_with_other_layers_is_refused():
     head = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 2))
     with pytest.raises(ValueError, match="LayerNorm"):
         first_layers(head, 1)
+
+
+def cell_probe(**fields):
+    torch.manual_seed(0)
+    config = EncoderConfig(
+        name="cpc-resnet8", width=4, stem="cifar", norm="layer", patch_size=4, patch_stride=2
+    )
+    fields = {"name": "linear-probe", "num_classes": 3, "per_cell": True} | fields
+    return LinearProbe(LinearProbeConfig(**fields), build_encoder(config, 8))
+
+
+def test_cells_are_classified_behind_batch_norm_and_their_logits_averaged():
+    probe = cell_probe()
+    images, labels = torch.randn(5, 3, 8, 8), torch.tensor([0, 1, 2, 0, 1])
+    output = probe.train()(Batch([images], torch.arange(5), labels), progress())
+    grid = probe.encoder.grid(images)
+    mean, var = grid.mean((0, 2, 3)), grid.var((0, 2, 3), unbiased=False)
+    cells = (grid - mean[:, None, None]) / (var + 1e-5).sqrt()[:, None, None]
+    logits = functional.conv2d(cells, probe.cells.conv.weight, probe.cells.conv.bias)
+    expected = functional.cross_entropy(logits.mean((2, 3)), labels)
+    torch.testing.assert_close(output.loss, expected)
+    assert [group.named[0][0] for group in probe.param_groups()] == ["cells.conv.weight"]
+
+
+def test_what_is_kept_of_a_cells_classifier_is_a_layer_on_their_mean():
+    probe = cell_probe()
+    probe.cells(torch.randn(6, 16, 3, 3))  # moves the running statistics
+    probe.after_step(progress(), {})
+    probe.cells.eval()
+    images = torch.randn(4, 3, 8, 8)
+    expected = probe.cells(probe.encoder.grid(images))
+    torch.testing.assert_close(probe.classifier(probe.encoder(images)), expected)
+
+
+@pytest.mark.parametrize("encoder", ["resnet8", "cpc-resnet8"])
+def test_cells_need_an_encoder_whose_output_is_their_mean(encoder):
+    if encoder == "resnet8":
+        config = LinearProbeConfig(name="linear-probe", num_classes=3, per_cell=True)
+        with pytest.raises(ConfigError, match="no cells"):
+            LinearProbe(config, build_encoder(EncoderConfig(name="resnet8", width=4), 8))
+        return
+    with pytest.raises(ConfigError, match="no cells"):
+        cell_probe(features="quadrants")

@@ -12,6 +12,7 @@ from sslcli.nn.norm import (
     SplitBatchNorm,
     auxiliary,
     dual_batch_norm,
+    norm2d,
     split_batch_norm,
     without_auxiliary,
 )
@@ -216,3 +217,10 @@ def test_a_network_without_batch_norm_is_refused():
         dual_batch_norm(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="see dual_batch_norm"), auxiliary(network()):
         pass
+
+
+def test_layer_norm_is_over_channels_and_places_of_each_sample():
+    x = torch.randn(3, 4, 5, 5)
+    expected = nn.functional.layer_norm(x, x.shape[1:])
+    torch.testing.assert_close(norm2d("layer", 4)(x), expected)
+    assert isinstance(norm2d("none", 4), nn.Identity)

@@ -32,6 +32,13 @@ LayerDecay = Annotated[
         "the image; 1 is none.",
     ),
 ]
+PerCell = Annotated[
+    bool,
+    Field(
+        description="Classify each cell of the encoder's last maps, behind BatchNorm without scale "
+        "and shift, and average the logits (CPC v2); what is kept is that layer for their mean.",
+    ),
+]
 ClassifierRate = Annotated[
     float, Field(gt=0, description="Factor of the classifier's rate over the encoder's.")
 ]
@@ -66,6 +73,7 @@ class LinearProbeConfig(LabelledSection):
     rates: tuple[Positive, ...] = Field(
         default=(), description="Rates of classifiers side by side; the first is the optimiser's."
     )
+    per_cell: PerCell = False
 
 
 class HeadLayer(Section):

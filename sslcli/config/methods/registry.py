@@ -32,6 +32,8 @@ METHODS = {
     "clae": ("adversarial:CLAEConfig", "clae:CLAE"),
     "advprop": ("adversarial:AdvPropConfig", "advprop:AdvProp"),
     "fast-advprop": ("adversarial:FastAdvPropConfig", "fast_advprop:FastAdvProp"),
+    "cpc-v1": ("predictive:CPCV1Config", "cpc:CPCv1"),
+    "cpc-v2": ("predictive:CPCV2Config", "cpc:CPCv2"),
     "supervised": ("labelled:SupervisedConfig", "supervised:Supervised"),
     "jem": ("energy:JEMConfig", "jem:JEM"),
     "hdge": ("energy:HDGEConfig", "hdge:HDGE"),

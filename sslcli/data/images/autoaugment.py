@@ -161,6 +161,12 @@ def shear_y(images: Tensor, slope: Tensor, fill: float) -> Tensor:
     return _look(images, x, y + slope[:, None, None] * (x + images.shape[3] / 2), fill)
 
 
+def translate_x(images: Tensor, pixels: Tensor, fill: float) -> Tensor:
+    """Shift right."""
+    x, y = _places(images)
+    return _look(images, x - pixels[:, None, None], y, fill)
+
+
 def translate_y(images: Tensor, pixels: Tensor, fill: float) -> Tensor:
     """Shift down."""
     x, y = _places(images)

@@ -30,7 +30,7 @@ def resized_crop(
 
     Args:
         images: Shape [N, 3, H, W] uint8.
-        boxes: Top, left, height and width in pixels, [N, 4].
+        boxes: Top, left, height and width in pixels, [N, 4]; what lies outside an image is black.
         flip: Mirror left and right, [N] bool.
         size: Side S of the output in pixels.
         interpolation: The filter.
@@ -87,7 +87,8 @@ def resize_matrix(
         interpolation: The filter.
 
     Returns:
-        Rows that sum to 1 and are zero outside the box, [N, S, I] float32.
+        Rows that sum to 1 and are zero outside the box, [N, S, I] float32; rows of zeros where the
+        box lies outside the input.
     """
     start, length = start[:, None], length[:, None]
     pixel = torch.arange(0.5, size_in, device=start.device)
@@ -96,7 +97,8 @@ def resize_matrix(
     distance = (pixel / support)[:, None] - (centre / support)[:, :, None]  # [N, S, I]
     inside = (pixel - start - length / 2).abs() < length.abs() / 2  # [N, I]
     weights = _FILTERS[interpolation](distance.abs_()).mul_(inside[:, None])
-    return weights.div_(weights.sum(dim=2, keepdim=True))
+    whole = weights.sum(dim=2, keepdim=True)
+    return weights.div_(whole.clamp_(min=1e-6))  # 0 where a box has left the image: black
 
 
 def _triangle(distance: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ def cut(
 
     Args:
         image: Shape [H, W, 3] uint8.
-        box: Top, left, height and width in pixels.
+        box: Top, left, height and width in pixels; what lies outside the image is black.
         size: Side S of the output in pixels.
         interpolation: The filter.
 
@@ -128,6 +130,10 @@ def cut(
         Shape [S, S, 3] uint8.
     """
     top, left, tall, wide = box
+    out = [max(0, -top, top + tall - image.shape[0]), max(0, -left, left + wide - image.shape[1])]
+    if any(out):  # a box may lie partly outside, in black
+        image = np.pad(image, ((out[0],) * 2, (out[1],) * 2, (0, 0)))
+    top, left = top + out[0], left + out[1]
     region = torch.from_numpy(image[None, top : top + tall, left : left + wide].copy())
     resized = functional.interpolate(
         region.permute(0, 3, 1, 2),  # channels last in every stride, which has a fast kernel

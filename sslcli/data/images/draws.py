@@ -155,6 +155,8 @@ def draw_boxes(config: ViewConfig, numbers: Tensor, height: int, width: int) -> 
         Top, left, height and width in pixels, [N, 4] int64.
     """
     numbers = numbers.double()
+    if config.resize:
+        return _square_boxes(config, config.resize, numbers, height, width)
     (small, large), (low, high) = config.crop_scale, map(math.log, config.crop_ratio)
     area = height * width * (small + (large - small) * numbers[:, _AREA])  # [N, 10], a try a column
     ratio = torch.exp(low + (high - low) * numbers[:, _RATIO])
@@ -167,6 +169,20 @@ def draw_boxes(config: ViewConfig, numbers: Tensor, height: int, width: int) -> 
     drawn = torch.cat([*corner, tall, wide], dim=1).long()
     central = [torch.full_like(first, side) for side in _central_box(config, height, width)]
     return torch.where(fits.any(dim=1, keepdim=True), drawn, torch.cat(central, dim=1))
+
+
+def _square_boxes(
+    config: ViewConfig, shorter: int, numbers: Tensor, height: int, width: int
+) -> Tensor:
+    """Return squares of `size` anywhere in an image of a shorter side, and in its border of `pad`.
+
+    In pixels of the image as it is, which a box may leave by the border.
+    """
+    scale = min(height, width) / shorter
+    side, border = round(config.size * scale), round(config.pad * scale)
+    room = torch.tensor([height, width], device=numbers.device) + 2 * border - side + 1
+    corner = (numbers[:, _CORNER] * room).long() - border  # [N, 2]
+    return torch.cat([corner, torch.full_like(corner, side)], dim=1)
 
 
 def _central_box(config: ViewConfig, height: int, width: int) -> tuple[int, int, int, int]:

@@ -29,6 +29,7 @@ from sslcli.data.images.color import (
 from sslcli.data.images.crop import cut, resized_crop, shifted
 from sslcli.data.images.draws import Draws, Samples, alike_together, draw, draw_boxes
 from sslcli.data.images.exemplar import draw_vectors, transform
+from sslcli.data.images.patch_operations import change_patches
 from sslcli.data.images.tensorflow_jitter import tensorflow_jitter
 from sslcli.data.images.threads import cut_evenly, share
 
@@ -176,7 +177,7 @@ class Views:
             numbers = numbers[order]
             draws = draw(config, numbers)
             images = source(order + piece.start, numbers, draws.flip)
-            if config.pad:
+            if config.pad and not config.resize:
                 images = shifted(images, draws.shift, draws.flip)
             self._color(images, draws, config)
             pixels = images.permute(0, 2, 3, 1).contiguous()
@@ -189,7 +190,8 @@ class Views:
     def _render_patches(self, samples: Samples, config: ViewConfig, source: Source) -> list[Tensor]:
         """Crop with `source`, cut into patches, colour each by itself and normalise."""
         assert config.patches is not None
-        device, grid, side = samples.rows.device, config.patches.grid, config.patches.side
+        cut, device = config.patches, samples.rows.device
+        grid, side = cut.grid, cut.side
         out = torch.empty(len(samples.rows), *_shape(config), device=device)
 
         def render(piece: slice) -> None:
@@ -197,7 +199,7 @@ class Views:
             index = torch.arange(len(own.rows), device=device) + piece.start
             whole = draw(config, own.numbers())
             images = source(index, own.numbers(), whole.flip)
-            if config.pad:
+            if config.pad and not config.resize:
                 images = shifted(images, whole.shift, whole.flip)
             step = (config.size - side) // (grid - 1)
             cells = images.unfold(2, side, step).unfold(3, side, step)  # [n, 3, G, G, s, s]
@@ -205,6 +207,7 @@ class Views:
             numbers = own.patches(grid**2).numbers()
             order = alike_together(config, numbers)
             patches = cells.index_select(0, order)
+            change_patches(patches, cells, order, numbers[order], cut)
             self._color(patches, draw(config, numbers[order]), config)
             torch.index_select(patches, 0, order.argsort(), out=out[piece].view(-1, 3, side, side))
 

@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
+from sslcli.config.views import ViewConfig
 from sslcli.data.images.crop import cut, resized_crop, shifted
+from sslcli.data.images.draws import draw_boxes
 
 TOLERANCE = 1e-5  # of images in [0, 1], against float antialiased resampling
 
@@ -82,3 +85,40 @@ def test_cut_equals_pillow_within_a_grey_level(interpolation):
     theirs = region.resize((24, 24), Image.Resampling[interpolation.upper()])
     assert ours.dtype == np.uint8
     assert np.abs(ours.astype(int) - np.asarray(theirs).astype(int)).max() <= 1
+
+
+def square(size, **fields):
+    whole = {"count": 1, "crop_scale": (1, 1), "crop_ratio": (1, 1)}
+    return ViewConfig(**whole, size=size, **fields)
+
+
+def test_a_random_crop_is_a_square_of_the_resized_image():
+    """Of 300 pixels 256: 85.3 % of the shorter side, anywhere in the longer one, too."""
+    config = square(256, resize=300)
+    boxes = draw_boxes(config, torch.rand(500, 43), 375, 600)
+    top, left, tall, wide = boxes.unbind(1)
+    assert set(tall.tolist()) == set(wide.tolist()) == {320}
+    assert (top.min(), top.max()) == (0, 55)
+    assert 0 <= left.min() < 20
+    assert 260 < left.max() <= 280
+
+
+def test_a_random_crop_with_a_border_equals_torchvisions_on_black():
+    config = square(30, resize=32, pad=2)
+    pixels = torch.stack([image(32, 32, seed) for seed in range(64)])
+    boxes = draw_boxes(config, torch.rand(64, 43), 32, 32)
+    assert (boxes[:, :2].min(), boxes[:, :2].max()) == (-2, 4)
+    ours = resized_crop(pixels, boxes, torch.zeros(64, dtype=torch.bool), 30, "bilinear")
+    for n, (top, left, *_) in enumerate(boxes.tolist()):
+        padded = reference.pad(pixels[n], [2])
+        theirs = reference.crop(padded, top + 2, left + 2, 30, 30)
+        torch.testing.assert_close(ours[n], theirs / 255)
+        one = cut(pixels[n].permute(1, 2, 0).numpy(), boxes[n].tolist(), 30, "bilinear")
+        assert torch.equal(torch.from_numpy(one).permute(2, 0, 1), theirs)
+
+
+@pytest.mark.parametrize("fields", [{"crop_scale": (0.5, 1)}, {"resize": 20}])
+def test_a_random_crop_that_cannot_be_is_refused(fields):
+    with pytest.raises(ValidationError, match="resize"):
+        ViewConfig(**({"count": 1, "size": 24, "crop_scale": (1, 1), "crop_ratio": (1, 1),
+                       "resize": 32} | fields))  # fmt: skip

@@ -1,0 +1,106 @@
+"""CPC's losses against slow references that go cell by cell."""
+
+import math
+
+import pytest
+import torch
+
+from sslcli.losses.cpc import drawn_info_nce, grid_info_nce
+
+B, D, H, W = 3, 5, 4, 2
+
+
+def grids():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, B, D, H, W, generator=generator, dtype=torch.float64).unbind(0)
+
+
+def drawn(offset, count=6):
+    positions = B * (H - offset) * W
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(positions, (positions, count), generator=generator)
+
+
+@pytest.mark.parametrize("offset", [1, 2, 3])
+def test_every_cell_of_the_batch_is_a_candidate(offset):
+    predictions, targets = grids()
+    losses = []
+    for b in range(B):
+        for y in range(H - offset):
+            for x in range(W):
+                scores = torch.stack(
+                    [targets[i, :, r, c] @ predictions[b, :, y, x]
+                     for i in range(B) for r in range(H) for c in range(W)]
+                )  # fmt: skip
+                own = targets[b, :, y + offset, x] @ predictions[b, :, y, x]
+                losses.append(scores.logsumexp(0) - own)
+    found = grid_info_nce(predictions, targets, offset)
+    assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("offset", [1, 3])
+def test_drawn_cells_are_those_of_the_rows_that_can_be_targets(offset):
+    predictions, targets = grids()
+    indices = drawn(offset)
+    cells = [(i, r, c) for i in range(B) for r in range(offset, H) for c in range(W)]
+    losses, position = [], 0
+    for b in range(B):
+        for y in range(H - offset):
+            for x in range(W):
+                ours = [(b, y + offset, x), *(cells[n] for n in indices[position].tolist())]
+                scores = torch.stack([targets[i, :, r, c] @ predictions[b, :, y, x]
+                                      for i, r, c in ours])  # fmt: skip
+                losses.append(scores.logsumexp(0) - scores[0])
+                position += 1
+    found = drawn_info_nce(predictions, targets, indices, offset)
+    assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-12)
+
+
+def test_equal_scores_give_the_logarithm_of_the_candidates():
+    _, targets = grids()
+    none = torch.zeros_like(targets)
+    assert grid_info_nce(none, targets, 2).item() == pytest.approx(math.log(B * H * W))
+    assert drawn_info_nce(none, targets, drawn(1, 16), 1).item() == pytest.approx(math.log(17))
+
+
+def test_a_worked_example_by_hand():
+    """Two rows of one cell: the prediction 1 meets the targets 0 above and 2 below."""
+    predictions = torch.tensor([1.0, 5.0]).view(1, 1, 2, 1)
+    targets = torch.tensor([0.0, 2.0]).view(1, 1, 2, 1)
+    expected = math.log(1 + math.exp(-2))
+    assert grid_info_nce(predictions, targets, 1).item() == pytest.approx(expected)
+    once = torch.zeros(1, 3, dtype=torch.long)  # three times the positive itself
+    assert drawn_info_nce(predictions, targets, once, 1).item() == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize("loss", ["grid", "drawn"])
+def test_parts_against_all_targets_average_to_the_whole(loss):
+    predictions, targets = grids()
+    indices = drawn(1)
+    parts = []
+    for first in range(B):
+        one = predictions[first : first + 1]
+        rows = slice(first * (H - 1) * W, (first + 1) * (H - 1) * W)
+        parts.append(
+            grid_info_nce(one, targets, 1, first)
+            if loss == "grid"
+            else drawn_info_nce(one, targets, indices[rows], 1, first)
+        )
+    whole = grid_info_nce(predictions, targets, 1)
+    if loss == "drawn":
+        whole = drawn_info_nce(predictions, targets, indices, 1)
+    assert torch.stack(parts).mean().item() == pytest.approx(whole.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0, 4, -1])
+def test_an_offset_without_targets_is_refused(offset):
+    with pytest.raises(ValueError, match="does not fit a grid of 4"):
+        grid_info_nce(*grids(), offset)
+
+
+def test_half_precision_is_scored_in_float32():
+    predictions, targets = (grid.to(torch.bfloat16) for grid in grids())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = grid_info_nce(predictions, targets, 1)
+    assert found.dtype == torch.float32
+    assert found == grid_info_nce(predictions.float(), targets.float(), 1)
