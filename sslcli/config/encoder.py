@@ -127,3 +127,12 @@ class EncoderConfig(Section):
     def channels(self) -> int:
         """The channels that a network takes; of several networks, the first."""
         return len(self.split[0]) if self.split else 3
+
+
+def fitting_sizes(size: int, side: int, stride: int) -> tuple[int, int] | None:
+    """Return the nearest sizes of image that patches cover evenly; None if they cover this one."""
+    steps = (size - side) // stride
+    if steps >= 0 and steps * stride == size - side:
+        return None
+    below = side + max(0, steps) * stride
+    return below, below + stride

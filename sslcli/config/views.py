@@ -87,15 +87,6 @@ class ExemplarConfig(Section):
 Operation = Literal["crop", "jitter", "grayscale", "blur", "solarize", "flip", "autoaugment"]
 
 
-def fitting_sizes(size: int, side: int, stride: int) -> tuple[int, int] | None:
-    """Return the nearest sizes of image that patches cover evenly; None if they cover this one."""
-    steps = (size - side) // stride
-    if steps >= 0 and steps * stride == size - side:
-        return None
-    below = side + max(0, steps) * stride
-    return below, below + stride
-
-
 class PatchConfig(Section):
     """Cut a view into a square grid of patches that overlap evenly (CPC).
 

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from sslcli.config.encoder import EncoderConfig
+from sslcli.config.encoder import EncoderConfig, fitting_sizes
 from sslcli.config.section import Column
-from sslcli.config.views import fitting_sizes
 from sslcli.errors import ConfigError
 from sslcli.nn.architectures import (
     ALEXNET,

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sslcli.config.views import fitting_sizes
+from sslcli.config.encoder import fitting_sizes
 from sslcli.errors import ConfigError
 
 

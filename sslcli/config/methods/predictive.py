@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from sslcli.config.encoder import EncoderConfig
+from sslcli.config.encoder import EncoderConfig, fitting_sizes
 from sslcli.config.section import Features, MethodSection, Positive
-from sslcli.config.views import ViewConfig, fitting_sizes
+from sslcli.config.views import ViewConfig
 
 # Above any grid's; a view has 64 patches in a row at most.
 Offset = Annotated[int, Field(ge=1, le=64)]
