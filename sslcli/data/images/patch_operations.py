@@ -1,4 +1,4 @@
-"""What CPC does to each patch by itself: cut a part, operations of AutoAugment, a flip.
+"""Changes of each patch by itself, for CPC: a part of it, AutoAugment's operations, a flip.
 
 The sixteen operations and their ranges are those of rschwarz15/CPCV2-PyTorch
 (data/image_preprocessing.py), which draws two of them a patch, each uniformly. There some work on
