@@ -180,8 +180,9 @@ class ViewConfig(Section):
                 "exemplar takes the crop's place: crop_scale and crop_ratio are [1, 1]"
             )
         if (self.pad or self.resize) and not whole:
+            name = "pad" if self.pad else "resize"
             raise ValueError(
-                "pad and resize cut from the whole image: crop_scale and crop_ratio are [1, 1]"
+                f"{name} cuts from the whole image: crop_scale and crop_ratio are [1, 1]"
             )
         if self.resize and (self.exemplar or self.resize + 2 * self.pad < self.size):
             raise ValueError("resize with pad is at least size, and goes without exemplar")
