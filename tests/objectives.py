@@ -34,6 +34,7 @@ WHOLE = {"method.splits": 1, "train.sync_batch_norm": True}
 NOISELESS = {
     "advprop/digits": {"method.attack.targeted": False, "method.attack.noise": 0.0},
     "hdge/digits": {"method.data_noise": 0.0},
+    "amdim/digits": {"method.online.dropout": 0.0},
     "moco-v1/digits": WHOLE,
     "moco-v2/digits": WHOLE | {"method.symmetric": True},
     "cpc-v1/digits": {"method.negatives": 0},

@@ -24,7 +24,10 @@ BELOW = {  # each room (a package, or a file beside them), and what it may impor
     "distributed": set(),
     "nn": {"config.encoder", "config.section"},
     "data": {"config"},
-    "methods": {"config", "nn", "losses", "memory", "perturb", "distributed", "data.batch"},
+    "methods": {
+        *("config", "nn", "losses", "memory", "perturb", "distributed"),
+        *("data.batch", "data.counter"),
+    },
     "engine": {"config", "data", "distributed", "methods.base"},
     "profile": {"config", "data", "distributed", "engine", "methods.base"},
     "evaluate": {"config", "data", "engine", "nn", "perturb"},

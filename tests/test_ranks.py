@@ -30,6 +30,7 @@ CASES = [
     "advprop/digits",
     "cpc-v1/digits",
     "cpc-v2/digits",
+    "amdim/digits",
 ]
 STEPS = 3
 

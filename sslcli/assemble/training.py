@@ -122,7 +122,7 @@ def _loader(
         drop_last=train.drop_last,
         parts=train.accumulate,
         least=2 if any(isinstance(m, _BatchNorm) for m in method.modules()) else 1,
-        labelled=section.learns_labels,
+        labelled=section.learns_labels or section.watches_labels,
         texts=text_views(config) if "text" in section.reads else None,
         **how,
     )

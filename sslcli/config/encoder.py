@@ -31,8 +31,9 @@ class EncoderConfig(Section):
     of IGEBM's networks ("igebm-small", "igebm-large"), a vision transformer ("vit-tiny",
     "vit-small", "vit-base", or "vit-DEPTH-WIDTH-HEADS"), one of Exemplar-CNN's ("exemplar-small",
     "exemplar-medium", "exemplar-large"), CMC's "half-alexnet", a network that CPC runs over patches
-    ("cpc-resnet14", "cpc-resnet50", "cpc-resnet101", "cpc-resnet161", "cpc-wrn-28-2"), or any timm
-    model as "timm:NAME".
+    ("cpc-resnet14", "cpc-resnet50", "cpc-resnet101", "cpc-resnet161", "cpc-wrn-28-2"), one of
+    AMDIM's as "amdim-DIM-DEPTH" ("amdim-1024-3", the code's n_rkhs and n_depth; its ndf is
+    `width`), or any timm model as "timm:NAME".
     Of sentences: BERT's or RoBERTa's as "bert-DEPTH-WIDTH-HEADS" and "roberta-DEPTH-WIDTH-HEADS".
     """
 
@@ -46,7 +47,8 @@ class EncoderConfig(Section):
     )
     width: Width | None = Field(
         default=None,
-        description="Channels of the first stage; when unset 64, or 16 in the CIFAR family.",
+        description="Channels of the first stage; when unset 64, 16 in the CIFAR family, "
+        "128 in AMDIM's networks.",
     )
     stem_width: Width | None = Field(
         default=None,
@@ -65,7 +67,8 @@ class EncoderConfig(Section):
     )
     norm: Literal["batch", "layer", "none"] = Field(
         default="batch",
-        description="Of wide ResNets and CPC's networks; layer norm is over channels and places.",
+        description="Of wide ResNets and CPC's networks; layer norm is over channels and places. "
+        "In AMDIM's networks, which have no layer norm, that of hidden layers.",
     )
     activation: Literal["relu", "leaky-relu", "silu"] = Field(
         default="relu",

@@ -113,7 +113,15 @@ class MethodSection(Section):
 
     @property
     def learns_labels(self) -> bool:
-        """Whether training reads labels, directly or by a teacher; if not, `forward` gets none."""
+        """Whether training reads labels, directly or by a teacher."""
+        return False
+
+    @property
+    def watches_labels(self) -> bool:
+        """Whether `forward` gets labels where there are any, to tell how far training is.
+
+        No gradient of theirs may reach the encoder, which therefore counts as one without labels.
+        """
         return False
 
     @property

@@ -133,6 +133,9 @@ class ViewConfig(Section):
         description="Shorter side to which the whole image is resized, before a square of `size` "
         "is cut anywhere: a random crop, such as 256 of 300.",
     )
+    pad_probability: Fraction = Field(
+        default=1.0, description="Otherwise the square in the middle, which is the image (AMDIM)."
+    )
     flip: Fraction = 0.0
     jitter: JitterConfig | None = None
     grayscale: Fraction = 0.0

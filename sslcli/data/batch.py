@@ -41,7 +41,8 @@ class Batch:
             in patches is [B, G, G, 3, s, s].
         rows: Index of each sample in the data set, [B] int64; memory banks use it.
         labels: Class of each sample, [B] int64; None when the data has none, or the
-            method's section does not learn them.
+            method's section neither learns nor watches them. -1 of one without, where the section
+            only watches.
         weight: What a mean over these samples is multiplied by, so that its average over processes
             and over the parts of a step is the mean over all samples; 1.0 when parts are even.
         texts: One a text view, in the order of the views' config.

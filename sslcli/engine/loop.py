@@ -96,8 +96,8 @@ class Training:
     @property
     def progress(self) -> Progress:
         """The position of the training in its run."""
-        parts = self.config.train.accumulate
-        return Progress(self.step, self.total_steps, self.steps_per_epoch, parts=parts)
+        parts, seed = self.config.train.accumulate, self.config.seed
+        return Progress(self.step, self.total_steps, self.steps_per_epoch, parts=parts, seed=seed)
 
     def seen(self, step: int) -> int:
         """Return how many images the first `step` steps show, over all processes."""

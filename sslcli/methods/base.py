@@ -24,6 +24,8 @@ class Progress:
         steps_per_epoch: Optimiser steps in one pass over the data.
         part: Number of the current part, where a step is made in parts.
         parts: Parts of a step; the last one of an epoch may have fewer.
+        seed: Seed of the run. With the step and a sample's row it decides, through `data.counter`,
+            draws that neither processes nor a resume may change.
     """
 
     step: int
@@ -31,6 +33,7 @@ class Progress:
     steps_per_epoch: int
     part: int = 0
     parts: int = 1
+    seed: int = 0
 
     @property
     def epoch(self) -> float:

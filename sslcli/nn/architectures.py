@@ -66,6 +66,13 @@ class Stage(NamedTuple):
     outer: int
 
 
+class AMDIMSize(NamedTuple):
+    """The entries of an AMDIM network's features, and the pairs of convolutions in its blocks."""
+
+    dim: int
+    depth: int
+
+
 # resnet10 is this project's, for small machines: torchvision's class with one block a stage.
 RESNETS = {
     "resnet10": Architecture((1, 1, 1, 1), bottleneck=False),
@@ -85,6 +92,9 @@ IGEBM = {
     "igebm-small": ((2, 1), (2, 2), (2, 2)),
     "igebm-large": ((3, 1), (3, 2), (3, 4)),
 }
+# Channels of AMDIM's maps of 7x7 places in units of the first layer's, by the side of the images
+# (amdim-public, model.py:27-63). Shortcuts can only add channels, so features have as many or more.
+AMDIM_WIDENING = {32: 4, 64: 8, 128: 8}
 # DeiT's (Touvron et al. 2021, arXiv:2012.12877, table 1); MoCo v3's ViT-S is vit-12-384-12.
 VITS = {
     "vit-tiny": TransformerSize(12, 192, 3),
@@ -121,7 +131,8 @@ def encoder_names() -> tuple[str, ...]:
     cpc = (*CPC_RESNETS, "cpc-wrn-28-2")
     images = (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, ALEXNET, *cpc)
     texts = ("bert-12-768-12", "roberta-12-768-12")
-    return (*images, *texts, "timm:NAME")
+    amdim = ("amdim-1024-3", "amdim-2048-10")
+    return (*images, *amdim, *texts, "timm:NAME")
 
 
 def cifar_depth(name: str) -> int | None:
@@ -160,6 +171,17 @@ def bert_size(name: str) -> BertSize | None:
     """Return the size of "bert-DEPTH-WIDTH-HEADS" or "roberta-...", or None for another name."""
     match = re.fullmatch(r"(bert|roberta)-([1-9]\d?)-([1-9]\d{0,3})-([1-9]\d?)", name)
     return BertSize(*map(int, match.groups()[1:]), **_BERT_KINDS[match[1]]) if match else None
+
+
+def amdim_size(name: str) -> AMDIMSize | None:
+    """Return the size that an AMDIM network's name stands for, or None for another name."""
+    match = re.fullmatch(r"amdim-([1-9]\d{0,4})-([1-9]\d?)", name)
+    return AMDIMSize(*map(int, match.groups())) if match else None
+
+
+def amdim_width(config: EncoderConfig) -> int:
+    """Return the channels of an AMDIM network's first layer; the code's default is 128."""
+    return config.width or 128
 
 
 def patch_side(config: EncoderConfig) -> int:

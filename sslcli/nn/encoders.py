@@ -11,11 +11,14 @@ from torch import nn
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import ConfigError
 from sslcli.nn.alexnet import HalfAlexNet
+from sslcli.nn.amdim import AMDIMEncoder, GlobalFeature
 from sslcli.nn.architectures import (
     CPC_RESNETS,
     EXEMPLAR,
     IGEBM,
     RESNETS,
+    amdim_size,
+    amdim_width,
     bert_size,
     cifar_depth,
     cpc_wide_size,
@@ -149,6 +152,14 @@ def build_patch_encoder(config: EncoderConfig, image_size: int) -> nn.Module:
             stem_stride=config.stem_stride,
         )
     return PatchEncoder(network, config.patch_size, config.patch_stride)
+
+
+def build_amdim(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build an AMDIM network."""
+    size = amdim_size(config.name)
+    assert size is not None
+    network = AMDIMEncoder(image_size, amdim_width(config), *size, norm=config.norm == "batch")
+    return GlobalFeature(network)
 
 
 def build_transformer(config: EncoderConfig, image_size: int) -> nn.Module:

@@ -9,10 +9,13 @@ from sslcli.config.section import Column
 from sslcli.errors import ConfigError
 from sslcli.nn.architectures import (
     ALEXNET,
+    AMDIM_WIDENING,
     CPC_RESNETS,
     EXEMPLAR,
     IGEBM,
     RESNETS,
+    amdim_size,
+    amdim_width,
     bert_size,
     cifar_depth,
     cpc_wide_size,
@@ -104,6 +107,23 @@ def _bert_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError
         hint = f"write {kind}-DEPTH-WIDTH-HEADS with a width that the heads divide"
         what = f"{size.heads} heads cannot share {size.width} entries"
         yield ConfigError(what, "encoder.name", hint)
+
+
+def _amdim_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    size = amdim_size(config.name)
+    assert size is not None
+    if config.norm == "layer":
+        what = f"{config.name} has no layer norm"
+        yield ConfigError(what, "encoder.norm", 'set it to "none", as published, or "batch"')
+    if (widening := AMDIM_WIDENING.get(image_size)) is None:
+        what = f"{config.name} has no form for {image_size}-pixel images"
+        yield ConfigError(what, "data.image_size", "use 32, 64 or 128 pixels")
+    elif size.dim < (channels := widening * amdim_width(config)):
+        what = f"{config.name} gives {size.dim} numbers, fewer than the {channels} channels before"
+        narrow = size.dim // widening
+        hint = f"write amdim-{channels}-{size.depth}"
+        hint += f", or set encoder.width to {narrow} or less" if narrow else ""
+        yield ConfigError(f"{what} them ({widening} times the width)", "encoder.name", hint)
 
 
 def _least(least: int) -> "Faults":
@@ -237,5 +257,6 @@ FAMILIES = [
         _patch_faults,
     ),
     Family(cpc_wide_size, "sslcli.nn.encoders:build_patch_encoder", _CPC, _patch_faults),
+    Family(amdim_size, "sslcli.nn.encoders:build_amdim", ("width", "norm"), _amdim_faults),
     Family(cifar_depth, "sslcli.nn.encoders:build_cifar_resnet", _RESNET, _resnet_faults),
 ]

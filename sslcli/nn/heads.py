@@ -46,6 +46,21 @@ def mlp(
     return nn.Sequential(*layers, *_linear(sizes[-2], sizes[-1], output_bias, output_norm))
 
 
+def dropout_classifier(width: int, hidden: int, classes: int, dropout: float) -> nn.Sequential:
+    """Return AMDIM's two-layer classifier: dropout before each Linear, BatchNorm after the first.
+
+    arXiv:1906.00910; amdim-public, model.py, MLPClassifier.
+    """
+    return nn.Sequential(
+        nn.Dropout(dropout),
+        nn.Linear(width, hidden, bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, classes),
+    )
+
+
 def _linear(before: int, after: int, bias: bool | None, norm: str) -> list[nn.Module]:
     linear = nn.Linear(before, after, bias=norm == "none" if bias is None else bias)
     if norm == "none":

@@ -34,6 +34,7 @@ METHODS = {
     "fast-advprop": ("adversarial:FastAdvPropConfig", "fast_advprop:FastAdvProp"),
     "cpc-v1": ("predictive:CPCV1Config", "cpc:CPCv1"),
     "cpc-v2": ("predictive:CPCV2Config", "cpc:CPCv2"),
+    "amdim": ("local:AMDIMConfig", "amdim:AMDIM"),
     "supervised": ("labelled:SupervisedConfig", "supervised:Supervised"),
     "jem": ("energy:JEMConfig", "jem:JEM"),
     "hdge": ("energy:HDGEConfig", "hdge:HDGE"),

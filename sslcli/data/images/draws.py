@@ -20,10 +20,10 @@ _AREA, _RATIO, _CORNER = slice(0, 10), slice(10, 20), slice(20, 22)  # ten tries
 _FLIP, _JITTER, _GRAYSCALE, _BLUR, _SOLARIZE = 22, 23, 24, 25, 26  # whether
 _FACTORS, _RANKS, _SIGMA = slice(27, 31), slice(31, 35), 35
 _POLICY = slice(36, 41)
-_SHIFT = slice(41, 43)
-_COLUMNS = 43
+_SHIFT, _SHIFTED = slice(41, 43), 43  # by how much, and whether
+_COLUMNS = 44
 _OF: dict[Operation, list[int]] = {  # the columns that each operation reads
-    "crop": [*range(22), 41, 42],
+    "crop": [*range(22), 41, 42, _SHIFTED],
     "flip": [_FLIP],
     "jitter": [_JITTER, *range(27, 35)],
     "grayscale": [_GRAYSCALE],
@@ -59,7 +59,7 @@ class Samples:
         return replace(self, rows=self.rows.repeat_interleave(count), views=views, shared=())
 
     def numbers(self) -> Tensor:
-        """Return every random number of these views, uniform in [0, 1), [N, 43] float32."""
+        """Return every random number of these views, uniform in [0, 1), [N, 44] float32."""
         found = self._drawn(self.views)
         if self.shared:
             columns = [column for operation in self.shared for column in _OF[operation]]
@@ -106,7 +106,7 @@ def draw(config: ViewConfig, numbers: Tensor) -> Draws:
     low, high = config.blur.sigma if config.blur else (0.0, 0.0)
     return Draws(
         flip=numbers[:, _FLIP] < config.flip,
-        shift=(numbers[:, _SHIFT] * (2 * config.pad + 1)).long() - config.pad,
+        shift=_shift(config, numbers),
         jitter=numbers[:, _JITTER] < (config.jitter.probability if config.jitter else 0.0),
         factors=_factors(config.jitter, numbers[:, _FACTORS]),
         order=numbers[:, _RANKS].argsort(dim=1),
@@ -116,6 +116,12 @@ def draw(config: ViewConfig, numbers: Tensor) -> Draws:
         solarize=numbers[:, _SOLARIZE] < (config.solarize.probability if config.solarize else 0.0),
         policy=numbers[:, _POLICY],
     )
+
+
+def _shift(config: ViewConfig, numbers: Tensor) -> Tensor:
+    """Return how far down and right in the image to cut, [N, 2] int64."""
+    shift = (numbers[:, _SHIFT] * (2 * config.pad + 1)).long() - config.pad
+    return shift * (numbers[:, _SHIFTED, None] < config.pad_probability)
 
 
 def _factors(config: JitterConfig | None, numbers: Tensor) -> Tensor:

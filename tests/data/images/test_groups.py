@@ -128,3 +128,54 @@ def test_an_example_has_the_shape_of_patches():
 def test_what_cannot_be_shared_or_cut_is_refused(fields, message):
     with pytest.raises(ValidationError, match=message):
         ViewConfig(**PLAIN, **fields)
+
+
+TRANSLATED = ViewConfig(
+    count=2,
+    size=24,
+    crop_scale=(1, 1),
+    crop_ratio=(1, 1),
+    pad=4,
+    pad_probability=0.8,
+    flip=0.5,
+    shared=("flip",),
+)
+
+
+def translated(picture, down, right):
+    """Paste an image and its mirror images beside it, one pixel over each other, and cut."""
+    size = picture.shape[-1]
+    canvas = torch.zeros(3, 3 * size, 3 * size)
+    for row in (-1, 0, 1):
+        for column in (-1, 0, 1):
+            axes = [axis for axis, by in ((1, row), (2, column)) if by]
+            top, left = size + row * (size - 1), size + column * (size - 1)
+            canvas[:, top : top + size, left : left + size] = picture.flip(axes)
+    top, left = size + down, size + right
+    return canvas[:, top : top + size, left : left + size]
+
+
+def test_translated_views_equal_pasted_mirror_images_with_one_flip_for_both():
+    made, count = make(TRANSLATED)(images(), ROWS, 2), 0
+    flips = []
+    for view, table in zip(made, numbers(TRANSLATED, 0), strict=True):
+        draws = draw(TRANSLATED, table)
+        flips.append(draws.flip)
+        for n, picture in enumerate(images().float() / 255):
+            down, right = draws.shift[n].tolist()
+            expected = translated(picture, down, right)
+            expected = expected.flip(-1) if draws.flip[n] else expected
+            torch.testing.assert_close(view[n], expected, atol=1e-5, rtol=0)
+            count += (down, right) == (0, 0)
+    assert torch.equal(*flips)
+    assert 0 < flips[0].sum() < len(ROWS)
+    assert 0 < count < 12
+
+
+def test_a_fifth_of_the_images_stays_in_place():
+    samples = Samples(0, 0, torch.arange(20_000), torch.zeros(20_000, dtype=torch.int64))
+    shift = draw(TRANSLATED, samples.numbers()).shift
+    assert (shift == 0).all(dim=1).float().mean() == pytest.approx(0.2 + 0.8 / 81, abs=0.01)
+    assert shift.aminmax() == (-4, 4)
+    always = draw(TRANSLATED.model_copy(update={"pad_probability": 1.0}), samples.numbers()).shift
+    assert (always == 0).all(dim=1).float().mean() == pytest.approx(1 / 81, abs=0.005)

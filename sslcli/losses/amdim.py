@@ -1,0 +1,191 @@
+"""AMDIM's losses: predict local features of one view from the other, and clipped cross-entropy.
+
+Bachman et al. 2019, arXiv:1906.00910, with the numbers and the order of the official code
+(Philip-Bachman/amdim-public, costs.py). All in float32 at least. For many processes gather the
+features of both views with their gradient (`distributed.collective.gather_with_gradient`), and say
+where the own images stand among them: each process then has the loss of its own images as sources,
+and averaged gradients equal those of one process that has all.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from sslcli.losses.precision import at_least_float32, inner_products
+
+Scales = tuple[Tensor, Tensor, Tensor]  # r1 [N, R], r5 [N, R, 5, 5], r7 [N, R, 7, 7]
+TERMS = ("1->5", "1->7", "5->5")
+
+
+def local_nce(
+    source: Float[Tensor, "batch dim"],
+    target: Float[Tensor, "total dim height width"],
+    clip: float = 20.0,
+    penalty: float = 0.05,
+    start: int = 0,
+) -> Float[Tensor, ""]:
+    """Tell each local feature of a source's image from all local features of other images.
+
+    One positive at a time: the other places of the own image are neither positive nor negative. A
+    score is r_source . r_target / sqrt(R). The penalty is taken before the clip, over all scores,
+    those of the own image included.
+
+    Args:
+        source: One raw vector an image, shape [B, R].
+        target: Raw features of the other view, shape [N, R, H, W].
+        clip: c of c tanh(score / c), which keeps scores below c either way; 0 for none.
+        penalty: Weight of the mean square score.
+        start: Index of the first source's image among the targets; N exceeds B where sources are
+            one process's and targets all processes'.
+
+    Returns:
+        Scalar in nats: the mean over images and places, plus the penalty.
+
+    Raises:
+        ValueError: If there is no other image.
+    """
+    unit = clip or 1.0  # of scores, so that the clip costs no pass over them
+    scores = local_scores(source / unit, target)  # [B, N, L]
+    kept = unit * torch.tanh(scores) if clip else scores
+    others = among_others(kept.logsumexp(dim=2), start).logsumexp(dim=1, keepdim=True)  # [B, 1]
+    loss = functional.softplus(others - of_own_image(kept, start)).mean()
+    square = unit**2 * torch.linalg.vector_norm(scores).square() / scores.numel()
+    return loss + penalty * square
+
+
+def amdim(
+    first: Scales,
+    second: Scales,
+    picks: tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]],
+    clip: float = 20.0,
+    penalty: float = 0.05,
+    terms: Sequence[str] = TERMS,
+    start: int = 0,
+) -> Float[Tensor, ""]:
+    """Return half the sum of `local_nce` over terms, each from either view to the other.
+
+    Args:
+        first: r1, r5 and r7 of the first view: [N, R], [N, R, 5, 5], [N, R, 7, 7].
+        second: The same of the second view.
+        picks: For each view the place of each image's 5->5 source, row by row, 0 to 24, [B] each.
+            N exceeds B where only one process's images are sources.
+        clip: As in `local_nce`.
+        penalty: As in `local_nce`.
+        terms: "1->5", "1->7" and "5->5", source and target by the side of their maps; "1->1", of
+            global features alone, is this project's, for the ablation.
+        start: Index of the first of the B images among the N.
+
+    Returns:
+        Scalar in nats.
+    """
+    found = [
+        local_nce(_source(term, a, pick, start), _target(term, b), clip, penalty, start)
+        for a, b, pick in ((first, second, picks[0]), (second, first, picks[1]))
+        for term in terms
+    ]
+    return torch.stack(found).sum() / 2
+
+
+def amdim_chance(images: int, terms: Sequence[str] = TERMS) -> float:
+    """Return the loss at equal scores of 0: ln(1 + (N - 1) L) for each term's L places."""
+    places = [int(term[-1]) ** 2 for term in terms]
+    return sum(math.log1p((images - 1) * count) for count in places)
+
+
+def local_scores(
+    source: Float[Tensor, "batch dim"], target: Float[Tensor, "total dim height width"]
+) -> Float[Tensor, "batch total places"]:
+    """Return every source's score with every place of every image, before the clip."""
+    count, dim = target.shape[:2]
+    places = target.permute(0, 2, 3, 1).reshape(-1, dim)  # [N * H * W, R]
+    scores = inner_products(source, places) / math.sqrt(dim)
+    return scores.view(len(source), count, -1)
+
+
+def of_own_image(
+    scores: Float[Tensor, "batch total places"], start: int = 0
+) -> Float[Tensor, "batch places"]:
+    """Return each source's scores with the places of its own image."""
+    own = torch.arange(start, start + len(scores), device=scores.device)
+    index = own[:, None, None].expand(-1, 1, scores.shape[2])
+    return scores.gather(1, index).squeeze(1)
+
+
+def among_others(
+    values: Float[Tensor, "batch total"], start: int = 0
+) -> Float[Tensor, "batch total"]:
+    """Return a value for each pair of source and image, -inf for a source's own image.
+
+    Raises:
+        ValueError: If there is no other image.
+    """
+    count, total = values.shape
+    if total < 2:
+        raise ValueError("there is no other image to tell this one from")
+    own = torch.arange(start, start + count, device=values.device)
+    is_own = own[:, None] == torch.arange(total, device=values.device)
+    return values.masked_fill(is_own, -torch.inf)
+
+
+def image_top1(
+    source: Float[Tensor, "batch dim"],
+    target: Float[Tensor, "total dim height width"],
+    start: int = 0,
+) -> Float[Tensor, ""]:
+    """Return how often a place of the own image scores above all of others; no gradient."""
+    scores = local_scores(source.detach(), target.detach())
+    best = among_others(scores.amax(dim=2), start).amax(dim=1, keepdim=True)  # [B, 1]
+    return (of_own_image(scores, start) > best).float().mean()
+
+
+def _clipped(logits: Tensor, clip: float) -> Tensor:
+    return clip * torch.tanh(logits / clip)
+
+
+def _source(term: str, scales: Scales, pick: Tensor, start: int) -> Tensor:
+    """Return the vectors that a term predicts from, [B, R]."""
+    images = slice(start, start + len(pick))
+    if term[0] == "1":
+        return scales[0][images]
+    own = scales[1][images].flatten(2)  # [B, R, 25]
+    return own.gather(2, pick[:, None, None].expand(-1, own.shape[1], 1)).squeeze(2)
+
+
+def _target(term: str, scales: Scales) -> Tensor:
+    """Return the features that a term predicts, [N, R, H, W]."""
+    by_side = {"1": scales[0][:, :, None, None], "5": scales[1], "7": scales[2]}
+    return by_side[term[-1]]
+
+
+def clipped_cross_entropy(
+    logits: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, " batch"],
+    clip: float,
+    penalty: float,
+    known: Float[Tensor, ""] | None = None,
+) -> Float[Tensor, ""]:
+    """Return the mean cross-entropy of clipped logits plus a penalty on their mean square.
+
+    What AMDIM's classifiers learn by (`loss_xent` of the code, whose c is 10 and penalty 0.001).
+
+    Args:
+        logits: Shape [B, C].
+        labels: Shape [B]; -1 of a sample without a label, which only the penalty counts.
+        clip: c of c tanh(logit / c).
+        penalty: Weight of the mean square of logits, before the clip.
+        known: What the sum over labelled samples is divided by, such as their mean number over
+            processes; None for their number here.
+
+    Returns:
+        Scalar in nats.
+    """
+    logits = at_least_float32(logits)
+    total = functional.cross_entropy(
+        _clipped(logits, clip), labels, ignore_index=-1, reduction="sum"
+    )
+    count = (labels >= 0).sum().to(logits.dtype) if known is None else known
+    return total / count.where(count > 0, 1.0) + penalty * logits.square().mean()
