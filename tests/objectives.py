@@ -9,6 +9,7 @@ from sslcli.distributed import collective
 from sslcli.engine.loop import steps, train_step
 from sslcli.losses.contrastive import nt_xent
 from sslcli.methods.base import Output
+from sslcli.methods.cmc import CMC
 from sslcli.methods.simclr import SimCLR
 
 CPU = torch.device("cpu")
@@ -28,10 +29,20 @@ class OwnNegatives(SimCLR):
         return torch.cat(parts)
 
 
+class SameRows(CMC):
+    """CMC whose drawn rows are a function of the image, so that no process draws others."""
+
+    def _drawn(self, rows):
+        steps = torch.arange(1, 1 + self.config.negatives)
+        return (7 * rows[:, None] + 13 * steps) % self.config.num_instances
+
+
 # Noise that each process draws for itself would be the only difference. MoCo's parts of a batch
 # hold other images when processes deal them out; statistics of all do not mind the order.
 WHOLE = {"method.splits": 1, "train.sync_batch_norm": True}
 NOISELESS = {
+    "cmc/digits": {"method.loss": "nce"},
+    "cmc in batch": {"method.loss": "batch", "method.negatives": 0},
     "advprop/digits": {"method.attack.targeted": False, "method.attack.noise": 0.0},
     "hdge/digits": {"method.data_noise": 0.0},
     "amdim/digits": {"method.online.dropout": 0.0},
@@ -39,25 +50,26 @@ NOISELESS = {
     "moco-v2/digits": WHOLE | {"method.symmetric": True},
     "cpc-v1/digits": {"method.negatives": 0},
 }
-WRONG = {"own negatives": OwnNegatives}
+PRESETS = {"own negatives": "simclr/digits", "cmc in batch": "cmc/digits"}
+INSTEAD = {"own negatives": OwnNegatives, "cmc/digits": SameRows}  # of the preset's class
 
 
 def trained(case, count, **more):
     """Train on the digits in float64; return the mean losses, the last gradients, the state.
 
     Args:
-        case: A preset, or one of `WRONG`.
+        case: A preset, or one of `PRESETS`.
         count: Optimiser steps of 32 images over all processes.
         more: Fields of the config.
     """
-    preset = "simclr/digits" if case in WRONG else case
+    preset = PRESETS.get(case, case)
     fields = {"train.batch_size": 32, "train.precision": "fp32", **NOISELESS.get(case, {})}
     config = resolve(preset, None, fields | more).config
     source = open_splits(config.data).train
     method = assemble.build_method(config, facts=assemble.facts_of(source))
-    if case in WRONG:
+    if case in INSTEAD:
         torch.manual_seed(0)
-        method = WRONG[case](config.method, method.encoder)
+        method = INSTEAD[case](method.config, method.encoder)
     training = assemble.build_training(config, method.double(), source, CPU, "fp32")
     losses = []
     for batches, _ in zip(steps(training), range(count), strict=False):

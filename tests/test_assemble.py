@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from sslcli import assemble
 from sslcli.config.methods.labelled import LinearProbeConfig
 from sslcli.config.presets import resolve
+from sslcli.data.sources.base import ArraySource
 from sslcli.errors import ConfigError
 from sslcli.methods.supervised import LinearProbe
 
@@ -69,3 +70,29 @@ def test_training_begins_in_the_modes_that_the_method_itself_chooses(photos):
     built = assemble.build_training(wanted, probe.eval(), source, torch.device("cpu"), "fp32")
     assert built.method.classifier.training
     assert not any(module.training for module in built.method.encoder.modules())
+
+
+GREY = np.repeat(np.arange(48 * 64, dtype=np.uint8).reshape(48, 1, 8, 8), 3, axis=1)
+COLOURED = GREY * np.array([1, 2, 3], dtype=np.uint8)[:, None, None]
+LAB = {"data.space": "lab", "data.mean": (50.0, 6.0, -7.0), "data.std": (50.0, 92.0, 101.0)}
+
+
+@pytest.mark.parametrize(
+    ("split", "fields", "why"),
+    [
+        (((0,), (1, 2)), LAB, r"part \[1, 2\] .* is the same everywhere in lab"),
+        (((0,), (1, 2)), {}, r"parts \[0\] and \[1, 2\] .* show the same"),
+        (((0,), ("dx", "dy")), {}, ""),
+    ],
+)
+def test_grey_images_are_refused_where_parts_of_the_channels_would_show_nothing(split, fields, why):
+    fields = {"train.batch_size": 8, "encoder.split": split, **fields}
+    wanted = resolve("cmc/digits", None, fields).config
+    coloured, grey = ArraySource("hues", COLOURED), ArraySource("greys", GREY)
+    assemble.plan_training(wanted, coloured, torch.device("cpu"), "fp32")
+    if not why:
+        assemble.plan_training(wanted, grey, torch.device("cpu"), "fp32")
+        return
+    with pytest.raises(ConfigError, match=why) as caught:
+        assemble.plan_training(wanted, grey, torch.device("cpu"), "fp32")
+    assert 'encoder.split=[[0], ["dx", "dy"]]' in caught.value.hint

@@ -24,6 +24,8 @@ CASES = [
     "supcon/digits",
     "instdisc/digits",
     "invaspread/digits",
+    "cmc/digits",
+    "cmc in batch",
     "moco-v1/digits",
     "moco-v2/digits",
     "clae/digits",

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sslcli.assemble.colour import need_colour
 from sslcli.assemble.facts import completed_section, facts_of
 from sslcli.assemble.models import build_method
 from sslcli.assemble.reading import text_views
@@ -110,6 +111,8 @@ def _loader(
     train = config.train
     section = completed_section(config, facts_of(source))
     need(source, *sorted(section.reads))
+    if section.contrasts_channels:
+        need_colour(config, source)
     shown = "image" in section.reads and config.views
     views = Views(config.views, config.data.pixels, config.seed) if shown else None
     return TrainLoader(

@@ -99,6 +99,8 @@ class MethodSection(Section):
         contrasts_batch: Whether the class is a `BatchContrast`, so that `train.chunk_size` can
             embed a batch in pieces.
         from_checkpoint: Whether training starts from a checkpoint, by a command of its own.
+        contrasts_channels: Whether parts of the channels are told apart, so that images without
+            colour may leave nothing to tell.
         builtin: The built-in data set to train on when none is named; a preset has its name.
     """
 
@@ -107,6 +109,7 @@ class MethodSection(Section):
     min_texts: ClassVar[int] = 0
     contrasts_batch: ClassVar[bool] = False
     from_checkpoint: ClassVar[bool] = False
+    contrasts_channels: ClassVar[bool] = False
     builtin: ClassVar[str] = "scenes"
 
     name: str

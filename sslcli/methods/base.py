@@ -235,7 +235,7 @@ class BatchContrast(Method):
     """
 
     gathers = True
-    over_batch = ("negatives",)
+    over_batch: tuple[str, ...] = ("negatives",)
 
     @abstractmethod
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:

@@ -16,6 +16,7 @@ from sslcli.config.section import Column, MethodSection
 METHODS = {
     "exemplar-cnn": ("instance:ExemplarCNNConfig", "exemplar:ExemplarCNN"),
     "instdisc": ("instance:InstDiscConfig", "instdisc:InstDisc"),
+    "cmc": ("cmc:CMCConfig", "cmc:CMC"),
     "invaspread": ("instance:InvaSpreadConfig", "invaspread:InvaSpread"),
     "moco-v1": ("instance:MoCoConfig", "moco:MoCo"),
     "moco-v2": ("instance:MoCoV2Config", "moco:MoCoV2"),

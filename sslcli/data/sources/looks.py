@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sslcli.data.sources.base import need
-from sslcli.data.sources.open import open_source
+from sslcli.data.sources.open import Source, open_source
 from sslcli.errors import DataError
 
 _LOOKED_AT = 16  # images that stand for all
@@ -50,6 +50,22 @@ def look_at(spec: str, root: str | Path = "") -> Look:
     if spec in _KNOWN:
         return _KNOWN[spec]
     source = open_source(spec, part="train", root=root)
+    seen = _some_images(source)
+    sides = sorted(min(image.shape[:2]) for image in seen)
+    return Look(len(source), sides[len(sides) // 2], all(map(_has_no_colour, seen)))
+
+
+def is_grey(source: Source) -> bool:
+    """Say whether none of a few images of a source has colour.
+
+    Raises:
+        DataError: If none of those looked at is readable.
+    """
+    return all(map(_has_no_colour, _some_images(source)))
+
+
+def _some_images(source: Source) -> list[np.ndarray]:
+    """Return the readable ones of a few images spread over a source, at least one."""
     need(source, "image")
     rows = range(0, len(source), max(1, len(source) // _LOOKED_AT))
     seen: list[np.ndarray] = []
@@ -61,8 +77,7 @@ def look_at(spec: str, root: str | Path = "") -> Look:
     if not seen:
         what, hint = f"none of {len(rows)} images tried is readable", "check the data"
         raise DataError(what, source.name, hint)
-    sides = sorted(min(image.shape[:2]) for image in seen)
-    return Look(len(source), sides[len(sides) // 2], all(map(_has_no_colour, seen)))
+    return seen
 
 
 def _has_no_colour(image: np.ndarray) -> bool:
