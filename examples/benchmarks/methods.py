@@ -25,11 +25,13 @@ from torch import nn
 from sslcli.config.presets import list_presets
 from sslcli.engine.device import autocast
 from sslcli.engine.loop import Parts, Training, steps, train_step
+from sslcli.methods.base import Method
+from sslcli.methods.cpc import CPC
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass through an encoder: which, the shape of its images, whether it has a gradient."""
+    """One pass through a network: which, the shape of its input, whether it has a gradient."""
 
     encoder: nn.Module
     shape: tuple[int, ...]
@@ -37,20 +39,27 @@ class Pass:
 
 
 def passes_of(training: Training, batches: Parts) -> list[Pass]:
-    """Make a step and return the passes through the encoder and networks of its kind."""
+    """Make a step and return the passes through the encoder and other networks that count."""
     seen: list[Pass] = []
 
     def note(encoder: nn.Module, inputs: tuple, output: object) -> None:
         grad = torch.is_grad_enabled() and any(p.requires_grad for p in encoder.parameters())
         seen.append(Pass(encoder, tuple(inputs[0].shape), grad))
 
-    kind = type(training.method.encoder)
-    networks = [module for module in training.method.modules() if type(module) is kind]
+    kinds = counted(training.method)
+    networks = [module for module in training.method.modules() if type(module) in kinds]
     hooks = [network.register_forward_hook(note) for network in networks]
     train_step(training, batches)
     for hook in hooks:
         hook.remove()
     return seen
+
+
+def counted(method: Method) -> tuple[type[nn.Module], ...]:
+    """Return the kinds of networks whose passes count: the encoder's; of CPC contexts as well."""
+    if isinstance(method, CPC):  # whose encoder cuts patches before its network runs
+        return type(method.encoder.network), type(method.contexts[0])
+    return (type(method.encoder),)
 
 
 def bare(training: Training, passes: list[Pass], images: dict[tuple[int, ...], torch.Tensor]):

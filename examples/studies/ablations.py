@@ -149,6 +149,13 @@ STUDIES = {
         [("crop and colour", "crop"), ("crop and colour", "colour")],
         metric="contrast_top1",
     ),
+    "cpc-norm": Study(
+        "BatchNorm lets CPC's patches tell each other of their image: the task is solved, and less "
+        "is learned than with layer norm (CPC v2)",
+        {"layer norm": Arm("cpc-v2"), "BatchNorm": Arm("cpc-v2", ["encoder.norm=batch"])},
+        [("layer norm", "BatchNorm")],
+        metric="patch_top1",
+    ),
     "swav-multi-crop": Study(
         "SwAV gains from small crops beside the large ones (table 3)",
         {"2 + 2 crops": Arm("swav"), "2 crops": Arm("swav", large_only=True)},
