@@ -100,7 +100,10 @@ def inexact_parts(config: Config, training: Training, processes: int) -> Iterato
 def smaller_images(config: Config, training: Training, processes: int) -> Iterator[Way]:
     """Show smaller images, and views that are smaller by as much."""
     side, views = config.data.image_size, config.views
-    if side is None or config.data.seeds or any(view.patches or view.exemplar for view in views):
+    is_cut = config.encoder.patch_stride or any(
+        view.patches for view in views
+    )  # a grid is not scaled
+    if side is None or config.data.seeds or is_cut or any(view.exemplar for view in views):
         return
     patch = patch_side(config.encoder) if vit_size(config.encoder.name) else 1
     step = max(patch, 32 if side >= 128 else 8)

@@ -10,6 +10,7 @@ from sslcli.config.encoder import EncoderConfig
 from sslcli.config.methods.predictive import CPCV1Config, CPCV2Config
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
+from sslcli.engine.chunking import Chunked
 from sslcli.errors import ConfigError
 from sslcli.losses.cpc import drawn_info_nce, grid_info_nce
 from sslcli.methods.base import Progress
@@ -99,9 +100,20 @@ def test_patches_that_were_cut_before_give_the_same():
     torch.testing.assert_close(method(cut, PROGRESS).loss, method(batch(), PROGRESS).loss)
 
 
+@pytest.mark.parametrize("fields", [V1, V2 | {"directions": 4}])
+def test_chunks_give_the_loss_and_gradient_of_the_whole_batch(fields):
+    whole, parts = made(fields), made(fields)
+    torch.manual_seed(3)
+    whole(batch(5), PROGRESS).loss.backward()
+    torch.manual_seed(3)
+    Chunked(parts, 2)(batch(5), PROGRESS).loss.backward()
+    for (name, found), expected in zip(parts.named_parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad, msg=name)
+
+
 def test_patches_found_are_counted():
     method = made(V2, offsets=(2,))
-    with torch.no_grad():  # the context is what is two rows above, and images tell rows apart
+    with torch.no_grad():
         for parameter in method.parameters():
             parameter.zero_()
     output = method(batch(), PROGRESS)
