@@ -60,10 +60,12 @@ class Place:
         if not self.resume:
             check_free(run, overwrite=self.overwrite)
             return run
-        from sslcli.workflows.resuming import refused  # noqa: PLC0415  as above
+        from sslcli.workflows.resuming import refused, spelled  # noqa: PLC0415  as above
 
-        if differing := refused(self.stored(), config, self.saved()):
+        if differing := refused(stored := self.stored(), config, self.saved()):
             hint = "repeat the first command's options or leave them all out, or start another run"
+            if began := spelled(stored, differing):
+                hint += f"; it began with {began}"
             raise ConfigError("a resumed run keeps its config", ", ".join(differing), hint)
         return run
 

@@ -1,5 +1,6 @@
 """Resume a run: which fields must be as they were, and which may differ."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ _FITTED = re.compile(  # what `fit` may change
     r"train\.(accumulate|chunk_size)|views\.\d+\.size|encoder\.width"
     r"|data\.(image_size|resize|workers|memory_budget_gib)"
 )
+_SHOWN = 5  # fields in a message
 _LENGTHS = {"train.duration", "train.patience"} | {
     f"evaluation.{kind}.duration" for kind in ("linear", "finetune", "distill")
 }
@@ -63,6 +65,20 @@ def _is_same_class(old: str, new: str) -> bool:
     """Tell whether two names are one class in a file, which may lie elsewhere by now."""
     both = is_custom(old) and is_custom(new)
     return both and old.rpartition(":")[2] == new.rpartition(":")[2]
+
+
+def spelled(config: Config, fields: Sequence[str]) -> str:
+    """Return the first of some fields with their values in a config, without tables and gaps."""
+    tree, found = decisive(config), list[str]()
+    for field in fields[:_SHOWN]:
+        node: Any = tree
+        for part in field.split("."):
+            node = dict(enumerate(node)) if isinstance(node, list) else node
+            key = int(part) if part.isdigit() else part
+            node = node.get(key) if isinstance(node, dict) else None
+        if node is not None and not isinstance(node, dict):
+            found.append(f"{field}={json.dumps(node)}")
+    return ", ".join(found)
 
 
 def differences(old: Config, new: Config) -> list[str]:

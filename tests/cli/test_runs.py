@@ -74,13 +74,19 @@ def test_a_complete_run_says_so_and_keeps_its_metrics(ssl, trained):
 
 
 @pytest.mark.parametrize(
-    "words",
-    [["--seed", "3"], ["--preset", "simsiam/cifar10"], ["--set", "optimizer.base_lr=1"]],
-)
-def test_a_resumed_run_keeps_its_config(ssl, trained, words):
+    ("words", "began"),
+    [
+        (["--seed", "3"], "it began with seed=0\n"),
+        (["--preset", "simsiam/cifar10"], "it began with "),
+        (["--set", "views.0.size=7", "--set", "data.mean=[0,0,0]"],
+         "it began with data.mean=[0.305, 0.305, 0.305], views.0.size=8\n"),
+    ],
+)  # fmt: skip
+def test_a_resumed_run_keeps_its_config(ssl, trained, words, began):
     outcome = ssl("pretrain", "--resume", "--out", trained, *words)
     assert outcome.code == 2
     assert "keeps its config" in outcome.err
+    assert began in outcome.err
 
 
 def test_a_resumed_run_keeps_the_precision_that_it_began_with(ssl, trained, monkeypatch):
