@@ -78,10 +78,9 @@ def test_a_complete_run_says_so_and_keeps_its_metrics(ssl, trained):
     [
         (["--seed", "3"], "it began with seed=0\n"),
         (["--preset", "simsiam/cifar10"], "it began with "),
-        (["--set", "views.0.size=7", "--set", "data.mean=[0,0,0]"],
-         "it began with data.mean=[0.305, 0.305, 0.305], views.0.size=8\n"),
+        (["--set", "views.0.size=7"], "it began with views.0.size=8\n"),
     ],
-)  # fmt: skip
+)
 def test_a_resumed_run_keeps_its_config(ssl, trained, words, began):
     outcome = ssl("pretrain", "--resume", "--out", trained, *words)
     assert outcome.code == 2
