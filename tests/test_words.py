@@ -46,7 +46,7 @@ def test_nothing_below_the_command_line_speaks_of_options_or_commands():
 @pytest.mark.parametrize(
     ("text", "typed"),
     [
-        ("lower `k`, or use `index` flat", "lower --k, or use --index flat"),
+        ("lower `k`, or use `layers` head", "lower --k, or use --layers head"),
         ("`overrides` train.keep=0", "--set train.keep=0"),
         ("`format` timm, `eps_l2` 1", "--format timm, --eps-l2 1"),
         ("train one with `linear_eval()` CKPT", "train one with ssl linear-eval CKPT"),

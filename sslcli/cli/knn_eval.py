@@ -1,6 +1,6 @@
 """`ssl knn-eval`: weighted nearest neighbours on frozen features."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from sslcli.cli import options
 
@@ -25,10 +25,6 @@ def knn_eval(
             show_default="the preset's",
         ),
     ] = None,
-    index: Annotated[
-        Literal["flat", "ivf", "hnsw"],
-        options.what("--index", help="flat is exact; the others report their recall."),
-    ] = "flat",
     baseline: Annotated[
         bool,
         options.what("--baseline", help="Also measure the untrained encoder and raw pixels."),
@@ -89,7 +85,7 @@ def knn_eval(
     from sslcli.workflows import knn_eval as workflow
 
     result = workflow.knn_eval(
-        publisher.run, k=k, temperature=temperature, index=index, baseline=baseline,
+        publisher.run, k=k, temperature=temperature, baseline=baseline,
         geometry=geometry, shots=few.counts, draws=draws, listener=show,
     )  # fmt: skip
     publish(publisher, result, per_class=per_class, confusion=confusion)

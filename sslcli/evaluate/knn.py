@@ -16,10 +16,9 @@ from sslcli.evaluate.metrics import (
     check_two_classes,
     ranking,
 )
-from sslcli.evaluate.nearest import Index, Kind, build_index, recall
+from sslcli.evaluate.nearest import Index, build_index
 
 _QUERIES = 4096  # a block of queries: bounds the memory of votes, [block, classes]
-_RECALL_QUERIES = 1000
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,9 @@ class KNNAccuracy(Accuracy):
 
     Attributes:
         backend: The search that ran.
-        recall: Share of the exact k neighbours that an approximate index found, on
-            `recall_n` test samples; None for an exact one.
     """
 
     backend: str
-    recall: float | None = None
-    recall_n: int | None = None
 
 
 def vote(
@@ -50,14 +45,13 @@ def vote(
 
     Args:
         similarity: Cosine of each neighbour, nearest first.
-        neighbours: Class of each neighbour; -1 where there is none.
+        neighbours: Class of each neighbour.
         temperature: Divides the cosines; small ones let the nearest decide.
         num_classes: C.
     """
     weights = ((similarity - similarity[:, :1]) / temperature).exp()
-    weights = weights.masked_fill(neighbours < 0, 0)
     votes = weights.new_zeros(len(weights), num_classes)
-    return votes.scatter_add_(1, neighbours.clamp(min=0), weights).log()
+    return votes.scatter_add_(1, neighbours, weights).log()
 
 
 def knn_classify(
@@ -100,7 +94,6 @@ def evaluate_knn(
     k: int,
     temperature: float,
     num_classes: int,
-    kind: Kind = "flat",
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> KNNAccuracy:
@@ -114,13 +107,12 @@ def evaluate_knn(
         k: See `knn_classify`.
         temperature: See `knn_classify`.
         num_classes: See `knn_classify`.
-        kind: How neighbours are found; the recall of an approximate index is measured.
         device: Where the exact search runs; the features are on the CPU.
         progress: Called with the samples classified and their number.
     """
     _check(train, train_labels, test, temperature, num_classes)
     check_labels("test", test, test_labels, num_classes)
-    index = build_index(train, kind, device)
+    index = build_index(train, device)
     ranked: list[Tensor] = []
     for part in test.split(_QUERIES):
         ranked.append(ranking(_scores(index, train_labels, part, k, temperature, num_classes)))
@@ -128,25 +120,14 @@ def evaluate_knn(
             progress(sum(map(len, ranked)), len(test))
     protocol = f"weighted kNN, k={k}, T={temperature:g}, {len(train)} neighbours, {index.backend}"
     measured = accuracy(torch.cat(ranked), test_labels, num_classes, protocol)
-    found, sample = _recall(index, train, test, k)
-    return KNNAccuracy(**vars(measured), backend=index.backend, recall=found, recall_n=sample)
+    return KNNAccuracy(**vars(measured), backend=index.backend)
 
 
 def _scores(
     index: Index, labels: Tensor, test: Tensor, k: int, temperature: float, num_classes: int
 ) -> Tensor:
     similarity, rows = index.search(test, k)
-    neighbours = labels[rows.clamp(min=0)].where(rows >= 0, -1)
-    return vote(similarity, neighbours, temperature, num_classes)
-
-
-def _recall(index: Index, train: Tensor, test: Tensor, k: int) -> tuple[float | None, int | None]:
-    if index.kind == "flat":
-        return None, None
-    drawn = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:_RECALL_QUERIES]
-    _, exact = build_index(train).search(test[drawn], k)
-    _, found = index.search(test[drawn], k)
-    return recall(exact, found), len(drawn)
+    return vote(similarity, labels[rows], temperature, num_classes)
 
 
 def _check(

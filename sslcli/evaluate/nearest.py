@@ -1,10 +1,11 @@
-"""Find nearest neighbours by cosine: exactly in torch or faiss, or by an index of faiss."""
+"""Find nearest neighbours by cosine, exactly: in torch, or in faiss where that is the faster."""
 
-import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import repeat
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,11 +15,11 @@ from torch.nn import functional
 from sslcli.errors import UsageError
 
 # Measured, 50,000 vectors of 256 numbers: with one thread faiss takes 0.6 of torch's time for 2,000
-# queries, and four times as long for 200. It gains nothing by a second thread, torch almost twice.
-_MANY = 512  # queries from which faiss wins, with one thread
+# queries, and four times as long for 200. It gains nothing by a second thread of its own, so each
+# of ours searches for its share of the queries.
+_MANY = 512  # queries a thread from which faiss wins
 _QUERIES, _VECTORS = 512, 2**16  # of a block of products, 128 MiB
 
-Kind = Literal["flat", "ivf", "hnsw"]
 Search = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
@@ -28,13 +29,11 @@ class Index:
 
     Attributes:
         size: Number of vectors.
-        kind: "flat" compares with all; "ivf" and "hnsw" are approximate.
         backend: The search, in words for the user.
         run: Takes unit queries [B, D] and k, gives similarities [B, k] and rows [B, k].
     """
 
     size: int
-    kind: Kind
     backend: str
     run: Search
 
@@ -42,8 +41,6 @@ class Index:
         self, queries: Float[Tensor, "batch dim"], k: int
     ) -> tuple[Float[Tensor, "batch k"], Int[Tensor, "batch k"]]:
         """Return the cosines and rows of the `k` nearest vectors, nearest first.
-
-        Where an approximate index finds fewer than `k`, the rest are row -1.
 
         Raises:
             UsageError: If there are no `k` vectors.
@@ -57,82 +54,47 @@ class Index:
         return self.run(functional.normalize(queries, dim=1), k)
 
 
-def build_index(
-    vectors: Float[Tensor, "n dim"], kind: Kind = "flat", device: torch.device | str = "cpu"
-) -> Index:
+def build_index(vectors: Float[Tensor, "n dim"], device: torch.device | str = "cpu") -> Index:
     """Return an index over `vectors`, which are normalised inside.
 
-    The exact search runs in torch; on the CPU with one thread in faiss, if that is installed, where
-    it is the faster one.
+    The search runs in torch; on the CPU in faiss, if that is installed, for as many queries as it
+    is the faster for.
 
     Args:
         vectors: On the CPU.
-        kind: How it searches.
-        device: Where the exact search runs, block by block; results come back to the CPU.
-
-    Raises:
-        UsageError: If an approximate index is asked for and faiss is not installed.
+        device: Where the search runs, block by block; results come back to the CPU.
     """
-    unit = functional.normalize(vectors, dim=1).contiguous()
-    if kind == "flat":
-        return _exact_index(unit, torch.device(device))
+    unit, device = functional.normalize(vectors, dim=1).contiguous(), torch.device(device)
+    in_torch = _torch_search(unit, device)
+    if device.type != "cpu":
+        return Index(len(unit), "torch, exact", in_torch)
     try:
         import faiss  # noqa: PLC0415  (0.2 s, and its own OpenMP threads: only when used)
     except ImportError:
-        raise UsageError(
-            f"the {kind} index needs faiss, which is not installed",
-            where="index",
-            hint="pip install faiss-cpu, or use `index` flat",
-        ) from None
-    index = _faiss_index(faiss, unit, kind)
-    return Index(len(unit), kind, f"faiss {kind}, approximate", _faiss_search(index))
-
-
-def _exact_index(unit: Tensor, device: torch.device) -> Index:
-    in_torch = _torch_search(unit, device)
-    if device.type != "cpu" or torch.get_num_threads() > 1:
-        return Index(len(unit), "flat", "torch, exact", in_torch)
-    try:
-        import faiss  # noqa: PLC0415  as above
-    except ImportError:
-        return Index(len(unit), "flat", "torch, exact (faiss is not installed)", in_torch)
+        return Index(len(unit), "torch, exact (faiss is not installed)", in_torch)
+    in_faiss = _faiss_search(faiss, unit)
 
     def search(queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        if len(queries) < _MANY:
-            return in_torch(queries, k)
-        kind = faiss.METRIC_INNER_PRODUCT
-        similarity, rows = faiss.knn(queries.contiguous().numpy(), unit.numpy(), k, metric=kind)
-        return torch.from_numpy(similarity), torch.from_numpy(rows)
+        is_many = len(queries) >= _MANY * torch.get_num_threads()
+        return in_faiss(queries, k) if is_many else in_torch(queries, k)
 
-    return Index(len(unit), "flat", "faiss, exact", search)
+    return Index(len(unit), "faiss or torch, exact", search)
 
 
-def recall(exact: Int[Tensor, "batch k"], found: Int[Tensor, "batch k"]) -> float:
-    """Return the share of the exact neighbours that `found` holds, query by query."""
-    hits = (exact[:, :, None] == found[:, None, :]).any(dim=2)  # [B, k]
-    return hits.double().mean().item()
+def _faiss_search(faiss: Any, unit: Tensor) -> Search:
+    vectors = unit.numpy()
 
+    def find(part: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        faiss.omp_set_num_threads(1)  # which OpenMP keeps for this thread alone
+        found = faiss.knn(part.numpy(), vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+        return torch.from_numpy(found[0]), torch.from_numpy(found[1])
 
-def _faiss_index(faiss: Any, unit: Tensor, kind: Kind) -> Any:
-    count, dim = unit.shape
-    if kind == "hnsw":
-        index = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
-    else:
-        # faiss wants at least 39 vectors a cell to place its centroids.
-        cells = max(1, min(round(math.sqrt(count)), count // 39))
-        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
-        index.nprobe = max(8, cells // 8)
-        index.train(unit.numpy())
-    index.add(unit.numpy())
-    return index
-
-
-def _faiss_search(index: Any) -> Search:
     def search(queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        if hasattr(index, "hnsw"):
-            index.hnsw.efSearch = max(64, 2 * k)  # a beam narrower than k cannot hold k
-        similarity, rows = index.search(queries.contiguous().numpy(), k)
-        return torch.from_numpy(similarity), torch.from_numpy(rows)
+        parts = queries.contiguous().chunk(torch.get_num_threads())
+        with ThreadPoolExecutor(len(parts)) as threads:
+            found = list(threads.map(find, parts, repeat(k)))
+        similarity, rows = zip(*found, strict=True)
+        return torch.cat(similarity), torch.cat(rows)
 
     return search
 

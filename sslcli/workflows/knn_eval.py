@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,8 +19,6 @@ from sslcli.listener import QUIET, Bar, Listener
 from sslcli.workflows.changes import laid_under
 from sslcli.workflows.probing import paired_features
 from sslcli.workflows.run import Run, load
-
-Index = Literal["flat", "ivf", "hnsw"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,6 @@ def knn_eval(
     test: str | None = None,
     k: int | None = None,
     temperature: float | None = None,
-    index: Index = "flat",
     baseline: bool = False,
     geometry: bool = False,
     shots: Sequence[int] = (),
@@ -86,7 +83,6 @@ def knn_eval(
         test: The data to test on.
         k: Neighbours that vote; None for the preset's, as far as there are images.
         temperature: T of the votes; None for the preset's.
-        index: "flat" is exact; the others report their recall.
         baseline: Also measure the untrained encoder and raw pixels.
         geometry: Also measure alignment, uniformity and effective rank on two random views.
         shots: Also vote with so many training images of each class, drawn by the seed.
@@ -119,10 +115,10 @@ def knn_eval(
     few.check(need_labels(opened.splits.train), opened.splits.train.class_names)
     given, bar = k, opened.listener.bar("voting")
     k, temperature = _neighbours(opened, k), temperature or settings.temperature
-    found: dict[str, Any] = dict(vars(vote(opened, k, temperature, index, bar)))
+    found: dict[str, Any] = dict(vars(vote(opened, k, temperature, bar)))
     found["classes"] = opened.splits.train.class_names
     if baseline:
-        fresh = vote(opened, k, temperature, index, bar, opened.untrained)
+        fresh = vote(opened, k, temperature, bar, opened.untrained)
         found |= {"top1_untrained": fresh.top1, "top1_pixels": _of_pixels(opened, k, temperature)}
     if geometry:
         found |= _geometry(opened)
@@ -135,7 +131,6 @@ def vote(
     run: Run,
     k: int,
     temperature: float,
-    index: Index = "flat",
     bar: Bar | None = None,
     network: nn.Module | None = None,
     reads: Column | None = None,
@@ -148,7 +143,7 @@ def vote(
     return evaluate_knn(
         train, labels, test, right,
         k=len(train) if wants_all else k, temperature=temperature,
-        num_classes=len(run.splits.train.class_names), kind=index, device=run.device,
+        num_classes=len(run.splits.train.class_names), device=run.device,
         progress=bar,
     )  # fmt: skip
 
