@@ -12,7 +12,6 @@ class SwAVConfig(MethodSection):
     """SwAV (Caron et al. 2020, arXiv:2006.09882): the first two views are assigned to clusters."""
 
     min_views: ClassVar[int] = 2
-    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
 
     name: Literal["swav"]
     hidden: Features

@@ -48,8 +48,6 @@ class InstDiscConfig(MethodSection):
 class ExemplarCNNConfig(MethodSection):
     """Exemplar-CNN (Dosovitskiy et al. 2014, arXiv:1406.6909): each image is a class of its own."""
 
-    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
-
     name: Literal["exemplar-cnn"]
     num_instances: Images | None = Field(
         default=None, description="Training images; filled in from the data."
@@ -80,7 +78,6 @@ class MomentumContrastConfig(MethodSection):
     """The fields of MoCo v1 and v2: a queue of keys from a slowly moving encoder."""
 
     min_views: ClassVar[int] = 2
-    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
 
     dim: Features
     temperature: Positive
@@ -112,6 +109,8 @@ class MomentumContrastConfig(MethodSection):
 
 class MoCoConfig(MomentumContrastConfig):
     """MoCo (He et al. 2020, arXiv:1911.05722): a linear head."""
+
+    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
 
     name: Literal["moco-v1"]
 
