@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import (
 from sslcli import assemble
 from sslcli.config.presets import list_presets, resolve
 from sslcli.config.section import DataFacts
-from sslcli.data.batch import Batch
+from sslcli.data.batch import Batch, Tokens
 from sslcli.data.images.views import Views
 from sslcli.data.sources.splits import Subset, open_splits
 from sslcli.engine.log import Log
@@ -31,11 +31,12 @@ from sslcli.errors import StoppedError
 from sslcli.listener import SilentWatcher
 
 CPU = torch.device("cpu")
-TINY = [name for name in list_presets() if name.endswith("/digits")]
+CAPTIONED = ["clip/scenes-colour", "siglip/scenes-colour"]
+TINY = [name for name in list_presets() if name.endswith("/digits")] + CAPTIONED
 
 
 def tiny_training(preset, **train):
-    """Return a training on 48 digits in steps of 8."""
+    """Return a training on 48 images of digits in steps of 8."""
     fields = {"train.batch_size": 8, "train.duration": "2 epochs", "train.precision": "fp32"}
     config = resolve(preset, None, fields | train).config
     digits = open_splits(config.data).train
@@ -179,10 +180,13 @@ def step_on_cuda(preset, monkeypatch, change=lambda method: method):
         training = replace(
             real, method=method, model=method, optimizer=optimizer, device=cuda, precision="bf16"
         )
-        images = torch.empty(8, 3, 8, 8, dtype=torch.uint8, device=cuda)
+        side = len(real.loader.source.load(0))
+        images = torch.empty(8, 3, side, side, dtype=torch.uint8, device=cuda)
+        ids = torch.ones(8, 5, dtype=torch.int64, device=cuda)
+        texts = [Tokens(ids, ids.bool()) for view in config.texts for _ in range(view.count)]
         rows = torch.arange(8, device=cuda)
         views = Views(config.views, config.data.pixels, 0)(images, rows, 0)
-        result = train_step(training, [Batch(views, rows, torch.zeros_like(rows))])
+        result = train_step(training, [Batch(views, rows, torch.zeros_like(rows), texts=texts)])
         monitors = [*result.output.metrics.values(), *result.output.spread().values()]
         assert {tensor.device.type for tensor in (result.loss, *monitors)} == {"cuda"}
         assert result.loss.dtype == torch.float32

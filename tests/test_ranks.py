@@ -33,6 +33,8 @@ CASES = [
     "cpc-v1/digits",
     "cpc-v2/digits",
     "amdim/digits",
+    "clip/scenes-colour",
+    "siglip/scenes-colour",
 ]
 STEPS = 3
 

@@ -2,6 +2,7 @@
 
 from sslcli.assemble.facts import (
     INIT,
+    INIT_TEXT,
     completed_section,
     data_facts,
     facts_of,
@@ -33,6 +34,7 @@ from sslcli.assemble.training import build_training, plan_training
 
 __all__ = [
     "INIT",
+    "INIT_TEXT",
     "build_method",
     "build_training",
     "completed_section",

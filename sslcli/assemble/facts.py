@@ -16,7 +16,8 @@ from sslcli.methods.custom import section_of
 from sslcli.nn.foreign.files import digest_of, is_index, is_pickle, weights_file
 from sslcli.nn.foreign.hub import PREFIX, located
 
-INIT = "init"  # among a checkpoint's facts: the weights that its encoder started from
+# Among a checkpoint's facts: the weights that its encoder started from, and that of texts.
+INIT, INIT_TEXT = "init", "init_text"
 
 
 def completed_section(config: Config, facts: DataFacts | None = None) -> MethodSection:
@@ -68,17 +69,24 @@ def data_facts(config: Config, splits: Splits, parent: Checkpoint | None = None)
 
 
 def start_of(config: Config) -> tuple[dict[str, Any], Checkpoint | None]:
-    """Return where the weights that an encoder starts from came from, and their run if it is ours.
+    """Return where the weights that encoders start from came from, and that of images' own run.
 
     Raises:
         SslError: If they are not there.
     """
-    if not (spec := config.encoder.weights):
+    text = config.text_encoder.weights if config.text_encoder else None
+    facts, parent = _origin(config.encoder.weights, config, INIT)
+    return facts | _origin(text, config, INIT_TEXT)[0], parent
+
+
+def _origin(spec: str | None, config: Config, key: str) -> tuple[dict[str, Any], Checkpoint | None]:
+    """Return where some weights came from, below a key, and their run if it is ours."""
+    if not spec:
         return {}, None
     path = located(spec, download=config.data.download)
     file = weights_file(path)
     source = spec if spec.startswith(PREFIX) else str(path.absolute())
-    facts = {INIT: {"source": source, "sha256": digest_of(file)}}
+    facts = {key: {"source": source, "sha256": digest_of(file)}}
     return facts, load_checkpoint(file) if is_ours(file) else None
 
 

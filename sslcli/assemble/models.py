@@ -1,16 +1,17 @@
 """Build a config's encoder and method, and rebuild those of a checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
 from torch import nn
 
 from sslcli.assemble.facts import completed_section, remembered_facts
+from sslcli.assemble.reading import tokenizer_of
 from sslcli.config.schema import Config
-from sslcli.config.section import DataFacts, MethodSection
+from sslcli.config.section import NOUNS, DataFacts
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.errors import UsageError
+from sslcli.errors import ConfigError, UsageError
 from sslcli.methods.base import HasProjector, Method
 from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
@@ -48,12 +49,14 @@ def build_method(
         hint = "train a classifier with `finetune()`, or a method from these weights with `init`"
         raise UsageError(what, "method.name", hint)
     torch.manual_seed(config.seed)
-    encoder = fresh_encoder(config)
+    towers = [fresh_encoder(config)]
+    if config.text_encoder:
+        towers.append(fresh_text_encoder(config))
     if load_start:
-        load_start_weights(encoder, config, told)
+        load_start_weights(towers, config, told)
     section = completed_section(config, facts)
-    build: Callable[[MethodSection, nn.Module], Method] = method_class(section.name)
-    return place(build(section, encoder), config, device)
+    build: Callable[..., Method] = method_class(section.name)
+    return place(build(section, *towers), config, device)
 
 
 def fresh_encoder(config: Config) -> nn.Module:
@@ -66,18 +69,43 @@ def fresh_encoder(config: Config) -> nn.Module:
     return build_encoder(config.encoder, config.data.pixels.image_size if reads_images else 0)
 
 
-def load_start_weights(encoder: nn.Module, config: Config, told: Callable[[str], object]) -> None:
-    """Load the weights that `encoder.weights` names, if any, and tell what is to be said of them.
+def fresh_text_encoder(config: Config) -> nn.Module:
+    """Return the config's second encoder with fresh weights; the tokenizer tells its vocabulary.
+
+    Raises:
+        ConfigError: If a setting does not fit it.
+    """
+    wanted = config.text_encoder
+    assert wanted is not None
+    if (reads := family_of(wanted).reads) != "text":
+        what = f"{wanted.name} reads {NOUNS[reads][1]}, and text_encoder is to read sentences"
+        raise ConfigError(what, "text_encoder.name", "use one such as clip-text-2-64-4")
+    if wanted.vocabulary is None:
+        wanted = wanted.model_copy(update={"vocabulary": tokenizer_of(config).vocabulary})
+    return build_encoder(wanted)
+
+
+def load_start_weights(
+    towers: Sequence[nn.Module], config: Config, told: Callable[[str], object]
+) -> None:
+    """Load the weights that each encoder's config names, if any, and tell what is to be said.
+
+    Args:
+        towers: The encoder, and that of texts where the config has one.
+        config: It names the weights.
+        told: Called with a sentence.
 
     Raises:
         SslError: If they do not fit, or are a model of the hub that is not on this machine and may
             not be fetched.
     """
-    if not (spec := config.encoder.weights):
-        return
-    report = load_encoder_weights(encoder, located(spec, download=config.data.download))
-    said = f"; {report.note}" if report.note else ""
-    told(f"the encoder starts from {spec}, {len(report.loaded)} tensors{said}; all else is fresh")
+    configs = {"the encoder": config.encoder, "the encoder of texts": config.text_encoder}
+    for encoder, (which, wanted) in zip(towers, configs.items(), strict=False):
+        if not (wanted and (spec := wanted.weights)):
+            continue
+        report = load_encoder_weights(encoder, located(spec, download=config.data.download))
+        said = f"; {report.note}" if report.note else ""
+        told(f"{which} starts from {spec}, {len(report.loaded)} tensors{said}; all else is fresh")
 
 
 def place(module: ModuleT, config: Config, device: torch.device | str) -> ModuleT:

@@ -23,6 +23,14 @@ def pretrain(
             help="Weights that the encoder starts from: a run, or a file of another code.",
         ),
     ] = None,
+    init_text: Annotated[
+        str | None,
+        options.what(
+            "--init-text",
+            metavar="CKPT",
+            help="The same for the encoder of texts, of a method that has both.",
+        ),
+    ] = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data: options.Data = None,
@@ -126,7 +134,8 @@ def pretrain(
         method, preset, config, set_ or [], place, device, devices, show, data=data, test=test,
         data_root=data_root, download=download, seed=seed, precision=precision, compile=compile_,
         chunk_size=chunk_size, on_collapse=on_collapse, keep=keep,
-        log=log, best=best, patience=patience, init=init, fit=fit,
+        log=log, best=best, patience=patience, init=init, init_text=init_text,
+        fit=fit,
     )  # fmt: skip
     if is_launcher:
         launch(place.check(chosen), place, devices, device, max_restarts, show)

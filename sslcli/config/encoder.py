@@ -35,6 +35,8 @@ class EncoderConfig(Section):
     AMDIM's as "amdim-DIM-DEPTH" ("amdim-1024-3", the code's n_rkhs and n_depth; its ndf is
     `width`), or any timm model as "timm:NAME".
     Of sentences: BERT's or RoBERTa's as "bert-DEPTH-WIDTH-HEADS" and "roberta-DEPTH-WIDTH-HEADS".
+    CLIP's own towers: "clip-resnet50", "clip-resnet101", "clip-vit-DEPTH-WIDTH-HEADS" and, of
+    texts, "clip-text-DEPTH-WIDTH-HEADS".
     """
 
     name: str
@@ -116,6 +118,16 @@ class EncoderConfig(Section):
         description="How a sentence encoder makes a vector of its tokens: the first one's (behind "
         "the head: cls), the mean of the last layer, of the last two, of the first and the last, "
         "or of the embeddings and the last. Every evaluation and export takes this one.",
+    )
+    gelu: Literal["quick", "exact"] = Field(
+        default="quick",
+        description="Of CLIP's transformers: the official code's quick one, or the exact one that "
+        "most weights of open_clip were trained with.",
+    )
+    outputs: Width | None = Field(
+        default=None,
+        description="Entries that the pool of CLIP's ResNets gives; when unset half the channels "
+        "of the last maps.",
     )
     normalize_features: bool = Field(
         default=False,

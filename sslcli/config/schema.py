@@ -98,6 +98,7 @@ class Config(Section):
     about: AboutConfig = AboutConfig()
     method: MethodConfig
     encoder: EncoderConfig
+    text_encoder: EncoderConfig | None = None
     data: DataConfig
     views: tuple[ViewConfig, ...] = ()
     texts: tuple[TextViewConfig, ...] = ()
@@ -140,6 +141,9 @@ class Config(Section):
                 raise ValueError(f"exemplar changes colours about data.mean, which is of {space}")
         self._check_groups("views", self.views, method.min_views, "image")
         self._check_groups("texts", self.texts, method.min_texts, "text")
+        if method.two_towers != (self.text_encoder is not None):
+            needs = "needs a" if method.two_towers else "has no"
+            raise ValueError(f"{method.name} {needs} text_encoder")
         self.method.check_training(self.train.batch_size, self.train.sync_batch_norm)
         self.method.check_views(self.views, self.encoder)
         if self.train.chunk_size and not self.method.contrasts_batch:

@@ -102,6 +102,7 @@ class MethodSection(Section):
         contrasts_channels: Whether parts of the channels are told apart, so that images without
             colour may leave nothing to tell.
         builtin: The built-in data set to train on when none is named; a preset has its name.
+        two_towers: Whether the class takes an encoder of texts beside that of images.
     """
 
     reads: ClassVar[frozenset[Column]] = frozenset({"image"})
@@ -111,6 +112,7 @@ class MethodSection(Section):
     from_checkpoint: ClassVar[bool] = False
     contrasts_channels: ClassVar[bool] = False
     builtin: ClassVar[str] = "scenes"
+    two_towers: ClassVar[bool] = False
 
     name: str
 

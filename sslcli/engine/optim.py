@@ -41,9 +41,7 @@ def build_optimizer(
     """
     lr = scaled_lr(config, global_batch)
     groups = [
-        {**split, **_rates(group, lr)}
-        for group in method_groups
-        for split in _split(group.named, config)
+        {**split, **_rates(group, lr)} for group in method_groups for split in _split(group, config)
     ]
     optimizer = _make(groups, lr, config)
     optimizer.register_load_state_dict_post_hook(_match_layout)
@@ -73,9 +71,10 @@ def _make(groups: list[Group], lr: float, config: OptimizerConfig) -> Optimizer:
     raise ValueError(f"no optimiser for {type(config).__name__}")
 
 
-def _split(named: list[Named], config: OptimizerConfig) -> Iterator[Group]:
+def _split(group: ParamGroup, config: OptimizerConfig) -> Iterator[Group]:
     """Yield groups of one method group, by (decays, adapts), in the order of first appearance."""
-    undecayed = excluded(named, config.exclude_from_decay)
+    named = group.named
+    undecayed = excluded(named, config.exclude_from_decay if group.decays else "all")
     unadapted = excluded(named, getattr(config, "exclude_from_trust", "none"))
     members: dict[tuple[bool, bool], list[Named]] = {}
     for name, parameter in named:
@@ -83,10 +82,10 @@ def _split(named: list[Named], config: OptimizerConfig) -> Iterator[Group]:
         members.setdefault(kind, []).append((name, parameter))
     for (decays, adapts), pairs in members.items():
         decay = config.weight_decay if decays else 0.0
-        group: Group = {"params": pairs, "decay": decays, "weight_decay": decay}
+        made: Group = {"params": pairs, "decay": decays, "weight_decay": decay}
         if isinstance(config, LARSConfig):
-            group["trust"] = config.trust if adapts else 0.0
-        yield group
+            made["trust"] = config.trust if adapts else 0.0
+        yield made
 
 
 def excluded(named: Iterable[Named], rule: str) -> set[str]:
@@ -94,14 +93,14 @@ def excluded(named: Iterable[Named], rule: str) -> set[str]:
 
     Args:
         named: Full names and parameters.
-        rule: "none"; "bias-and-norm", every tensor of at most one dimension, as MoCo v3 and DINO
-            have it, which equals the lists of names of SimCLR and BYOL; or "norm", weight and bias
-            of the modules whose weight has one dimension, which normalisations alone have.
+        rule: "none"; "all"; "bias-and-norm", every tensor of at most one dimension, as MoCo v3 and
+            DINO have it, which equals the lists of names of SimCLR and BYOL; or "norm", weight and
+            bias of the modules whose weight has one dimension, which normalisations alone have.
     """
     pairs = list(named)
     flat = {name for name, parameter in pairs if parameter.ndim <= 1}
-    if rule == "none":
-        return set()
+    if rule in ("none", "all"):
+        return {name for name, _ in pairs} if rule == "all" else set()
     if rule == "bias-and-norm":
         return flat
     norms = {name.removesuffix("weight") for name in flat if name.endswith("weight")}

@@ -120,11 +120,13 @@ class ParamGroup:
         named: Pairs of full parameter name and parameter.
         constant_lr: Keep the base rate through warm-up and schedule.
         lr_scale: Factor of the run's rate.
+        decays: Whether weight decay may touch them, as far as the optimiser's config lets it.
     """
 
     named: list[tuple[str, nn.Parameter]]
     constant_lr: bool = False
     lr_scale: float = 1.0
+    decays: bool = True
 
 
 class Method(nn.Module, ABC):

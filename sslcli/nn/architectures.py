@@ -106,6 +106,8 @@ _BERT_KINDS: dict[str, dict[str, Any]] = {
     "bert": {},
     "roberta": {"padding": 1, "first_position": 2, "token_types": 1, "eps": 1e-5},
 }
+# Radford et al. 2021 (arXiv:2103.00020), section 2.4: blocks in each stage.
+CLIP_RESNETS = {"clip-resnet50": (3, 4, 6, 3), "clip-resnet101": (3, 4, 23, 3)}
 # Dosovitskiy et al. 2014 (arXiv:1406.6909), section 3.1: filters, then the fully connected layer.
 EXEMPLAR = {
     "exemplar-small": (64, 64, 128),
@@ -132,7 +134,8 @@ def encoder_names() -> tuple[str, ...]:
     images = (*RESNETS, *_CIFAR_FAMILY, *wide, *IGEBM, *VITS, *EXEMPLAR, ALEXNET, *cpc)
     texts = ("bert-12-768-12", "roberta-12-768-12")
     amdim = ("amdim-1024-3", "amdim-2048-10")
-    return (*images, *amdim, *texts, "timm:NAME")
+    clip = (*CLIP_RESNETS, "clip-vit-12-768-12", "clip-text-12-512-8")
+    return (*images, *amdim, *texts, *clip, "timm:NAME")
 
 
 def cifar_depth(name: str) -> int | None:
@@ -182,6 +185,12 @@ def amdim_size(name: str) -> AMDIMSize | None:
 def amdim_width(config: EncoderConfig) -> int:
     """Return the channels of an AMDIM network's first layer; the code's default is 128."""
     return config.width or 128
+
+
+def clip_size(name: str, kind: str) -> TransformerSize | None:
+    """Return the size of "clip-KIND-DEPTH-WIDTH-HEADS", or None for another name."""
+    match = re.fullmatch(rf"clip-{kind}-([1-9]\d?)-([1-9]\d{{0,3}})-([1-9]\d?)", name)
+    return TransformerSize(*map(int, match.groups())) if match else None
 
 
 def patch_side(config: EncoderConfig) -> int:

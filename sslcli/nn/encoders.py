@@ -13,6 +13,7 @@ from sslcli.errors import ConfigError
 from sslcli.nn.alexnet import HalfAlexNet
 from sslcli.nn.amdim import AMDIMEncoder, GlobalFeature
 from sslcli.nn.architectures import (
+    CLIP_RESNETS,
     CPC_RESNETS,
     EXEMPLAR,
     IGEBM,
@@ -21,12 +22,15 @@ from sslcli.nn.architectures import (
     amdim_width,
     bert_size,
     cifar_depth,
+    clip_size,
     cpc_wide_size,
     patch_side,
     vit_size,
     wide_size,
 )
 from sslcli.nn.cifar_resnet import CifarResNet
+from sslcli.nn.clip import ImageTransformer, TextTransformer
+from sslcli.nn.clip_resnet import CLIPResNet
 from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.exemplar_net import ExemplarNet
 from sslcli.nn.families import check_encoder, family_of
@@ -182,16 +186,48 @@ def build_bert(config: EncoderConfig, image_size: int) -> nn.Module:
 
     size = bert_size(config.name)
     assert size is not None
-    if config.vocabulary is None:
-        what = "nothing says how many numbers there are for tokens"
-        raise ConfigError(what, "encoder.vocabulary", "set it, or tokenizer.size")
     return Bert(
         size,
-        vocabulary=config.vocabulary,
+        vocabulary=_vocabulary(config),
         max_positions=config.max_positions,
         dropout=config.dropout,
         pooler=config.pooler,
     )
+
+
+def build_clip_text(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build CLIP's encoder of texts."""
+    size = clip_size(config.name, "text")
+    assert size is not None
+    places = config.max_positions
+    return TextTransformer(
+        size, vocabulary=_vocabulary(config), max_positions=places, gelu=config.gelu
+    )
+
+
+def build_clip_vit(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build CLIP's vision transformer."""
+    size = clip_size(config.name, "vit")
+    assert size is not None
+    patch = patch_side(config)
+    return ImageTransformer(size, image_size=image_size, patch_size=patch, gelu=config.gelu)
+
+
+def build_clip_resnet(config: EncoderConfig, image_size: int) -> nn.Module:
+    """Build one of CLIP's ResNets."""
+    return CLIPResNet(
+        CLIP_RESNETS[config.name],
+        image_size=image_size,
+        width=config.width or 64,
+        outputs=config.outputs,
+    )
+
+
+def _vocabulary(config: EncoderConfig) -> int:
+    if config.vocabulary is None:
+        what = "nothing says how many numbers there are for tokens"
+        raise ConfigError(what, "encoder.vocabulary", "set it, or tokenizer.size")
+    return config.vocabulary
 
 
 def timm_options(name: str, image_size: int) -> dict[str, Any]:

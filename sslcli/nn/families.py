@@ -1,7 +1,9 @@
 """The table of encoder families, and checks of their settings, without torch for the help."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, NamedTuple
 
 from sslcli.config.encoder import EncoderConfig, fitting_sizes
@@ -10,6 +12,7 @@ from sslcli.errors import ConfigError
 from sslcli.nn.architectures import (
     ALEXNET,
     AMDIM_WIDENING,
+    CLIP_RESNETS,
     CPC_RESNETS,
     EXEMPLAR,
     IGEBM,
@@ -18,6 +21,7 @@ from sslcli.nn.architectures import (
     amdim_width,
     bert_size,
     cifar_depth,
+    clip_size,
     cpc_wide_size,
     encoder_names,
     map_sizes,
@@ -83,14 +87,18 @@ def _no_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
     yield from ()
 
 
-def _token_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
-    size = vit_size(config.name)
-    assert size is not None
-    if size.width % size.heads:
-        hint = "write vit-DEPTH-WIDTH-HEADS with a width that the heads divide"
-        what = f"{size.heads} heads cannot share {size.width} entries"
+def _head_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    match = re.fullmatch(r"(.+)-\d+-(\d+)-(\d+)", config.name)
+    if match and int(match[2]) % int(match[3]):
+        hint = f"write {match[1]}-DEPTH-WIDTH-HEADS with a width that the heads divide"
+        what = f"{match[3]} heads cannot share {match[2]} entries"
         yield ConfigError(what, "encoder.name", hint)
-    if config.positions == "sin-cos" and size.width % 4:
+
+
+def _token_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    yield from _head_faults(config, image_size)
+    size = vit_size(config.name)
+    if size and config.positions == "sin-cos" and size.width % 4:
         what = f"a sin-cos table needs a width divisible by 4, not {size.width}"
         yield ConfigError(what, "encoder.positions", 'use another width, or "learned"')
     if image_size % (patch := patch_side(config)):
@@ -99,14 +107,13 @@ def _token_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigErro
         yield ConfigError(what, "encoder.patch_size", hint)
 
 
-def _bert_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
-    size = bert_size(config.name)
-    assert size is not None
-    if size.width % size.heads:
-        kind = config.name.split("-")[0]
-        hint = f"write {kind}-DEPTH-WIDTH-HEADS with a width that the heads divide"
-        what = f"{size.heads} heads cannot share {size.width} entries"
-        yield ConfigError(what, "encoder.name", hint)
+def _pool_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
+    if config.width and config.width % 2:
+        what = f"{config.name} cannot be {config.width} wide"
+        yield ConfigError(what, "encoder.width", "use an even number")
+    if image_size % 32 or not image_size:
+        what = f"{config.name} takes images of a multiple of 32 pixels, not of {image_size}"
+        yield ConfigError(what, "data.image_size", "choose 32, 64, ... or 224")
 
 
 def _amdim_faults(config: EncoderConfig, image_size: int) -> Iterator[ConfigError]:
@@ -223,8 +230,27 @@ FAMILIES = [
         bert_size,
         "sslcli.nn.encoders:build_bert",
         ("vocabulary", "max_positions", "dropout", "pooler"),
-        _bert_faults,
+        _head_faults,
         reads="text",
+    ),
+    Family(
+        partial(clip_size, kind="text"),
+        "sslcli.nn.encoders:build_clip_text",
+        ("vocabulary", "max_positions", "gelu"),
+        _head_faults,
+        reads="text",
+    ),
+    Family(
+        partial(clip_size, kind="vit"),
+        "sslcli.nn.encoders:build_clip_vit",
+        ("patch_size", "gelu"),
+        _token_faults,
+    ),
+    Family(
+        CLIP_RESNETS.__contains__,
+        "sslcli.nn.encoders:build_clip_resnet",
+        ("width", "outputs"),
+        _pool_faults,
     ),
     Family(
         wide_size,

@@ -116,12 +116,17 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Refuse images that do not divide; a convolution would leave their edges out."""
-        for side in images.shape[2:]:
-            if side % self.patch_size:
-                what = f"{side}-pixel images do not divide into patches of {self.patch_size} pixels"
-                hint = f"choose views and data.image_size in multiples of {self.patch_size}"
-                raise ConfigError(what, "encoder.patch_size", hint)
+        need_whole_patches(images, self.patch_size)
         return self.proj(images)
+
+
+def need_whole_patches(images: Tensor, patch_size: int) -> None:
+    """Raise ConfigError unless images [B, 3, H, W] divide into patches."""
+    for side in images.shape[2:]:
+        if side % patch_size:
+            what = f"{side}-pixel images do not divide into patches of {patch_size} pixels"
+            hint = f"choose views and data.image_size in multiples of {patch_size}"
+            raise ConfigError(what, "encoder.patch_size", hint)
 
 
 class Block(nn.Module):

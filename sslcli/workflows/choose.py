@@ -30,6 +30,7 @@ FIELDS = {  # of the config, by the argument that sets each
     "best": "train.best",
     "patience": "train.patience",
     "init": "encoder.weights",
+    "init_text": "text_encoder.weights",
 }
 
 _SMALL_SIDE = 64

@@ -165,7 +165,7 @@ class Distillation(Transfer):
         teacher = self._teacher  # opening it draws numbers, which must come before the seed
         torch.manual_seed(config.seed)
         encoder = assemble.fresh_encoder(config)
-        assemble.load_start_weights(encoder, config, self.listener.note)
+        assemble.load_start_weights([encoder], config, self.listener.note)
         return method_class(config.method.name)(config.method, encoder, teacher)
 
     @cached_property

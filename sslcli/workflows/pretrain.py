@@ -61,6 +61,7 @@ def pretrain(
     compile: bool = False,
     chunk_size: int | None = None,
     init: str | Path | None = None,
+    init_text: str | Path | None = None,
     fit: bool = False,
     listener: Listener = QUIET,
 ) -> Run:
@@ -97,6 +98,7 @@ def pretrain(
         chunk_size: Images embedded at a time: a contrastive batch's exact gradient in less memory.
         init: Weights that the encoder starts from: a run, a file of another code, a Hugging Face
             folder, or "hf:ORG/NAME"; heads, targets and queues start as a fresh run's do.
+        init_text: The same for the encoder of texts, of a method that has both.
         fit: Change the config by the least that makes the training fit the free memory.
         listener: Who is told what happens.
 
@@ -117,6 +119,7 @@ def pretrain(
         precision=precision, compile=compile, chunk_size=chunk_size, on_collapse=on_collapse,
         keep=keep, log=log, best=best, patience=patience, fit=fit,
         init=None if init is None else str(init),
+        init_text=None if init_text is None else str(init_text),
     )  # fmt: skip
     with taking_part(device, listener.note) as where:
         start = prepared(chosen, place, where, listener, fit=fit)
@@ -258,8 +261,9 @@ def train_from(
 
 def _facts(config: Config, splits: Splits, past: Checkpoint | None) -> dict[str, Any]:
     """Return what a checkpoint says of its data, and of the weights that it started from."""
-    if past and assemble.INIT in past.facts:  # the weights need not be there any more
-        kept = {name: past.facts[name] for name in (assemble.INIT, LEARNED) if name in past.facts}
+    if past and {assemble.INIT, assemble.INIT_TEXT} & set(past.facts):  # which need not be there
+        names = (assemble.INIT, assemble.INIT_TEXT, LEARNED)
+        kept = {name: past.facts[name] for name in names if name in past.facts}
         return assemble.data_facts(config, splits) | kept
     start, parent = ({}, None) if past else assemble.start_of(config)
     return assemble.data_facts(config, splits, parent) | start

@@ -36,6 +36,8 @@ METHODS = {
     "cpc-v1": ("predictive:CPCV1Config", "cpc:CPCv1"),
     "cpc-v2": ("predictive:CPCV2Config", "cpc:CPCv2"),
     "amdim": ("local:AMDIMConfig", "amdim:AMDIM"),
+    "clip": ("captions:CLIPConfig", "clip:CLIP"),
+    "siglip": ("captions:SigLIPConfig", "siglip:SigLIP"),
     "supervised": ("labelled:SupervisedConfig", "supervised:Supervised"),
     "jem": ("energy:JEMConfig", "jem:JEM"),
     "hdge": ("energy:HDGEConfig", "hdge:HDGE"),
