@@ -110,8 +110,6 @@ class MomentumContrastConfig(MethodSection):
 class MoCoConfig(MomentumContrastConfig):
     """MoCo (He et al. 2020, arXiv:1911.05722): a linear head."""
 
-    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
-
     name: Literal["moco-v1"]
 
 
