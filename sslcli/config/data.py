@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sslcli.config.pixels import FITTING, Interpolation, Pixels, Space, Triple
+from sslcli.config.pixels import FITTING, Interpolation, Pixels, Space, Triple, suits
 from sslcli.config.section import Count, Fraction, Positive, Section, Seed
 from sslcli.config.views import Side
 from sslcli.errors import ConfigError
@@ -84,11 +84,11 @@ class DataConfig(Section):
     def _check(self) -> "DataConfig":
         if self.resize and self.image_size and self.resize < self.image_size:
             raise ValueError("resize must be at least image_size")
-        if self.std and (max(self.std) > 1) == (self.space == "rgb"):
+        if self.mean and self.std and not suits(self.space, self.mean, self.std):
             mean, std = map(list, FITTING[self.space])
             raise ValueError(
-                f"std {list(self.std)} is not in the units of {self.space}: "
-                f"mean = {mean} and std = {std} would be"
+                f"mean {list(self.mean)} and std {list(self.std)} are not in the units of "
+                f"{self.space}: mean = {mean} and std = {std} would be"
             )
         return self
 

@@ -13,6 +13,18 @@ FITTING: dict[Space, tuple[Triple, Triple]] = {
     "lab": ((50.0, 6.025, -6.6895), (50.0, 92.208, 101.1675)),
     "ycbcr": ((116.151, 121.080, 132.342), (109.5, 111.855, 111.964)),
 }
+_VALUES = {  # of each channel, in the units of a space
+    "lab": ((0.0, 100.0), (-128.0, 128.0), (-128.0, 128.0)),
+    "ycbcr": ((16.0, 240.0),) * 3,
+}
+
+
+def suits(space: Space, mean: Triple, std: Triple) -> bool:
+    """Say whether a mean and a deviation can be those of a space's values."""
+    if space == "rgb":
+        return max(std) <= 1
+    within = zip(_VALUES[space], mean, strict=True)
+    return max(std) > 1 and all(low <= value <= high for (low, high), value in within)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """CMC: views of an image that share what is there, such as its light and its colours.
 
 Tian et al. 2020, arXiv:1906.05849. Traps: crop and flip come before the channels part, so that
-views show the same place; no weights are shared; every view has a memory of its own, and all
-directions of all pairs meet the same drawn rows, the own one first; a view meets the memory of the
-other; Z is estimated by the first batch, for each direction. Evaluation reads the features of all
-networks joined.
+views show the same place (two crops in a config let them show different ones); no weights are
+shared; every view has a memory of its own, and all directions of all pairs meet the same drawn
+rows, the own one first; a view meets the memory of the other; Z is estimated by the first batch,
+for each direction. Evaluation reads the features of all networks joined.
 """
 
 import math
@@ -80,8 +80,8 @@ class CMC(BatchContrast):
         return self.config.num_instances
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Return the embedding of each view of the first crop, [B, D] each."""
-        features = self.encoder(batch.views[0]).split(self.encoder.dims, dim=1)
+        """Return the embedding of each view, [B, D] each, of one crop or of crops in turn."""
+        features = self.encoder(*batch.views).split(self.encoder.dims, dim=1)
         return tuple(head(each) for head, each in zip(self.heads, features, strict=True))
 
     def compare(self, embeddings: tuple[Tensor, ...], batch: Batch, progress: Progress) -> Output:

@@ -1,6 +1,7 @@
 """Several networks that each see some channels of an image, such as CMC's L and ab."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -61,10 +62,13 @@ class SplitEncoder(nn.Module):
         """Entries of each network's features."""
         return [tower.feature_dim for tower in self.towers]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images [B, 3, H, W] to the features of all networks, [B, feature_dim]."""
-        pairs = zip(self.views, self.towers, strict=True)
-        return torch.cat([tower(view(images)) for view, tower in pairs], dim=1)
+    def forward(self, images: Tensor, *others: Tensor) -> Tensor:
+        """Map images [B, 3, H, W] to the features of all networks, [B, feature_dim].
+
+        Several crops of the same images are shown to the networks in turn.
+        """
+        shown = zip(cycle((images, *others)), self.views, self.towers, strict=False)
+        return torch.cat([tower(view(crop)) for crop, view, tower in shown], dim=1)
 
     @property
     def layer_dims(self) -> dict[int, int]:

@@ -89,6 +89,15 @@ def test_in_the_batch_it_is_twice_clip_and_there_is_no_memory():
     assert len(method.banks) == 0
 
 
+def test_two_crops_are_shown_to_the_parts_in_turn():
+    method, one, other = make(THREE).eval(), batch(), batch(seed=5)
+    both = replace(one, views=[one.views[0], other.views[0]])
+    first, second, third = method.embed(both)
+    torch.testing.assert_close(first, method.embed(one)[0])
+    torch.testing.assert_close(second, method.embed(other)[1])
+    torch.testing.assert_close(third, method.embed(one)[2])
+
+
 @pytest.mark.parametrize("graph", ["full", "core"])
 @pytest.mark.parametrize("loss", ["softmax", "batch"])
 def test_three_views_are_contrasted_in_pairs_of_a_full_graph_or_with_the_core(graph, loss):

@@ -9,7 +9,11 @@ from sslcli.config.section import DataFacts, Features, Fraction, MethodSection, 
 
 
 class CMCConfig(MethodSection):
-    """CMC (Tian et al. 2020, arXiv:1906.05849); `encoder.split` says what its views are."""
+    """CMC (Tian et al. 2020, arXiv:1906.05849); `encoder.split` says what its views are.
+
+    They are parts of one crop, as `views` has one in the paper; of several crops each part has its
+    own, in turn.
+    """
 
     contrasts_batch: ClassVar[bool] = True
     contrasts_channels: ClassVar[bool] = True

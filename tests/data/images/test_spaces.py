@@ -95,7 +95,9 @@ def test_evaluation_sees_what_a_view_without_changes_shows(space):
     assert found.abs().max() < 3
 
 
-@pytest.mark.parametrize(("space", "std"), [("lab", "rgb"), ("ycbcr", "rgb"), ("rgb", "lab")])
+@pytest.mark.parametrize(
+    ("space", "std"), [("lab", "rgb"), ("ycbcr", "lab"), ("lab", "ycbcr"), ("rgb", "lab")]
+)
 def test_a_deviation_in_the_units_of_another_space_is_refused(space, std):
     mean, std = FITTING[std]
     fitting = FITTING[space][1][0]
