@@ -29,10 +29,12 @@ from sslcli.errors import ConfigError
 from sslcli.losses.cmc import bank_scores, nce_of
 from sslcli.losses.contrastive import clip, info_nce, own_key_top1
 from sslcli.losses.nce import candidate_chance, estimated_normalizer
-from sslcli.losses.precision import at_least_float32
+from sslcli.losses.precision import at_least_float32, inner_products
 from sslcli.memory.bank import Bank
 from sslcli.methods.base import BatchContrast, Output, Progress
 from sslcli.nn.split import SplitEncoder
+
+_FEW = 16  # times as many rows as are drawn: the product with all costs less than a copy of each
 
 
 class CMC(BatchContrast):
@@ -113,10 +115,9 @@ class CMC(BatchContrast):
     ) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
         """Return each direction's loss, how often the own row wins, and Z."""
         index = torch.cat([batch.rows[:, None], self._drawn(batch.rows)], dim=1)  # [B, 1 + K]
-        memories = [bank.rows[index] for bank in self.banks]  # [B, 1 + K, D] each
         found, losses, right = self.normalizers.clone(), [], []
         for i, j in self._directions():
-            scores = bank_scores(units[i], memories[j], self.config.temperature)
+            scores = self._scores(units[i], self.banks[j], index)
             if self.config.loss == "softmax":
                 losses.append(info_nce(scores))
             else:
@@ -124,6 +125,12 @@ class CMC(BatchContrast):
                 losses.append(nce_of(scores, self._instances, found[i, j].clone()))
             right.append((scores[:, :1] >= scores[:, 1:]).all(dim=1).float().mean())
         return losses, right, {"normalizers": found.expand(len(batch), *found.shape)}
+
+    def _scores(self, units: Tensor, memory: Bank, index: Tensor) -> Tensor:
+        """Score each image against its rows of a memory, [B, 1 + K]."""
+        if len(memory) > _FEW * index.shape[1]:
+            return bank_scores(units, memory.rows[index], self.config.temperature)
+        return inner_products(units / self.config.temperature, memory.rows).gather(1, index)
 
     def _drawn(self, rows: Tensor) -> Tensor:
         """Draw rows, any of them again and the own one too, for all views alike, [B, K]."""

@@ -17,6 +17,7 @@ from sslcli.errors import ConfigError
 from sslcli.losses.cmc import cmc_nce, cmc_softmax
 from sslcli.losses.contrastive import clip
 from sslcli.losses.nce import candidate_chance, estimated_normalizer
+from sslcli.methods import cmc
 from sslcli.methods.cmc import CMC
 from sslcli.nn.encoders import build_encoder
 
@@ -58,6 +59,13 @@ def test_a_view_meets_the_memory_of_the_other_and_all_the_same_rows():
     output = at_seed_2(method, one)
     torch.testing.assert_close(output.loss, expected)
     assert output.chance == pytest.approx(2 * math.log(7))
+
+
+def test_rows_of_a_large_memory_are_copied_and_score_the_same(monkeypatch):
+    one = batch()
+    expected = at_seed_2(make(), one).loss
+    monkeypatch.setattr(cmc, "_FEW", 0)
+    torch.testing.assert_close(at_seed_2(make(), one).loss, expected)
 
 
 def test_nce_estimates_z_of_each_direction_from_the_first_batch():
