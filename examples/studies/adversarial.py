@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
 
-from commands import TALK, knn, linear, measured, plain, pretrain
+from commands import TALK, Found, knn, linear, measured, plain, pretrain, table
 from matplotlib import pyplot
 
 import sslcli
@@ -37,7 +37,6 @@ MEASURES = {  # of robust-eval, with their titles
     "top1/linf-4": "PGD, 4 levels of 255",
     "top1/corrupted": "corruptions",
 }
-Found = Mapping[str, list[float]]  # by measure, one value a seed
 
 
 def folder(arm: str) -> str:
@@ -86,22 +85,6 @@ def robustness(run: Path, count: int) -> Mapping[str, float | None]:
     return sslcli.robust_eval(run, count=count, **short, listener=TALK).metrics()
 
 
-def table(found: Mapping[str, Found]) -> str:
-    """Return mean and deviation of every arm in percent, as a table in Markdown."""
-    measures = list(next(iter(found.values())))
-    heads = [MEASURES.get(name, name) for name in measures]
-    lines = [f"| arm | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
-    for arm, values in found.items():
-        lines.append(f"| {arm} | {' | '.join(spoken(values[name]) for name in measures)} |")
-    return "\n".join(lines)
-
-
-def spoken(values: list[float]) -> str:
-    """Return a mean in percent with the deviation over seeds."""
-    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * mean(values):.1f}{spread}"
-
-
 def draw(found: Mapping[str, Found], widths: list[int], path: Path) -> None:
     """Draw what each arm of AdvProp's study reaches against the width, a panel a measure."""
     figure, axes = pyplot.subplots(1, len(MEASURES), figsize=(13, 3.4), layout="constrained")
@@ -140,7 +123,7 @@ def main() -> None:
     if options.study != "clae":
         found, figure = advprop(options), options.out / "advprop.png"
         draw(found, options.widths, figure)
-        print(table(found), "", figure, sep="\n", flush=True)
+        print(table(found, MEASURES), "", figure, sep="\n", flush=True)
 
 
 def numbers(text: str) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import matplotlib
@@ -19,6 +20,7 @@ from sslcli.files import to_json, write_atomically
 from sslcli.listener import Quiet
 
 ACCURACY = "online_knn_top1"
+Found = Mapping[str, list[float]]  # by measure, one value a seed
 
 
 class Talk(Quiet):
@@ -86,6 +88,27 @@ def linear(run: Path, **options: Any) -> dict:
 def rows(run: Path) -> list[dict]:
     """Return what was logged in training, a row each time."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def table(found: Mapping[str, Found], titles: Mapping[str, str] | None = None) -> str:
+    """Return mean and deviation of every arm in percent, as a table in Markdown.
+
+    Args:
+        found: Shares by arm.
+        titles: What to call a measure, where that is not its name.
+    """
+    measures = list(next(iter(found.values())))
+    heads = [(titles or {}).get(name, name) for name in measures]
+    lines = [f"| arm | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+    for arm, values in found.items():
+        lines.append(f"| {arm} | {' | '.join(spoken(values[name]) for name in measures)} |")
+    return "\n".join(lines)
+
+
+def spoken(values: list[float]) -> str:
+    """Return a mean in percent with the deviation over seeds."""
+    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * mean(values):.1f}{spread}"
 
 
 def plain(axis: Axes) -> None:
