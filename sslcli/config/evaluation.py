@@ -9,7 +9,10 @@ from sslcli.config.methods.labelled import (
     Averaging,
     ClassifierRate,
     LayerDecay,
+    LogitClip,
+    LogitPenalty,
     PerCell,
+    ProbeInit,
     Smoothing,
 )
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
@@ -46,6 +49,9 @@ class LinearConfig(ProtocolConfig):
         "on a tenth of the training images is taken.",
     )
     per_cell: PerCell = False
+    init: ProbeInit = "normal"
+    logit_clip: LogitClip = 0.0
+    logit_penalty: LogitPenalty = 0.0
 
     @model_validator(mode="after")
     def _check(self) -> "LinearConfig":

@@ -142,8 +142,9 @@ def image_top1(
     return (of_own_image(scores, start) > best).float().mean()
 
 
-def _clipped(logits: Tensor, clip: float) -> Tensor:
-    return clip * torch.tanh(logits / clip)
+def clipped(logits: Tensor, clip: float) -> Tensor:
+    """Return c tanh(logits / c), which lies within c of 0; the logits themselves if c is 0."""
+    return clip * torch.tanh(logits / clip) if clip else logits
 
 
 def _source(term: str, scales: Scales, pick: Tensor, start: int) -> Tensor:
@@ -185,7 +186,7 @@ def clipped_cross_entropy(
     """
     logits = at_least_float32(logits)
     total = functional.cross_entropy(
-        _clipped(logits, clip), labels, ignore_index=-1, reduction="sum"
+        clipped(logits, clip), labels, ignore_index=-1, reduction="sum"
     )
     count = (labels >= 0).sum().to(logits.dtype) if known is None else known
     return total / count.where(count > 0, 1.0) + penalty * logits.square().mean()

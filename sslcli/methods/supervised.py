@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch.nn import functional
 from sslcli.config.methods.labelled import FinetuneConfig, LinearProbeConfig, SupervisedConfig
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
+from sslcli.losses.amdim import clipped
 from sslcli.losses.precision import at_least_float32
 from sslcli.methods.base import (
     Method,
@@ -72,8 +74,9 @@ class LinearProbe(Method):
         self.config = config
         self.encoder = encoder.requires_grad_(False)
         self.classifier = nn.Linear(feature_dim(self._features), config.num_classes)
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
+        if config.init == "normal":
+            nn.init.normal_(self.classifier.weight, std=0.01)
+            nn.init.zeros_(self.classifier.bias)
         self.others = nn.ModuleList(copy.deepcopy(self.classifier) for _ in config.rates[1:])
         if config.per_cell:
             width = _cell_width(encoder, config.features)
@@ -117,19 +120,24 @@ class LinearProbe(Method):
             assert isinstance(self.encoder, PatchEncoder)
             with torch.no_grad():
                 grid = self.encoder.grid(batch.views[0])
-            return _classify(self.cells(grid), batch, self.config.label_smoothing)
+            return self._judged(self.cells(grid), batch)
         with torch.no_grad():
             features = self._features(batch.views[0])
-        outputs = [
-            _classify(each(features), batch, self.config.label_smoothing)
-            for each in self.classifiers.values()
-        ]
+        outputs = [self._judged(each(features), batch) for each in self.classifiers.values()]
         if len(outputs) == 1:
             return outputs[0]
         found = torch.stack([output.metrics["train_top1"] for output in outputs])
         loss = torch.stack([output.loss for output in outputs]).sum()
         chance = sum(output.chance or 0.0 for output in outputs)
         return Output(loss, {"train_top1": found.max()}, chance=chance)
+
+    def _judged(self, logits: torch.Tensor, batch: Batch) -> Output:
+        """Score logits, clipped and penalised where the config says so."""
+        config, logits = self.config, at_least_float32(logits)
+        output = _classify(clipped(logits, config.logit_clip), batch, config.label_smoothing)
+        if not config.logit_penalty:
+            return output
+        return replace(output, loss=output.loss + config.logit_penalty * logits.square().mean())
 
     def after_step(self, progress: Progress, carry: Mapping[str, torch.Tensor]) -> None:
         """Let the classifier follow that of the cells, where there is one."""

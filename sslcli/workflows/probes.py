@@ -25,6 +25,8 @@ from sslcli.workflows.recipes import Kind
 from sslcli.workflows.run import Run
 
 Solver = Literal["lbfgs", "sgd"]
+# Fields of the recipe that the method's section takes over.
+_OF_METHOD = {"rates", "per_cell", "init", "logit_clip", "logit_penalty"}
 
 
 class FeatureProbe:
@@ -101,7 +103,7 @@ class PaperProbe(Supervised):
             what = "the papers' probe is trained on the encoder, without its projection head"
             raise UsageError(what, "layers", hint)
         recipe = self.protocol()
-        return own | {"features": features, "rates": recipe.rates, "per_cell": recipe.per_cell}
+        return own | {"features": features} | recipe.model_dump(include=_OF_METHOD)
 
     def source(self, protocol: ProtocolConfig, seed: int) -> Source:
         """Return the images whose labels are learned, without those that several rates need."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sslcli.config.presets import list_presets, resolve
+from sslcli.engine.schedule import lr_factor
 
 SOLO = "solo-learn, scripts/pretrain/cifar, whose torchvision ResNet has no zero scales"
 HAIKU = "byol/utils/networks.py: haiku's blocks, scale_init=jnp.zeros"
@@ -90,6 +91,13 @@ VALUES = [
     ("swav/imagenet-256", "method.freeze_prototypes.amount", 5005, "swav_200ep_bs256_pretrain.sh"),
     ("supervised/cifar10", "method.data_noise", 0.03, "HDGE, train_wrn.py:298"),
     ("simclr-v2/imagenet", "optimizer.base_lr", 0.075 * 16, "simclr, README: at sqrt(256)"),
+    ("amdim/cifar10", "encoder.name", "amdim-1024-3", "amdim-public, train.py:33-37"),
+    ("amdim/cifar10-large", "train.batch_size", 480, "amdim-public, issue 3"),
+    ("amdim/imagenet-128", "encoder.width", 192, "amdim-public, README: --ndf 192"),
+    ("amdim/imagenet-128", "views.0.jitter.hue", 0.1, "datasets.py: TransformsImageNet128"),
+    ("amdim/stl10", "data.resize", 70, "datasets.py: TransformsSTL10"),
+    ("amdim/stl10", "views.0.shared", ("flip",), "datasets.py: flip_lr before both views"),
+    ("amdim/cifar10", "views.0.pad_probability", 0.8, "datasets.py: img_jitter"),
 ]
 
 
@@ -131,3 +139,21 @@ def test_jems_images_are_padded_by_four_pixels_and_cropped():
         view = resolve(name).config.views[0]
         assert view.pad == 4, "JEM, train_wrn_ebm.py, and HDGE, utils.py: get_data"
         assert view.flip == (0.0 if name == "jem/svhn" else 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "drops"),
+    [("amdim/cifar10", 300, (251, 281)), ("amdim/imagenet-128", 50, (31, 46))],
+)
+def test_amdims_rate_rises_for_500_updates_and_drops_behind_its_milestones(name, epochs, drops):
+    schedule = resolve(name).config.schedule
+
+    def factor(step: int) -> float:
+        return lr_factor(schedule, step, epochs * 1000, 1000)
+
+    for step in (0, 1, 250, 498):
+        assert factor(step) == pytest.approx((step + 1) / 500), "task_self_supervised.py:61-64"
+    assert factor(499) == factor(500) == 1
+    for drop, after in zip(drops, (0.2, 0.04), strict=True):
+        assert factor(drop * 1000 - 1) == pytest.approx(5 * after)
+        assert factor(drop * 1000) == pytest.approx(after), ":109: stepped with the finished epoch"

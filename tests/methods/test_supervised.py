@@ -65,6 +65,19 @@ def probe(rates=(), **fields):
     return LinearProbe(config, tiny_encoder().eval())
 
 
+def test_a_probe_can_start_and_learn_as_amdims_does():
+    plain, amdims = probe(), probe(init="uniform", logit_clip=2.0, logit_penalty=0.1)
+    assert not plain.classifier.bias.any()
+    bound = amdims.classifier.in_features**-0.5
+    assert 0.8 * bound < amdims.classifier.weight.abs().max() <= bound
+    assert amdims.classifier.bias.any()
+    one = batch()
+    logits = amdims.classifier(amdims.encoder(one.views[0]))
+    expected = functional.cross_entropy(2 * torch.tanh(logits / 2), one.labels)
+    expected = expected + 0.1 * logits.square().mean()
+    torch.testing.assert_close(amdims(one, progress()).loss, expected)
+
+
 def trained(probe, rate):
     settings = SGDConfig(
         name="sgd", base_lr=rate, lr_scaling="none", weight_decay=1e-3, momentum=0.9

@@ -32,6 +32,21 @@ LayerDecay = Annotated[
         "the image; 1 is none.",
     ),
 ]
+ProbeInit = Annotated[
+    Literal["normal", "uniform"],
+    Field(
+        description="Draw of the classifier: normal of deviation 0.01 without bias, or torch's "
+        "default, uniform within 1 / sqrt(features) (AMDIM)."
+    ),
+]
+LogitClip = Annotated[
+    float,
+    Field(ge=0, description="c of c tanh(logit / c) in training (AMDIM); 0 is no clip."),
+]
+LogitPenalty = Annotated[
+    float,
+    Field(ge=0, description="Weight of the mean square of logits before the clip (AMDIM)."),
+]
 PerCell = Annotated[
     bool,
     Field(
@@ -74,6 +89,9 @@ class LinearProbeConfig(LabelledSection):
         default=(), description="Rates of classifiers side by side; the first is the optimiser's."
     )
     per_cell: PerCell = False
+    init: ProbeInit = "normal"
+    logit_clip: LogitClip = 0.0
+    logit_penalty: LogitPenalty = 0.0
 
 
 class HeadLayer(Section):
