@@ -72,6 +72,15 @@ SIMCLR_CROP = (0.08, 1.0)
 SCALE = "evaluation.linear.views.0.crop_scale"
 STEPPED = "evaluation.linear.schedule.granularity"
 VALUES = [
+    ("cpc-v1/stl10", "encoder.stem_kernel", 5, "Resnet_Encoder.py of Greedy InfoMax"),
+    ("cpc-v1/stl10", "encoder.norm", "none", "RS, README:32"),
+    ("cpc-v1/stl10", "method.negatives", 16, "Greedy InfoMax, InfoNCE_Loss.py:52-114"),
+    ("cpc-v1/stl10", "method.offsets", (2, 3, 4, 5, 6), "the same: five steps, one skipped"),
+    ("cpc-v2/cifar10", "encoder.name", "cpc-wrn-28-2", "RS, README:36"),
+    ("cpc-v2/cifar10", "views.0.pad", 2, "RS, README:36"),
+    ("cpc-v2/imagenet", "method.offsets", (3,), "arXiv:1905.09272, appendix: ignore 2, predict 3"),
+    ("cpc-v2/imagenet", "method.dim", 64, "the same: target_dim"),
+    ("cpc-v2/imagenet", "method.scale", 0.1, "the same: emb_scale"),
     ("dino/imagenet", "evaluation.k", 20, "eval_knn.py"),
     ("dino/imagenet-resnet50", "evaluation.k", 20, "eval_knn.py"),
     ("dino/imagenet", "evaluation.linear_features", "last-4", "eval_linear.py: n_last_blocks"),

@@ -144,6 +144,22 @@ def test_grids_that_do_not_fit_are_refused_with_what_would(changes, message):
         resolve("cpc-v2/digits", None, {}, changes)
 
 
+@pytest.mark.parametrize(("side", "stride", "clean"), [(16, 8, 2), (80, 36, 3), (12, 4, 3)])
+def test_the_least_offset_that_is_taken_shares_no_pixel_with_its_target(side, stride, clean):
+    config, (view,) = CPCV2Config(**V2), resolve("cpc-v2/digits").config.views
+    view = view.model_copy(update={"size": side + 5 * stride})
+    encoder = EncoderConfig(name="cpc-resnet14", patch_size=side, patch_stride=stride)
+    own = set(range(side))
+    for offset in (clean - 1, clean):
+        target = range(offset * stride, offset * stride + side)
+        asked = config.model_copy(update={"offsets": (offset,)})
+        if own.isdisjoint(target):
+            asked.check_views([view], encoder)
+        else:
+            with pytest.raises(ValueError, match=f"lie from {clean}"):
+                asked.check_views([view], encoder)
+
+
 def test_the_first_clean_offset_follows_from_patch_and_stride():
     """80 pixels every 36 (v2's): the second row below begins at 72, within the patch."""
     config = CPCV2Config(**V2)
