@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from sslcli.workflows.neighbours import neighbours as neighbours
     from sslcli.workflows.ood_detect import ood_detect as ood_detect
     from sslcli.workflows.pretrain import pretrain as pretrain
+    from sslcli.workflows.retrieval_eval import retrieval_eval as retrieval_eval
     from sslcli.workflows.robust_eval import robust_eval as robust_eval
     from sslcli.workflows.run import Run as Run
     from sslcli.workflows.run import load as load
     from sslcli.workflows.sample_sgld import sample_sgld as sample_sgld
+    from sslcli.workflows.zero_shot_eval import zero_shot_eval as zero_shot_eval
 
 __version__ = "0.1.0"
 _MODULES = {  # where each public name is defined
@@ -51,8 +53,10 @@ _MODULES = {  # where each public name is defined
     "neighbours": "workflows.neighbours",
     "ood_detect": "workflows.ood_detect",
     "pretrain": "workflows.pretrain",
+    "retrieval_eval": "workflows.retrieval_eval",
     "robust_eval": "workflows.robust_eval",
     "sample_sgld": "workflows.sample_sgld",
+    "zero_shot_eval": "workflows.zero_shot_eval",
 }
 __all__ = [
     "Run",
@@ -73,8 +77,10 @@ __all__ = [
     "neighbours",
     "ood_detect",
     "pretrain",
+    "retrieval_eval",
     "robust_eval",
     "sample_sgld",
+    "zero_shot_eval",
 ]
 
 

@@ -282,7 +282,7 @@ def test_each_tower_of_a_run_is_evaluated_by_its_column(runs):
     torch.testing.assert_close(found.features, text(tokens.ids, tokens.mask).detach())
     assert vote(run, 5, 0.1, network=text, reads="text").top1 > 0.9
     assert vote(run, 5, 0.1, network=run.tower("image"), reads="image").top1 > 0.9
-    with pytest.raises(UsageError, match="no tower that reads 'pair'"):
+    with pytest.raises(UsageError, match="no tower that reads pairs of sentences"):
         run.tower("pair")
 
 

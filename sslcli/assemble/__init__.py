@@ -21,6 +21,7 @@ from sslcli.assemble.models import (
     place,
 )
 from sslcli.assemble.reading import (
+    count_cut,
     evaluation_batch,
     features_of,
     labels_of,
@@ -38,6 +39,7 @@ __all__ = [
     "build_method",
     "build_training",
     "completed_section",
+    "count_cut",
     "data_facts",
     "evaluation_batch",
     "facts_of",

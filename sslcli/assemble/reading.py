@@ -1,6 +1,6 @@
 """Open a config's data and read it: as features of a network, as texts, as labels."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -117,6 +117,13 @@ def evaluation_batch(side: int | None) -> int:
 def text_views(config: Config) -> TextViews:
     """Return what makes tokens of a config's texts."""
     return TextViews(tokenizer_of(config), config.texts)
+
+
+def count_cut(config: Config, texts: Sequence[str]) -> int:
+    """Return how many texts have more tokens than are kept of one."""
+    words = text_views(config)
+    lengths = words.tokenizer.encode(texts, words.longest + 1).mask.sum(dim=1)
+    return int((lengths > words.longest).sum())
 
 
 def tokenizer_of(config: Config) -> Tokenizer:

@@ -26,8 +26,10 @@ from sslcli.cli import (
     ood_detect,
     presets,
     pretrain,
+    retrieval_eval,
     robust_eval,
     sample_sgld,
+    zero_shot_eval,
 )
 from sslcli.cli.streams import LostOutputError, open_streams, silence
 from sslcli.errors import ExitCode, UsageError
@@ -38,6 +40,8 @@ app.command("finetune")(finetune.finetune)
 app.command("distill")(distill.distill)
 app.command("linear-eval")(linear_eval.linear_eval)
 app.command("knn-eval")(knn_eval.knn_eval)
+app.command("zero-shot-eval")(zero_shot_eval.zero_shot_eval)
+app.command("retrieval-eval")(retrieval_eval.retrieval_eval)
 app.command("calibrate")(calibrate.calibrate)
 app.command("ood-detect")(ood_detect.ood_detect)
 app.command("robust-eval")(robust_eval.robust_eval)

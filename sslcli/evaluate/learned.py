@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from sslcli.config.data import DataConfig
 from sslcli.config.section import Fraction, Section
-from sslcli.data.sources.base import Source, Subset, derived, labelled, noun, shared_rows, take_part
+from sslcli.data.sources.base import Source, Subset, derived, labelled, noun, take_part
 from sslcli.data.sources.builtin import NAMES
 from sslcli.data.sources.files import FileSource, read_whole, same_data
 from sslcli.data.sources.open import open_source
-from sslcli.data.sources.splits import divided, has_test_part, validation_parts
+from sslcli.data.sources.splits import divided, has_test_part, shared_rows, validation_parts
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import CheckpointError, DataError, UsageError
 from sslcli.listener import Bar

@@ -14,6 +14,7 @@ from sslcli.errors import ConfigError
 from sslcli.losses.contrastive import own_key_top1
 from sslcli.methods.base import (
     BatchContrast,
+    Method,
     Output,
     ParamGroup,
     Progress,
@@ -93,6 +94,11 @@ class TwoTowers(BatchContrast):
             "text": Tower(self.text_encoder, self.text_projection),
         }
 
+    @property
+    def scoring(self) -> tuple[float, float]:
+        """What a cosine is multiplied by, and what is added, to make a logit of it."""
+        return self.log_scale.detach().exp().item(), 0.0
+
     def train(self, mode: bool = True) -> "TwoTowers":
         """Switch the mode of all but the frozen tower."""
         super().train(mode)
@@ -137,6 +143,11 @@ class TwoTowers(BatchContrast):
         self, image: Tensor, text: Tensor, first: int, images: Tensor, texts: Tensor
     ) -> tuple[Tensor, float | None]:
         """Return the loss of own rows among all, and that of a guess if it has one."""
+
+
+def scoring_of(method: Method) -> tuple[float, float]:
+    """Return the factor and the bias that make a logit of a cosine; CLIP's largest without own."""
+    return method.scoring if isinstance(method, TwoTowers) else (100.0, 0.0)
 
 
 def projection(width: int, dim: int) -> nn.Linear:

@@ -29,6 +29,11 @@ class SigLIP(TwoTowers):
         self.log_scale = nn.Parameter(torch.tensor(math.log(config.scale)))
         self.bias = nn.Parameter(torch.tensor(config.bias))
 
+    @property
+    def scoring(self) -> tuple[float, float]:
+        """The learned factor and the learned bias."""
+        return self.log_scale.detach().exp().item(), self.bias.item()
+
     def loss(
         self, image: Tensor, text: Tensor, first: int, images: Tensor, texts: Tensor
     ) -> tuple[Tensor, float | None]:

@@ -178,9 +178,10 @@ class HeadFeatures(nn.Module):
 
     def __init__(self, network: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.network, self.head = network, head
-        *_, last = (layer for layer in head.modules() if isinstance(layer, nn.Linear))
-        self.feature_dim = last.out_features
+        self.network: Any = network
+        self.head = head
+        layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+        self.feature_dim = layers[-1].out_features if layers else network.feature_dim
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Map what the encoder reads to [B, feature_dim]."""

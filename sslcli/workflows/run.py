@@ -14,7 +14,7 @@ from sslcli import assemble
 from sslcli.config.pixels import Pixels
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
-from sslcli.config.section import Column
+from sslcli.config.section import NOUNS, Column
 from sslcli.data.sources.base import Source, noun
 from sslcli.data.sources.given import GivenImages, Images
 from sslcli.data.sources.open import Part, open_source
@@ -99,7 +99,7 @@ class Run:
         """The whole method with its heads and memory, in evaluation mode."""
         return assemble.load_method(self.checkpoint, self.device)
 
-    def tower(self, name: str) -> nn.Module:
+    def tower(self, name: Column) -> nn.Module:
         """Return one of the method's towers in evaluation mode, by the column that it reads.
 
         Raises:
@@ -107,8 +107,9 @@ class Run:
         """
         towers = self.method.towers()
         if name not in towers:
-            what = f"{self.config.method.name} has no tower that reads {name!r}"
-            raise UsageError(what, "tower", f"one of {', '.join(towers)}")
+            what = f"{self.config.method.name} has no tower that reads {NOUNS[name][1]}"
+            hint = f"it has {', '.join(towers)}; clip and siglip train image and text"
+            raise UsageError(what, "tower", hint)
         return towers[name].eval()
 
     @cached_property

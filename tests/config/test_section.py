@@ -43,7 +43,7 @@ def test_an_energy_without_classes_reads_no_labels():
 
 def test_what_learns_from_a_checkpoint_says_so():
     assert {name for name, each in SECTIONS.items() if each.from_checkpoint} == {
-        *("linear-probe", "finetune", "distill", "imported")
+        *("linear-probe", "finetune", "distill", "imported", "zero-shot")
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sslcli.cli.publish import Publisher
 from sslcli.cli.show import Show, cell
 from sslcli.distributed.collective import is_main
+from sslcli.evaluate.metrics import Accuracy
 from sslcli.evaluate.seeds import Summary
 from sslcli.figures.confusion import confusion_figure
 from sslcli.workflows.knn_eval import KNNResult
@@ -24,13 +25,7 @@ def publish(
         per_class: Print a table of the classes.
         confusion: Draw the confusion matrix, and put its counts into the record.
     """
-    own: dict[str, Any] = {"per_class": result.per_class}
-    if per_class:
-        publisher.show.table("", ("class", "top1"), list(result.per_class.items()))
-    if confusion:
-        path = publisher.run.checkpoint.run / "figures" / f"{publisher.show.command}-confusion.png"
-        own |= _drawn(result, path)
-        publisher.show.note(f"confusion matrix: {path}")
+    own = told_apart(publisher, result, per_class=per_class, confusion=confusion)
     if result.over_draws:
         own |= _few_shots(result)
     if isinstance(result, LinearResult):
@@ -42,6 +37,27 @@ def publish(
         publisher.show.note(in_words(result))
 
 
+def told_apart(
+    publisher: Publisher, result: Accuracy, *, per_class: bool, confusion: bool
+) -> dict[str, Any]:
+    """Print and draw what was asked for of the classes; return the record's fields about them.
+
+    Args:
+        publisher: Knows the run and the streams.
+        result: What was measured.
+        per_class: Print a table of the classes.
+        confusion: Draw the confusion matrix, and return its counts.
+    """
+    own: dict[str, Any] = {"per_class": result.per_class}
+    if per_class:
+        publisher.show.table("", ("class", "top1"), list(result.per_class.items()))
+    if confusion:
+        path = publisher.run.checkpoint.run / "figures" / f"{publisher.show.command}-confusion.png"
+        own |= _drawn(result, path)
+        publisher.show.note(f"confusion matrix: {path}")
+    return own
+
+
 def in_words(result: KNNResult | LinearResult) -> str:
     """Say what training has added, in a line."""
     baselines = {"before training": result.top1_untrained, "raw pixels": result.top1_pixels}
@@ -50,7 +66,7 @@ def in_words(result: KNNResult | LinearResult) -> str:
     return "; ".join([f"{result.top1:.1%} {of}", *others])
 
 
-def _drawn(result: KNNResult | LinearResult, path: Path) -> dict[str, Any]:
+def _drawn(result: Accuracy, path: Path) -> dict[str, Any]:
     """Draw the matrix and return the fields of the record about it."""
     if is_main():
         confusion_figure(result.confusion, result.classes, path)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from sslcli.config.section import Column, Features, MethodSection, Positive
+from sslcli.config.section import Column, Features, LabelledSection, MethodSection, Positive
 
 
 class CaptionsSection(MethodSection):
@@ -43,3 +43,14 @@ class SigLIPConfig(CaptionsSection):
     name: Literal["siglip"]
     scale: Positive = Field(description="Factor of the cosines at the start; it is learned.")
     bias: float = Field(description="Added to the scaled cosines, at the start; it is learned.")
+
+
+class ZeroShotConfig(LabelledSection):
+    """A classifier of images that was made of prompts."""
+
+    from_checkpoint: ClassVar[bool] = True
+
+    name: Literal["zero-shot"]
+    dim: Features | None = Field(
+        default=None, description="Entries of the projection; none where the encoder projects."
+    )

@@ -38,6 +38,7 @@ METHODS = {
     "amdim": ("local:AMDIMConfig", "amdim:AMDIM"),
     "clip": ("captions:CLIPConfig", "clip:CLIP"),
     "siglip": ("captions:SigLIPConfig", "siglip:SigLIP"),
+    "zero-shot": ("captions:ZeroShotConfig", "zero_shot:ZeroShot"),
     "supervised": ("labelled:SupervisedConfig", "supervised:Supervised"),
     "jem": ("energy:JEMConfig", "jem:JEM"),
     "hdge": ("energy:HDGEConfig", "hdge:HDGE"),

@@ -88,6 +88,10 @@ class Source(ABC):
         need(self, "text")
         return self.read(row).decode()
 
+    def captions(self, row: int) -> tuple[str, ...]:
+        """Return all captions of one image; `text` is the first."""
+        return (self.text(row),)
+
     def pair(self, row: int) -> tuple[str, str]:
         """Return both sentences of one row, which `read` gives with a tab between them.
 
@@ -202,6 +206,10 @@ class Subset(Source):
         """Return the sentence or caption of one row of the subset."""
         return self.base.text(int(self.rows[row]))
 
+    def captions(self, row: int) -> tuple[str, ...]:
+        """Return all captions of one image of the subset."""
+        return self.base.captions(int(self.rows[row]))
+
     def pair(self, row: int) -> tuple[str, str]:
         """Return both sentences of one row of the subset."""
         return self.base.pair(int(self.rows[row]))
@@ -242,13 +250,6 @@ def labelled(source: Source) -> Source:
     if source.labels is None or not (unlabelled := source.labels == NO_LABEL).any():
         return source
     return Subset(source, np.flatnonzero(~unlabelled), f"{source.name} (labelled)")
-
-
-def shared_rows(known: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Tell which of the `found` origins, [N, 3], are among the `known` ones, [N] bool."""
-    row = np.dtype((np.void, 3 * found.itemsize))
-    known, keys = (np.ascontiguousarray(each).view(row).ravel() for each in (known, found))
-    return np.isin(keys, known) & (found >= 0).all(axis=1)
 
 
 def derived(print_: str, *facts: bytes | np.ndarray) -> str:

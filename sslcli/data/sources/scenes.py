@@ -96,11 +96,11 @@ class Scenes(ArraySource):
         labels, parts = digits.labels[rows], digits.parts[rows]
         super().__init__(form, arrays["pixels"], labels, DIGITS, parts)
         self.fingerprint = version  # not of the pixels, which another machine may round otherwise
-        self.captions = _captions(form, plan, labels)
+        self._captions = _captions(form, plan, labels)
 
     def text(self, row: int) -> str:
         """Return the caption of one scene."""
-        return self.captions[row]
+        return self._captions[row]
 
 
 def draw(digit: Tensor) -> Plan:

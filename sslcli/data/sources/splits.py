@@ -17,7 +17,6 @@ from sslcli.data.sources.base import (
     Subset,
     labelled,
     noun,
-    shared_rows,
     take_part,
 )
 from sslcli.data.sources.open import open_source
@@ -211,3 +210,10 @@ def _hold_out(whole: Source, share: float, seed: int) -> Splits:
 
 def _classes_of_one(labels: np.ndarray | None) -> int:
     return 0 if labels is None else int((np.bincount(labels - NO_LABEL)[1:] == 1).sum())
+
+
+def shared_rows(known: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Tell which of the `found` origins, [N, 3], are among the `known` ones, [N] bool."""
+    row = np.dtype((np.void, 3 * found.itemsize))
+    known, keys = (np.ascontiguousarray(each).view(row).ravel() for each in (known, found))
+    return np.isin(keys, known) & (found >= 0).all(axis=1)
