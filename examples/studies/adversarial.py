@@ -19,8 +19,9 @@ from matplotlib import pyplot
 
 import sslcli
 
-COLORS = ("#6b7280", "#c8553d", "#1b6ca8")
-CLAE = {  # by arm: what each --set takes; a second term doubles the gradient, as a rate does
+COLORS = ("#6b7280", "#d99a2b", "#c8553d", "#1b6ca8")
+# A second term doubles the gradient, as twice the rate does.
+CLAE = {  # by arm: what each --set takes
     "SimCLR": ["method.alpha=0"],
     "SimCLR, twice the rate": ["method.alpha=0", "optimizer.base_lr=0.6"],
     "random signs": ["method.direction=random"],
@@ -28,6 +29,7 @@ CLAE = {  # by arm: what each --set takes; a second term doubles the gradient, a
 }
 ADVPROP = {  # by arm: the preset's method, and what each --set takes
     "cross-entropy": ("supervised", []),
+    "cross-entropy, twice the rate": ("supervised", ["optimizer.base_lr=0.2"]),
     "one BatchNorm": ("advprop", ["method.norms=shared"]),
     "two BatchNorms": ("advprop", []),
 }

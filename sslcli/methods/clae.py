@@ -88,8 +88,9 @@ class CLAE(Method):
         with self.auxiliary.on(self.encoder):
             with torch.no_grad():
                 clean = self.embed(images)
+            # Half precision would round an image's share of a mean to 0; signs mind no factor.
             return ascend(
-                lambda x: self.contrast(clean, self.embed(x)),
+                lambda x: len(x) * self.contrast(clean, self.embed(x)),
                 images, radius, radius, steps=1, bounds=self.box.bounds,
             )  # fmt: skip
 

@@ -37,9 +37,12 @@ def box_of(pixels: Pixels | None) -> tuple[Triple, Triple] | None:
     if pixels.space != "rgb":
         what = f"attacks move red, green and blue, and the encoder sees {pixels.space}"
         raise ConfigError(what, "data.space", 'set it to "rgb"')
-    ends = [tuple((end - m) / s for m, s in zip(pixels.mean, pixels.std, strict=True))
-            for end in (0, 1)]  # fmt: skip
-    return ends[0], ends[1]  # type: ignore[return-value]
+    return _normalised(0.0, pixels), _normalised(1.0, pixels)
+
+
+def _normalised(value: float, pixels: Pixels) -> Triple:
+    red, green, blue = ((value - m) / s for m, s in zip(pixels.mean, pixels.std, strict=True))
+    return red, green, blue
 
 
 class CLAEConfig(MethodSection):
