@@ -39,6 +39,22 @@ def test_a_method_that_learns_labels_keeps_off_what_evaluations_hold_out(photos)
     assert len(assemble.open_training(config("simsiam/digits", photos)).train) == 40
 
 
+@pytest.mark.parametrize(
+    ("preset", "has_labels"), [("amdim/digits", True), ("simclr/digits", False)]
+)
+def test_a_method_that_watches_labels_gets_them_with_all_of_the_data(photos, preset, has_labels):
+    wanted = config(preset, photos, **{"train.batch_size": 8})
+    source = assemble.open_training(wanted).train
+    method = assemble.build_method(wanted, facts=assemble.facts_of(source))
+    training = assemble.build_training(wanted, method, source, torch.device("cpu"), "fp32")
+    batch = next(training.loader.epoch(0))
+    assert len(source) == 40
+    assert (batch.labels is not None) == has_labels
+    online = {name for name, _ in method.named_parameters() if name.startswith("online")}
+    assert bool(online) == has_labels
+    assert ("online_mlp_top1" in method(batch, training.progress).metrics) == has_labels
+
+
 def test_classes_that_are_not_the_data_s_are_refused(photos):
     wrong = config("supervised/digits", photos)
     method, source = assemble.build_method(wrong), assemble.open_training(wrong).train

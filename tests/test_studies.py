@@ -35,7 +35,6 @@ TINY = {
     "cmc_views": ["--seeds", "1", *TWO_STEPS],
     "directpred": TWO_STEPS,
     "energy": ["--methods", "supervised,igebm", *TWO_STEPS],
-    "local": ["--study", "amdim-terms", "--seeds", "1", *TWO_STEPS],
     "moco": TWO_STEPS,
     "simsiam_collapse": TWO_STEPS,
 }
@@ -134,25 +133,16 @@ def test_an_ablation_does_again_what_is_lost_and_nothing_else(study, tmp_path):
     assert [name for name, keywords in ran if "resume" not in keywords] == ["knn_eval"]
 
 
-@pytest.mark.slow
-def test_a_study_of_several_seeds_prints_a_table(study):
-    printed, ran = study("local")
-    assert printed.count("| global features alone |") == 1
-    assert [name for name, _ in ran] == ["pretrain", "knn_eval", "linear_eval"] * 2
-
-
-def test_every_arm_of_the_local_ablations_is_a_valid_config(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    for one in runpy.run_path(str(FOLDER / "local.py"))["STUDIES"].values():
-        for changes in one.arms.values():
-            resolve(one.preset, None, {}, changes)
-
-
 @pytest.fixture
 def ablations(monkeypatch):
     """Return what examples/studies/ablations.py defines."""
     monkeypatch.syspath_prepend(FOLDER)
     return runpy.run_path(str(FOLDER / "ablations.py"))
+
+
+def test_an_ablation_of_several_seeds_shows_their_deviation(ablations):
+    each = {"knn of each seed": [0.5, 0.6], "linear of each seed": [0.7]}
+    assert "| a | 55.0 ± 7.1 | 70.0 |" in ablations["table"]({"a": each})
 
 
 @pytest.mark.parametrize("setting", ["digits", "cifar10-small"])

@@ -25,6 +25,7 @@ from torch import nn
 from sslcli.config.presets import list_presets
 from sslcli.engine.device import autocast
 from sslcli.engine.loop import Parts, Training, steps, train_step
+from sslcli.methods.amdim import AMDIM
 from sslcli.methods.base import Method
 from sslcli.methods.cpc import CPC
 
@@ -57,6 +58,8 @@ def passes_of(training: Training, batches: Parts) -> list[Pass]:
 
 def counted(method: Method) -> tuple[type[nn.Module], ...]:
     """Return the kinds of networks whose passes count: the encoder's; of CPC contexts as well."""
+    if isinstance(method, AMDIM):  # which takes local features, too, out of the network within
+        return (type(method.encoder.network),)
     if isinstance(method, CPC):  # whose encoder cuts patches before its network runs
         return type(method.encoder.network), type(method.contexts[0])
     return (type(method.encoder),)
@@ -69,7 +72,8 @@ def bare(training: Training, passes: list[Pass], images: dict[tuple[int, ...], t
             with autocast(training.device, training.precision):
                 features = each.encoder(images[each.shape])
             if each.has_gradient:
-                features.float().sum().backward()
+                outputs = features if isinstance(features, tuple) else (features,)
+                torch.stack([output.float().sum() for output in outputs]).sum().backward()
 
 
 def seconds(work: Callable[[], object]) -> float:

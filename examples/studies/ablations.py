@@ -1,4 +1,4 @@
-"""Repeat the papers' ablations, each in short runs with one seed.
+"""Repeat the papers' ablations, each in short runs with one seed or several.
 
 Trains every arm of a study, measures kNN and linear probe on the test images, draws a figure and
 prints a table with one sentence: whether what the paper found is seen here. What is finished is not
@@ -14,8 +14,9 @@ import json
 from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
+from statistics import mean
 
-from commands import curve, knn, linear, plain, pretrain
+from commands import curve, knn, linear, plain, pretrain, spoken
 from matplotlib import pyplot
 
 from sslcli.config.presets import resolve
@@ -149,6 +150,16 @@ STUDIES = {
         [("crop and colour", "crop"), ("crop and colour", "colour")],
         metric="contrast_top1",
     ),
+    "amdim-terms": Study(
+        "AMDIM gains from predicting local features, beside a contrast of global ones alone",
+        {
+            "local terms": Arm("amdim"),
+            "global features alone": Arm("amdim", ['method.terms=["1->1"]']),
+        },
+        [("local terms", "global features alone")],
+        metric="online_linear_top1",
+        epochs=20,
+    ),
     "cpc-norm": Study(
         "BatchNorm lets CPC's patches tell each other of their image: the task is solved, and less "
         "is learned than with layer norm (CPC v2)",
@@ -167,14 +178,24 @@ STUDIES = {
 
 
 def train(study: Study, out: Path, options: argparse.Namespace) -> dict[str, dict]:
-    """Train and measure every arm; return its run and numbers by label."""
+    """Train and measure every arm; return its first run, and the numbers of each seed, by label."""
     found = {}
     for label, arm in study.arms.items():
-        run = out / label.replace(", ", "-").replace(" ", "-")
+        runs = [
+            out / f"{label.replace(', ', '-').replace(' ', '-')}{f'-{seed}' if seed else ''}"
+            for seed in range(options.seeds)
+        ]
         changes = arm.all_changes(options.setting, options.epochs or study.epochs)
-        pretrain(run, arm.preset(options.setting), options.data, [*changes, *options.set])
-        near, probe = knn(run, test=options.test), linear(run, test=options.test)
-        found[label] = {"run": run, "knn": near["top1"], "linear": probe["top1"], "n": near["n"]}
+        for seed, run in enumerate(runs):
+            own = [f"seed={seed}"] if seed else []
+            pretrain(run, arm.preset(options.setting), options.data, [*changes, *own, *options.set])
+        near, probes = (
+            [measure(run, test=options.test) for run in runs] for measure in (knn, linear)
+        )
+        found[label] = {"run": runs[0], "n": near[0]["n"]}
+        for name, each in (("knn", near), ("linear", probes)):
+            values = [one["top1"] for one in each]
+            found[label] |= {name: mean(values), f"{name} of each seed": values}
     first = next(iter(found.values()))
     baseline = knn(first["run"], "untrained", test=options.test, baseline=True)
     return {label: {**one, "untrained": baseline["top1_untrained"]} for label, one in found.items()}
@@ -208,7 +229,8 @@ def table(found: dict[str, dict]) -> str:
     """Return the numbers of every arm as a table in Markdown."""
     lines = ["| arm | kNN (%) | linear (%) |", "|---|---|---|"]
     for label, one in found.items():
-        lines.append(f"| {label} | {100 * one['knn']:.1f} | {100 * one['linear']:.1f} |")
+        shares = (spoken(one[f"{name} of each seed"]) for name in ("knn", "linear"))
+        lines.append(f"| {label} | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 
@@ -252,6 +274,7 @@ def main() -> None:
     parser.add_argument("--study", choices=[*STUDIES, "all"], default="all")
     parser.add_argument("--setting", default="digits", help="of the presets")
     parser.add_argument("--epochs", type=int, help="instead of the study's")
+    parser.add_argument("--seeds", type=int, default=1, help="of every arm, from 0")
     parser.add_argument("--data", help="what ssl pretrain --data takes")
     parser.add_argument("--test", help="what ssl knn-eval --test takes")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
