@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sslcli.workflows.run import Run as Run
     from sslcli.workflows.run import load as load
     from sslcli.workflows.sample_sgld import sample_sgld as sample_sgld
+    from sslcli.workflows.sts_eval import sts_eval as sts_eval
     from sslcli.workflows.zero_shot_eval import zero_shot_eval as zero_shot_eval
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ _MODULES = {  # where each public name is defined
     "robust_eval": "workflows.robust_eval",
     "sample_sgld": "workflows.sample_sgld",
     "zero_shot_eval": "workflows.zero_shot_eval",
+    "sts_eval": "workflows.sts_eval",
 }
 __all__ = [
     "Run",
@@ -80,6 +82,7 @@ __all__ = [
     "retrieval_eval",
     "robust_eval",
     "sample_sgld",
+    "sts_eval",
     "zero_shot_eval",
 ]
 

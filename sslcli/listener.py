@@ -53,7 +53,7 @@ class Listener(Protocol):
         """Return what is to be called with (done, total) as a long piece of work goes on."""
 
     def watcher(
-        self, total_steps: int, first_step: int, steps_per_epoch: int
+        self, total_steps: int, first_step: int, steps_per_epoch: int, *, rows: str = "images"
     ) -> AbstractContextManager[Watcher]:
         """Return who follows a training run.
 
@@ -61,6 +61,7 @@ class Listener(Protocol):
             total_steps: Steps of the whole run.
             first_step: Step the run goes on from.
             steps_per_epoch: Steps of one pass over the data.
+            rows: The word for what a step is made of.
         """
 
 
@@ -104,7 +105,9 @@ class Quiet:
         """Return a bar that shows nothing."""
         return lambda done, total: None
 
-    def watcher(self, total_steps: int, first_step: int, steps_per_epoch: int) -> SilentWatcher:
+    def watcher(
+        self, total_steps: int, first_step: int, steps_per_epoch: int, *, rows: str = "images"
+    ) -> SilentWatcher:
         """Return a silent one."""
         return SilentWatcher()
 

@@ -40,6 +40,7 @@ class SameRows(CMC):
 # Noise that each process draws for itself would be the only difference. MoCo's parts of a batch
 # hold other images when processes deal them out; statistics of all do not mind the order.
 WHOLE = {"method.splits": 1, "train.sync_batch_norm": True}
+SHUT = {"kind": "none"}
 NOISELESS = {
     "cmc/digits": {"method.loss": "nce"},
     "cmc in batch": {"method.loss": "batch", "method.negatives": 0},
@@ -49,6 +50,9 @@ NOISELESS = {
     "moco-v1/digits": WHOLE,
     "moco-v2/digits": WHOLE | {"method.symmetric": True},
     "cpc-v1/digits": {"method.negatives": 0},
+    "simcse/phrases": {"encoder.dropout": 0.0},
+    "esimcse/phrases": {"encoder.dropout": 0.0, "method.queue": 48},
+    "consert/phrases": {"method.first": SHUT, "method.second": SHUT},
 }
 PRESETS = {"own negatives": "simclr/digits", "cmc in batch": "cmc/digits"}
 INSTEAD = {"own negatives": OwnNegatives, "cmc/digits": SameRows}  # of the preset's class
@@ -66,6 +70,7 @@ def trained(case, count, **more):
     fields = {"train.batch_size": 32, "train.precision": "fp32", **NOISELESS.get(case, {})}
     config = resolve(preset, None, fields | more).config
     source = open_splits(config.data).train
+    config = assemble.settled(config, source)
     method = assemble.build_method(config, facts=assemble.facts_of(source))
     if case in INSTEAD:
         torch.manual_seed(0)

@@ -32,15 +32,17 @@ from sslcli.listener import SilentWatcher
 
 CPU = torch.device("cpu")
 CAPTIONED = ["clip/scenes-colour", "siglip/scenes-colour"]
-TINY = [name for name in list_presets() if name.endswith("/digits")] + CAPTIONED
+OF_IMAGES = [name for name in list_presets() if name.endswith("/digits")] + CAPTIONED
+TINY = OF_IMAGES + [name for name in list_presets() if name.endswith("/phrases")]
 
 
 def tiny_training(preset, **train):
-    """Return a training on 48 images of digits in steps of 8."""
+    """Return a training on 48 images of digits, or sentences, in steps of 8."""
     fields = {"train.batch_size": 8, "train.duration": "2 epochs", "train.precision": "fp32"}
     config = resolve(preset, None, fields | train).config
-    digits = open_splits(config.data).train
-    source = Subset(digits, np.arange(0, 480, 10), "48 digits")
+    whole = open_splits(config.data).train
+    source = Subset(whole, np.arange(0, 480, 10), "48 rows")
+    config = assemble.settled(config, source)
     method = assemble.build_method(config, facts=assemble.facts_of(source))
     return assemble.build_training(config, method, source, CPU, "fp32")
 
@@ -98,8 +100,9 @@ class StopAfter(Stop):
         return "SIGTERM" if self.training.step >= self.step else ""
 
 
-@pytest.mark.parametrize("preset", TINY)
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("preset", "workers"), [*((name, 0) for name in TINY), *((name, 2) for name in OF_IMAGES)]
+)
 def test_resuming_in_mid_epoch_equals_never_stopping(preset, workers, tmp_path):
     def run(training, name, stop):
         (tmp_path / name).mkdir(exist_ok=True)
@@ -180,12 +183,13 @@ def step_on_cuda(preset, monkeypatch, change=lambda method: method):
         training = replace(
             real, method=method, model=method, optimizer=optimizer, device=cuda, precision="bf16"
         )
-        side = len(real.loader.source.load(0))
-        images = torch.empty(8, 3, side, side, dtype=torch.uint8, device=cuda)
         ids = torch.ones(8, 5, dtype=torch.int64, device=cuda)
         texts = [Tokens(ids, ids.bool()) for view in config.texts for _ in range(view.count)]
-        rows = torch.arange(8, device=cuda)
-        views = Views(config.views, config.data.pixels, 0)(images, rows, 0)
+        rows, views = torch.arange(8, device=cuda), []
+        if config.views:
+            side = len(real.loader.source.load(0))
+            images = torch.empty(8, 3, side, side, dtype=torch.uint8, device=cuda)
+            views = Views(config.views, config.data.pixels, 0)(images, rows, 0)
         result = train_step(training, [Batch(views, rows, torch.zeros_like(rows), texts=texts)])
         monitors = [*result.output.metrics.values(), *result.output.spread().values()]
         assert {tensor.device.type for tensor in (result.loss, *monitors)} == {"cuda"}

@@ -35,6 +35,9 @@ CASES = [
     "amdim/digits",
     "clip/scenes-colour",
     "siglip/scenes-colour",
+    "simcse/phrases",
+    "esimcse/phrases",
+    "consert/phrases",
 ]
 STEPS = 3
 

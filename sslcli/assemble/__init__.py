@@ -31,11 +31,13 @@ from sslcli.assemble.reading import (
     text_views,
     tokenizer_of,
 )
+from sslcli.assemble.texts import as_begun, settled, tokenizer_in
 from sslcli.assemble.training import build_training, plan_training
 
 __all__ = [
     "INIT",
     "INIT_TEXT",
+    "as_begun",
     "build_method",
     "build_training",
     "completed_section",
@@ -58,7 +60,9 @@ __all__ = [
     "place",
     "plan_training",
     "remembered_facts",
+    "settled",
     "start_of",
     "text_views",
+    "tokenizer_in",
     "tokenizer_of",
 ]

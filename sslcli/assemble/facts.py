@@ -32,10 +32,22 @@ def completed_section(config: Config, facts: DataFacts | None = None) -> MethodS
     """
     section = section_of(config)
     pixels = config.data.pixels if "image" in section.reads else None
-    vocabulary = tokenizer_of(config).vocabulary if "text" in section.reads else None
     views = sum(group.count for group in config.views)
-    known = replace(facts or DataFacts(), pixels=pixels, vocabulary=vocabulary, views=views)
-    return section.complete(known)
+    known = replace(facts or DataFacts(), pixels=pixels, views=views)
+    return section.complete(_with_tokens(known, config) if "text" in section.reads else known)
+
+
+def _with_tokens(facts: DataFacts, config: Config) -> DataFacts:
+    """Add what the tokenizer tells; of one that is not made yet the most numbers it may use."""
+    if config.tokenizer and not config.tokenizer.digest:
+        return replace(facts, vocabulary=config.encoder.vocabulary or config.tokenizer.size)
+    tokenizer = tokenizer_of(config)
+    return replace(
+        facts,
+        vocabulary=tokenizer.vocabulary,
+        specials=tokenizer.specials,
+        mask_token=tokenizer.mask_token,
+    )
 
 
 def facts_of(source: Source) -> DataFacts:

@@ -13,6 +13,7 @@ from sslcli.config.section import NOUNS, DataFacts
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import ConfigError, UsageError
 from sslcli.methods.base import HasProjector, Method
+from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.families import family_of
@@ -48,6 +49,7 @@ def build_method(
         what = f"{config.method.name} weights are an encoder alone, without heads or a classifier"
         hint = "train a classifier with `finetune()`, or a method from these weights with `init`"
         raise UsageError(what, "method.name", hint)
+    check_reads(config)
     torch.manual_seed(config.seed)
     towers = [fresh_encoder(config)]
     if config.text_encoder:
@@ -65,8 +67,22 @@ def fresh_encoder(config: Config) -> nn.Module:
     Raises:
         ConfigError: If a setting or the image size does not fit it.
     """
-    reads_images = family_of(config.encoder).reads == "image"
-    return build_encoder(config.encoder, config.data.pixels.image_size if reads_images else 0)
+    if family_of(config.encoder).reads == "image":
+        return build_encoder(config.encoder, config.data.pixels.image_size)
+    if config.encoder.vocabulary is None and config.tokenizer:  # it is not made yet
+        most = {"vocabulary": config.tokenizer.size}
+        return build_encoder(config.encoder.model_copy(update=most))
+    return build_encoder(config.encoder)
+
+
+def check_reads(config: Config) -> None:
+    """Raise ConfigError unless the method learns from what the encoder reads."""
+    reads, known = family_of(config.encoder).reads, section_of(config).reads
+    if reads not in known:
+        ours = " and ".join(NOUNS[column][1] for column in sorted(known))
+        what = f"{config.method.name} learns from {ours}, and {config.encoder.name} reads "
+        hint = "use bert-2-128-2 or roberta-2-128-2" if "text" in known else "use resnet18"
+        raise ConfigError(what + NOUNS[reads][1], "encoder.name", hint)
 
 
 def fresh_text_encoder(config: Config) -> nn.Module:
@@ -103,7 +119,9 @@ def load_start_weights(
     for encoder, (which, wanted) in zip(towers, configs.items(), strict=False):
         if not (wanted and (spec := wanted.weights)):
             continue
-        report = load_encoder_weights(encoder, located(spec, download=config.data.download))
+        path = located(spec, download=config.data.download)
+        fresh = "head." if family_of(wanted).reads == "text" else ""  # that of a sentence
+        report = load_encoder_weights(encoder, path, fresh=fresh)
         said = f"; {report.note}" if report.note else ""
         told(f"{which} starts from {spec}, {len(report.loaded)} tensors{said}; all else is fresh")
 

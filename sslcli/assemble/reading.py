@@ -4,18 +4,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sslcli.config.data import DataConfig
 from sslcli.config.pixels import Pixels
 from sslcli.config.schema import Config
 from sslcli.config.section import NOUNS, Column
 from sslcli.data.evaluation import Inputs, eval_batches, eval_texts
-from sslcli.data.sources.base import need_labels, noun
+from sslcli.data.sources.base import Subset, need_labels, noun
 from sslcli.data.sources.open import Source
 from sslcli.data.sources.seed_patches import SeedPatches
+from sslcli.data.sources.sentences import Sentences
 from sslcli.data.sources.splits import Splits, open_splits
 from sslcli.data.text.feed import TextViews
+from sslcli.data.text.kept import recall, sentences_of
 from sslcli.data.text.tokenizer import ByteTokenizer, Tokenizer
 from sslcli.engine.device import Precision
 from sslcli.errors import UsageError
@@ -47,11 +51,25 @@ def open_training(config: Config, bar: BarFor | None = None) -> Splits:
     reads = family_of(config.encoder).reads
     splits = open_splits(data, progress, only_labelled=learns_labels, opened_for=reads)
     splits = splits.without_validation(data)
+    if "text" in splits.train.columns:
+        splits = replace(splits, train=training_texts(splits.train, data))
     if data.seeds:
         progress = bar("looking for seeds") if bar else None
         patches = SeedPatches(splits.train, data.seeds, config.seed, progress)
         return replace(splits, train=patches)
     return splits
+
+
+def training_texts(source: Source, data: DataConfig) -> Source:
+    """Return all sentences of a source as rows of their own, or each row once, if asked for."""
+    if data.sentences == "all":
+        source = Sentences(f"all sentences of {source.name}", sentences_of(source))
+    if data.unique:
+        first: dict[tuple[str, ...], int] = {}
+        for row in range(len(source)):
+            first.setdefault(source.sentences(row), row)
+        source = Subset(source, np.array([*first.values()]), f"{source.name} (each once)")
+    return source
 
 
 def features_of(
@@ -116,7 +134,9 @@ def evaluation_batch(side: int | None) -> int:
 
 def text_views(config: Config) -> TextViews:
     """Return what makes tokens of a config's texts."""
-    return TextViews(tokenizer_of(config), config.texts)
+    encoder = config.text_encoder or config.encoder
+    positions = encoder.max_positions if config.tokenizer else None
+    return TextViews(tokenizer_of(config), config.texts, config.seed, positions)
 
 
 def count_cut(config: Config, texts: Sequence[str]) -> int:
@@ -127,8 +147,12 @@ def count_cut(config: Config, texts: Sequence[str]) -> int:
 
 
 def tokenizer_of(config: Config) -> Tokenizer:
-    """Return what makes numbers of a config's texts."""
-    return ByteTokenizer()
+    """Return what makes numbers of a config's texts.
+
+    Raises:
+        CheckpointError: If the tokenizer of a run is not there.
+    """
+    return ByteTokenizer() if config.tokenizer is None else recall(config.tokenizer.digest)
 
 
 def labels_of(source: Source, features: Features) -> Tensor:

@@ -12,6 +12,7 @@ from sslcli.assemble.facts import completed_section, facts_of
 from sslcli.assemble.models import build_method
 from sslcli.assemble.reading import text_views
 from sslcli.config.schema import Config
+from sslcli.config.section import Column
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
 from sslcli.data.sources.base import need
@@ -110,7 +111,7 @@ def _loader(
     """Return the loader of what the method reads; `how` says for which process."""
     train = config.train
     section = completed_section(config, facts_of(source))
-    need(source, *sorted(section.reads))
+    need(source, *sorted(section.reads), *_columns(config))
     if section.contrasts_channels:
         need_colour(config, source)
     shown = "image" in section.reads and config.views
@@ -129,6 +130,12 @@ def _loader(
         texts=text_views(config) if "text" in section.reads else None,
         **how,
     )
+
+
+def _columns(config: Config) -> list[Column]:
+    """Return the columns of the data that the views of texts take beside the first sentence."""
+    columns: dict[int, Column] = {2: "pair", 3: "triplet"}
+    return [columns[view.sentence] for view in config.texts if view.sentence in columns]
 
 
 def _training(

@@ -29,6 +29,7 @@ from sslcli.cli import (
     retrieval_eval,
     robust_eval,
     sample_sgld,
+    sts_eval,
     zero_shot_eval,
 )
 from sslcli.cli.streams import LostOutputError, open_streams, silence
@@ -42,6 +43,7 @@ app.command("linear-eval")(linear_eval.linear_eval)
 app.command("knn-eval")(knn_eval.knn_eval)
 app.command("zero-shot-eval")(zero_shot_eval.zero_shot_eval)
 app.command("retrieval-eval")(retrieval_eval.retrieval_eval)
+app.command("sts-eval")(sts_eval.sts_eval)
 app.command("calibrate")(calibrate.calibrate)
 app.command("ood-detect")(ood_detect.ood_detect)
 app.command("robust-eval")(robust_eval.robust_eval)

@@ -81,7 +81,7 @@ def _show(found: "Imported", show: "Show", *, dry_run: bool) -> None:
     first = ", ".join(found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
     rows = [
         ("encoder", found.encoder),
-        ("images", f"{found.image_size} pixels"),
+        *([("images", f"{found.image_size} pixels")] if found.image_size else []),
         ("evaluated as", found.preset),
         ("written by", found.origin or "an unknown code"),
         ("tensors loaded", f"{found.loaded}, below {found.prefix!r}" if found.prefix
@@ -94,5 +94,8 @@ def _show(found: "Imported", show: "Show", *, dry_run: bool) -> None:
     ]  # fmt: skip
     show.table("", ("import", found.source), rows)
     if not dry_run:
-        show.note(f"done; next: ssl knn-eval {shlex.quote(str(found.run))} --data D")
+        run = shlex.quote(str(found.run))
+        is_text = found.image_size is None
+        what = f"sts-eval {run}" if is_text else f"knn-eval {run} --data D"
+        show.note(f"done; next: ssl {what}")
     show.result(**found.as_dict(), checkpoint=str(found.checkpoint), dry_run=dry_run)

@@ -162,7 +162,8 @@ def _finish(run: "Path", metrics: dict[str, Any], config: "Config", show: "Show"
     path, own = str(run / NAME), {}
     if config.train.best and (run / BEST).is_file():
         own["best"] = {**load_checkpoint(run).facts["best"], "checkpoint": str(run / BEST)}
-    show.note(f"done; next: ssl knn-eval {shlex.quote(str(run))}")
+    following = "sts-eval" if config.method.reads == {"text"} else "knn-eval"
+    show.note(f"done; next: ssl {following} {shlex.quote(str(run))}")
     show.data(path)
     show.result(
         run=str(run), checkpoint=path, metrics=metrics, config_hash=config_hash(config), **own

@@ -53,12 +53,12 @@ class Show:
         return WorkBar(self, what)
 
     def watcher(
-        self, total_steps: int, first_step: int, steps_per_epoch: int
+        self, total_steps: int, first_step: int, steps_per_epoch: int, *, rows: str = "images"
     ) -> AbstractContextManager[Watcher]:
         """Return the display of a training run; a context manager."""
         from sslcli.cli.watch import RunWatcher
 
-        return RunWatcher(self, total_steps, first_step, steps_per_epoch)
+        return RunWatcher(self, total_steps, first_step, steps_per_epoch, rows)
 
     def data(self, text: str) -> None:
         """Print text on stdout, unless the JSON object will be all of it."""

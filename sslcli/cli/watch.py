@@ -11,6 +11,7 @@ from rich.table import Column
 from sslcli.cli.show import Show
 
 PLAIN_EVERY_SECONDS = 10.0
+_RATES = {"images": "img/s"}  # short where the line is long
 _SHOWN = {
     "loss": "loss",
     "embedding_std": "std",
@@ -33,10 +34,19 @@ class RunWatcher:
         total_steps: Steps of the whole run.
         first_step: Step the run goes on from.
         steps_per_epoch: Steps of one pass over the data.
+        rows: The word for what a step is made of.
     """
 
-    def __init__(self, show: Show, total_steps: int, first_step: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        show: Show,
+        total_steps: int,
+        first_step: int,
+        steps_per_epoch: int,
+        rows: str = "images",
+    ) -> None:
         self._show, self._total, self._first = show, total_steps, first_step
+        self._rate = _RATES.get(rows, f"{rows}/s")
         self._per_epoch = steps_per_epoch
         self._values: dict[str, Any] = {}
         self._started = self._told = time.monotonic()
@@ -85,7 +95,7 @@ class RunWatcher:
     def _status(self, step: int) -> str:
         parts = [f"step {step}/{self._total}", f"epoch {step / self._per_epoch:.2f}"]
         if rate := self._values.get("images_per_second"):
-            parts.append(f"{rate:.0f} img/s")
+            parts.append(f"{rate:.0f} {self._rate}")
         shown = ((label, self._values.get(name)) for name, label in _SHOWN.items())
         parts += [f"{label} {value:.4g}" for label, value in shown if value is not None]
         return "  ".join(parts)

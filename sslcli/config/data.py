@@ -71,6 +71,15 @@ class DataConfig(Section):
         "for them.",
     )
     seeds: SeedsConfig | None = None
+    unique: bool = Field(
+        default=False,
+        description="Train on each sentence once: of equal rows the first is kept. Two equal "
+        "sentences in a batch are taken for different ones.",
+    )
+    sentences: Literal["first", "all"] = Field(
+        default="first",
+        description="Of pairs and triplets: a row each, or every sentence a row of its own.",
+    )
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     memory_budget_gib: Positive = Field(
         default=1.5, description="Images of one size are kept decoded in memory up to this size."

@@ -84,10 +84,12 @@ Optimizer = Annotated[
 class ScheduleConfig(Section):
     """The learning rate as a function of the step: linear warm-up, then `name`."""
 
-    name: Literal["cosine", "step", "exponential", "constant"]
+    name: Literal["cosine", "linear", "step", "exponential", "constant"]
     warmup: Duration = Duration("0 epochs")
     warmup_start: Fraction = Field(default=0.0, description="Factor of the rate at the first step.")
-    final: Fraction = Field(default=0.0, description="Factor of the rate a cosine ends at.")
+    final: Fraction = Field(
+        default=0.0, description="Factor of the rate that a cosine or a line ends at."
+    )
     milestones: tuple[Duration, ...] = ()
     gamma: Fraction | tuple[Fraction, ...] = Field(
         default=0.1, description="Factor of the rate at every milestone, or one a milestone."

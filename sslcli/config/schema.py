@@ -12,6 +12,7 @@ from sslcli.config.evaluation import EvaluationConfig
 from sslcli.config.methods.registry import MethodConfig
 from sslcli.config.optimizers import Optimizer, ScheduleConfig
 from sslcli.config.section import Column, Count, NonNegative, Positive, Section, Seed
+from sslcli.config.tokenizer import TokenizerConfig
 from sslcli.config.views import TextViewConfig, ViewConfig
 
 
@@ -102,6 +103,7 @@ class Config(Section):
     data: DataConfig
     views: tuple[ViewConfig, ...] = ()
     texts: tuple[TextViewConfig, ...] = ()
+    tokenizer: TokenizerConfig | None = None
     optimizer: Optimizer
     schedule: ScheduleConfig
     train: TrainConfig

@@ -22,11 +22,12 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 # DINO's head has the most, 65,536; the bound keeps a weight matrix within 64 bits of memory.
 Features = Annotated[int, Field(ge=2, le=2**20)]
-Column = Literal["image", "text", "pair"]
+Column = Literal["image", "text", "pair", "triplet"]
 NOUNS: dict[Column, tuple[str, str]] = {  # one row and several, in messages
     "image": ("image", "images"),
     "text": ("sentence", "sentences"),
     "pair": ("pair of sentences", "pairs of sentences"),
+    "triplet": ("triplet of sentences", "triplets of sentences"),
 }
 # The class tokens of a vision transformer's last blocks, and the mean of the last patches' tokens.
 LAST_TOKENS = re.compile(r"last-([1-9]\d{0,2})(\+patches)?")
@@ -79,6 +80,8 @@ class DataFacts:
         pixels: Size and scale of the images; None for a method that reads none.
         vocabulary: Numbers that stand for tokens are below it; None for a method without texts.
         views: Views that the config makes of an image.
+        specials: Numbers that stand for no part of a text, such as its end.
+        mask_token: The number that stands for a hidden token; None without one.
     """
 
     source: str = ""
@@ -87,6 +90,8 @@ class DataFacts:
     pixels: Pixels | None = None
     vocabulary: int | None = None
     views: int | None = None
+    specials: tuple[int, ...] = ()
+    mask_token: int | None = None
 
 
 class MethodSection(Section):
@@ -98,6 +103,8 @@ class MethodSection(Section):
         min_texts: Views of a text that `forward` needs at least.
         contrasts_batch: Whether the class is a `BatchContrast`, so that `train.chunk_size` can
             embed a batch in pieces.
+        contrasts_sentences: Whether it tells sentences from each other, so that equal ones mislead
+            it, and a start from nothing on real text does.
         from_checkpoint: Whether training starts from a checkpoint, by a command of its own.
         contrasts_channels: Whether parts of the channels are told apart, so that images without
             colour may leave nothing to tell.
@@ -109,6 +116,7 @@ class MethodSection(Section):
     min_views: ClassVar[int] = 1
     min_texts: ClassVar[int] = 0
     contrasts_batch: ClassVar[bool] = False
+    contrasts_sentences: ClassVar[bool] = False
     from_checkpoint: ClassVar[bool] = False
     contrasts_channels: ClassVar[bool] = False
     builtin: ClassVar[str] = "scenes"

@@ -204,6 +204,24 @@ class ViewConfig(Section):
         return self
 
 
+class RepeatConfig(Section):
+    """Repeat some tokens of a text right behind themselves.
+
+    ESimCSE, arXiv:2109.04380, section 3.1. Never one that stands for no part of the text, such as
+    its end.
+    """
+
+    unit: Literal["subword", "word"] = Field(
+        description="Numbers of the tokenizer, or what stands between spaces before it cuts words."
+    )
+    rate: Fraction = Field(description="The dup_rate: most repetitions, as a share of the text.")
+    draw: Literal["paper", "code"] = Field(
+        default="paper",
+        description="How many: 0 to max(2, rate * length), both included, or what the official "
+        "code draws, which is less, and not more than 9.",
+    )
+
+
 class TextViewConfig(Section):
     """`count` views of a text, in tokens."""
 
@@ -211,3 +229,7 @@ class TextViewConfig(Section):
     max_length: Annotated[int, Field(ge=1, le=2**20)] = Field(
         description="Tokens that are kept of a text."
     )
+    sentence: Literal[1, 2, 3] = Field(
+        default=1, description="Which sentence of a row: of a pair 1 or 2, of a triplet 3 too."
+    )
+    repeat: RepeatConfig | None = None

@@ -59,6 +59,8 @@ def eval_texts(
 ) -> Iterator[tuple[Tokens, Tensor]]:
     """Yield the tokens of texts, cut where the longest view cuts them, and their rows.
 
+    Texts of like length come together, so that few places hold padding.
+
     Args:
         source: What to evaluate on.
         views: The tokenizer, and the views of training.
@@ -72,7 +74,8 @@ def eval_texts(
         DataError: If the data has no texts.
     """
     need(source, "text")
-    for rows in torch.arange(len(source)).split(batch_size):
+    lengths = torch.tensor([len(source.text(row)) for row in range(len(source))])
+    for rows in lengths.argsort(stable=True).split(batch_size):
         texts = [source.text(row) for row in rows.tolist()]
         tokens = views.tokenizer.encode(texts, views.longest)
         yield tokens.to(torch.device(device)), rows

@@ -97,7 +97,7 @@ class ImageFeed(Feed, Protocol):
 class TextFeed(Feed, Protocol):
     """Make batches of rows that are all readable."""
 
-    def texts(self, rows: Tensor) -> list[Tokens]:
+    def texts(self, rows: Tensor, epoch: int) -> list[Tokens]:
         """Return the texts of some rows, [B] int64 on the host; one a view, on the device."""
 
 
@@ -153,7 +153,7 @@ class Paired:
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield the views and texts of each batch of rows."""
         for rows, batch in self.images.paced(batches, epoch):
-            yield replace(batch, texts=self.words.texts(rows))
+            yield replace(batch, texts=self.words.texts(rows, epoch))
 
     def example(self, count: int) -> Batch:
         """Return a batch of the right shapes."""

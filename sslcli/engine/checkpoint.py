@@ -18,6 +18,7 @@ from torch import Tensor
 import sslcli
 from sslcli.config.older import in_todays_fields
 from sslcli.config.schema import Config
+from sslcli.data.text.kept import remember_of
 from sslcli.environment import versions
 from sslcli.errors import CheckpointError, ConfigError
 from sslcli.files import to_json
@@ -127,7 +128,11 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             metadata = opened.metadata() or {}
     except (SafetensorError, OSError, ValueError, MemoryError) as error:
         raise _damaged(file, error) from error
-    return _describe(file, metadata)
+    checkpoint = _describe(file, metadata)
+    if checkpoint.config.tokenizer:  # a state lies two folders below its run
+        for folder in (file.parent, file.parent.parent.parent):
+            remember_of(folder)
+    return checkpoint
 
 
 def _describe(file: Path, metadata: Mapping[str, str]) -> Checkpoint:

@@ -14,10 +14,10 @@ def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epo
 
     Warm-up rises linearly from `warmup_start` at step 0. It would reach 1 at step W, its length,
     where the schedule itself begins. The cosine runs over what is left, (step - W) / (total_steps -
-    W), as SimCLR, DINO, MoCo v3 and BYOL have it: it reaches `final` at step `total_steps`, one
-    after the last step. Milestones count from the start of the run, the drops of the exponential
-    from step W, as TensorFlow's staircase does in SupCon's code. With granularity "epoch" every
-    step of an epoch gets the factor of its first (SimSiam, MoCo v2).
+    W), as SimCLR, DINO, MoCo v3 and BYOL have it, and so does the line of BERT: they reach `final`
+    at step `total_steps`, one after the last step. Milestones count from the start of the run, the
+    drops of the exponential from step W, as TensorFlow's staircase does in SupCon's code. With
+    granularity "epoch" every step of an epoch gets the factor of its first (SimSiam, MoCo v2).
     """
     if config.granularity == "epoch":
         step -= step % steps_per_epoch
@@ -26,6 +26,9 @@ def lr_factor(config: ScheduleConfig, step: int, total_steps: int, steps_per_epo
         return config.warmup_start + (1 - config.warmup_start) * step / warmup
     if config.name == "cosine":
         return cosine(1.0, config.final, step - warmup, total_steps - warmup)
+    if config.name == "linear":
+        left = 1 - (step - warmup) / (total_steps - warmup)
+        return config.final + (1 - config.final) * max(0.0, left)
     if config.name == "step":
         milestones = (m.steps(steps_per_epoch, total_steps) for m in config.milestones)
         return _decayed(config.gamma, sum(step >= milestone for milestone in milestones))

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 
 # Transformers and IGEBM's networks have blocks, the other ResNets stages that are called layers.
-_NUMBERED = re.compile(r"(?:^|\.)(?:blocks\.|layer)(\d+)\.")
-_STEM = re.compile(r"(?:^|\.)(?:conv1|bn1|cls_token|pos_embed|patch_embed)(?:\.|$)")
+_NUMBERED = re.compile(r"(?:^|\.)(?:blocks\.|layer\.?)(\d+)\.")
+_STEM = re.compile(r"(?:^|\.)(?:conv1|bn1|cls_token|pos_embed|patch_embed|embeddings)(?:\.|$)")
 
 
 def depths(names: Iterable[str]) -> dict[str, int]:

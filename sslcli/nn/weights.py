@@ -43,7 +43,9 @@ class LoadReport:
         return f"the encoder is {called}{names}{others}{also}"
 
 
-def load_encoder_weights(encoder: nn.Module, path: Path | str, key: str = "") -> LoadReport:
+def load_encoder_weights(
+    encoder: nn.Module, path: Path | str, key: str = "", *, fresh: str = ""
+) -> LoadReport:
     """Copy the weights in a file into `encoder`, all or none.
 
     The file is one of safetensors or torch.save. It holds an encoder's state dict, a network of
@@ -54,22 +56,32 @@ def load_encoder_weights(encoder: nn.Module, path: Path | str, key: str = "") ->
         encoder: The network.
         path: The file, or a Hugging Face folder.
         key: Take the network below this name, such as "student".
+        fresh: Tensors of the encoder with this prefix stay as they are when the file has none.
 
     Raises:
         CheckpointError: If the file is missing or damaged, wants code to be run, does not fit, or
             holds several networks that do.
     """
-    return put_weights(encoder, read_tensors(Path(path)), str(path), key)
+    return put_weights(encoder, read_tensors(Path(path)), str(path), key, fresh=fresh)
 
 
 def put_weights(
-    encoder: nn.Module, stored: Mapping[str, Tensor], where: str, key: str = ""
+    encoder: nn.Module,
+    stored: Mapping[str, Tensor],
+    where: str,
+    key: str = "",
+    *,
+    fresh: str = "",
 ) -> LoadReport:
     """Copy tensors that were read from the file `where`; see `load_encoder_weights`."""
-    fit = find_fit(encoder.state_dict(), stored, where, key)
+    own = encoder.state_dict()
+    new = {name: tensor for name, tensor in own.items() if fresh and name.startswith(fresh)}
+    if any(name.endswith(other) for name in stored for other in new):
+        new = {}
+    fit = find_fit([name for name in own if name not in new], stored, where, key)
     weights = fit.tensors(stored)
-    check_weights(encoder, weights, where, fit.prefix if fit.prefix not in OWN else "")
-    encoder.load_state_dict(weights)
+    check_weights(encoder, new | weights, where, fit.prefix if fit.prefix not in OWN else "")
+    encoder.load_state_dict(new | weights)
     left = fit.left(stored)
     return LoadReport(tuple(weights), left, fit.prefix, fit.spelling.label, fit.others)
 

@@ -246,6 +246,8 @@ def _fitting(
     if data is None:
         section = resolve(f"{recipe}/{settings[0]}").config.method
         return (section.builtin,), "no `data` is given"
+    if resolve(f"{recipe}/{settings[0]}").config.method.reads == {"text"} and data not in settings:
+        return ("texts",), "the data is sentences of your own"
     if data in settings and data in OFFLINE:
         return (data,), f"the data is the built-in {data}"
     from sslcli.data.sources.looks import look_at  # noqa: PLC0415  torch, to look at data alone

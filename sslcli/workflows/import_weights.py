@@ -20,7 +20,7 @@ class Imported:
         run: Its folder.
         encoder: The network's name.
         preset: Whose images and protocols it is evaluated with.
-        image_size: Side of the images that it sees.
+        image_size: Side of the images that it sees; None of texts.
         prefix: What the file has before the network's names.
         spelling: Whose names those are; empty for torchvision's and timm's.
         origin: The code that wrote the file; empty when it is not recognised.
@@ -35,7 +35,7 @@ class Imported:
     run: Path
     encoder: str
     preset: str
-    image_size: int
+    image_size: int | None
     prefix: str
     spelling: str
     origin: str
@@ -118,7 +118,7 @@ def summary(found: Prepared, run: Path) -> Imported:
         run=run,
         encoder=found.config.encoder.name,
         preset=found.config.preset,
-        image_size=found.config.data.pixels.image_size,
+        image_size=found.config.data.image_size,
         loaded=len(found.report.loaded),
         left_out=found.report.ignored,
         **{name: found.facts[name] for name in names},

@@ -11,6 +11,7 @@ from sslcli.config.encoder import EncoderConfig
 from sslcli.config.presets import resolve, revise
 from sslcli.config.schema import Config
 from sslcli.errors import CheckpointError, SslError
+from sslcli.nn.families import family_of
 from sslcli.nn.foreign.folder import Described
 from sslcli.nn.foreign.guess import called, guess_encoder, image_size_of
 from sslcli.workflows.changes import Changes, divided
@@ -68,7 +69,8 @@ def config_for(
     if not wish.preset:
         by = f"the names are those of {origin.label}" if origin.label else "no code is recognised"
         by = f"the folder is one of {folder.package}" if folder else by
-        what = "protocols" if folder and folder.data else "images and protocols"
+        told = folder and (folder.data or folder.max_length)
+        what = "protocols" if told else "images and protocols"
         why.append(f"{what} are those of {preset}, because {by}; choose with `preset`")
     plain = resolve(preset).config.model_dump()
     plain |= {
@@ -81,7 +83,11 @@ def config_for(
     if plain["evaluation"]["features"] == "head":
         plain["evaluation"]["features"] = "encoder"
         why.append(f"{preset} is evaluated on its head, which is left out; here on the encoder")
-    if not wish.preset:
+    if family_of(encoder).reads == "text":
+        longest = folder.max_length if folder else None
+        plain["texts"] = [{"max_length": longest or encoder.max_positions}]
+        plain["tokenizer"] = {"kind": "own"}
+    elif not wish.preset:
         plain["data"] |= _images(plain["data"], stored, encoder, folder)
     fields, texts = divided({}, wish.changes)
     return revise(Config.model_validate(plain), fields, texts), why

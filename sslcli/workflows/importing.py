@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from sslcli import assemble
 from sslcli.assemble.facts import is_ours
 from sslcli.config.presets import to_toml
 from sslcli.config.schema import Config
+from sslcli.data.text.kept import keep, remember
 from sslcli.distributed.collective import is_main, main_first
 from sslcli.engine.checkpoint import NAME, Checkpoint, load_checkpoint, save_checkpoint
 from sslcli.engine.run_directory import CONFIG, check_free, create_run, unlock_run
@@ -17,7 +19,6 @@ from sslcli.errors import CheckpointError, UsageError
 from sslcli.evaluate.learned import LEARNED
 from sslcli.files import write_atomically
 from sslcli.listener import Listener
-from sslcli.nn.encoders import build_encoder
 from sslcli.nn.foreign.files import digest_of, parts_of, read_tensors, weights_file
 from sslcli.nn.foreign.folder import CONFIG as FOLDER_CONFIG
 from sslcli.nn.foreign.folder import described
@@ -58,6 +59,8 @@ class Prepared:
             )
             text = to_toml(self.config)
             write_atomically(out / CONFIG, lambda path: path.write_text(text, "utf-8"))
+            if self.config.tokenizer:
+                keep(self.config.tokenizer.digest, out)
         finally:
             unlock_run(out)
         return out
@@ -151,7 +154,8 @@ def prepare(spec: str, wish: Wish, listener: Listener, *, download: bool = False
     stored, folder = read_tensors(file), described(path)
     origin = origin_of(stored)
     config, why = config_for(stored, str(file), wish, origin, folder)
-    encoder = build_encoder(config.encoder, config.data.pixels.image_size)
+    config = _with_tokenizer(config, path)
+    encoder = assemble.fresh_encoder(config)
     try:
         report = put_weights(encoder, stored, str(file), wish.key)
     except CheckpointError as fault:
@@ -174,6 +178,21 @@ def prepare(spec: str, wish: Wish, listener: Listener, *, download: bool = False
     for note in (*why, *kept.said, *(folder.notes if folder else ())):
         listener.note(note)
     return Prepared(kept.config, kept.tensors, replace(report, ignored=left), facts)
+
+
+def _with_tokenizer(config: Config, path: Path) -> Config:
+    """Return the config of an encoder of texts with the tokenizer that lies beside its weights.
+
+    Raises:
+        CheckpointError: If none does.
+    """
+    if config.tokenizer is None:
+        return config
+    if (tokenizer := assemble.tokenizer_in(path)) is None:
+        hint = "name the folder that holds both"
+        raise CheckpointError("no tokenizer lies beside these weights", str(path), hint)
+    known = config.tokenizer.model_copy(update={"digest": remember(tokenizer)})
+    return config.model_copy(update={"tokenizer": known})
 
 
 def check_place(out: Path, *, overwrite: bool) -> Path:

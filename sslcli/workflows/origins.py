@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sslcli.config.encoder import EncoderConfig
 from sslcli.config.presets import list_presets
 from sslcli.nn.architectures import RESNETS, vit_size
+from sslcli.nn.families import family_of
 from sslcli.nn.foreign.classifier import USUAL
 
 
@@ -73,6 +74,8 @@ def _has_head(names: Iterable[str]) -> bool:
 
 def preset_for(origin: Origin, encoder: EncoderConfig) -> str:
     """Return the preset whose images and protocols suit a network of such an origin."""
+    if family_of(encoder).reads == "text":
+        return "simcse/texts"
     method = origin.method or "supervised"
     if is_small(encoder):
         ours = encoder.name.startswith("wrn-") or origin.method

@@ -82,6 +82,10 @@ class Place:
                 raise
             return self.make(config)  # another process took the free folder: find the next
         write_atomically(run / CONFIG, lambda path: path.write_text(to_toml(config), "utf-8"))
+        if config.tokenizer and not self.resume:
+            from sslcli.data.text.kept import keep  # noqa: PLC0415  as above
+
+            keep(config.tokenizer.digest, run)
         return run
 
 

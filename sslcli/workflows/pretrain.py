@@ -12,6 +12,7 @@ from sslcli.config.schema import Config, Logger
 from sslcli.data.sources.base import noun
 from sslcli.data.sources.files import read_whole
 from sslcli.data.sources.splits import Splits
+from sslcli.data.text.kept import remember_of
 from sslcli.distributed.collective import from_main, is_main, main_first, wait, world_size
 from sslcli.engine.accumulation import accumulation_note
 from sslcli.engine.boards import need_logger
@@ -29,6 +30,7 @@ from sslcli.workflows.place import Place, restarted
 from sslcli.workflows.probing import check_best, embedded_at_once
 from sslcli.workflows.resuming import begun_with, check_code, check_data, check_length
 from sslcli.workflows.run import Run, load
+from sslcli.workflows.sentences import warn_of_sentences
 from sslcli.workflows.training import expect_one, taking_part, train_run
 from sslcli.workflows.ways import NAMED
 
@@ -165,6 +167,9 @@ def prepared(
         SslError: If something is missing or does not fit.
     """
     place = from_main(place)  # launchers may count restarts differently on each machine
+    if place.resume:
+        config = assemble.as_begun(config, from_main(place.stored()))
+        remember_of(Path(str(place.out)))
     if is_main():
         place.check(config)
     need_logger(config)
@@ -175,6 +180,7 @@ def prepared(
     listener.note(f"device {where}, {processes}precision {precision} ({why}), seed {config.seed}")
     with main_first(world().local_rank == 0):  # it writes the index that the others read
         splits = assemble.open_training(config, listener.bar)
+    config = assemble.settled(config, splits.train, listener.note)
     check_best(config, splits)
     if past is not None:
         check_data(past, splits, listener)
@@ -199,6 +205,8 @@ def prepared(
     bar = listener.bar("decoding")
     training = assemble.build_training(config, method, splits.train, where, precision, bar)
     listener.note(f"{rows} are {training.loader.mode}")
+    if past is None:
+        warn_of_sentences(config, splits.train, listener)
     if note := accumulation_note(method, config.train, rows):
         listener.note(note)
     if past is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sslcli.data.sources.base import noun
 from sslcli.data.sources.splits import Splits
 from sslcli.distributed.collective import from_main, is_main
 from sslcli.distributed.launch import check_devices, joined, local_device
@@ -96,7 +97,7 @@ def train_run(
             listener.note(f"the encoder is measured every {probe.every}; see `best`")
         if config.evaluation.online_every and (why := why_no_online_knn(config, splits)):
             listener.note(f"no online kNN: {why}")
-        return _loop(training, probe, facts, run, stop, listener)
+        return _loop(training, probe, facts, run, stop, listener, noun(splits.train))
     except InterruptedRunError as fault:
         raise KeyboardInterrupt(f"{fault.what} - {fault.hint}") from fault
     finally:
@@ -128,8 +129,11 @@ def _loop(
     run: Path,
     stop: Stop,
     listener: Listener,
+    rows: str,
 ) -> dict[str, Any]:
-    watcher = listener.watcher(training.total_steps, training.step, training.steps_per_epoch)
+    watcher = listener.watcher(
+        training.total_steps, training.step, training.steps_per_epoch, rows=rows
+    )
     with stop, watcher as follower:
         boards = open_boards(run, training.config) if is_main() else {}
         log = Log(run / "metrics.jsonl", follower, boards)

@@ -51,7 +51,7 @@ class Interrupting(Quiet):
     def __init__(self, at):
         self.at, self.during = at, None
 
-    def watcher(self, total_steps, first_step, steps_per_epoch):
+    def watcher(self, total_steps, first_step, steps_per_epoch, *, rows="images"):
         watcher = SilentWatcher()
         watcher.step = self.step
         return watcher

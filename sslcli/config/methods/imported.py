@@ -2,12 +2,14 @@
 
 from typing import ClassVar, Literal
 
-from sslcli.config.section import MethodSection
+from sslcli.config.section import Column, MethodSection
 
 
 class ImportedConfig(MethodSection):
     """An encoder from elsewhere, without the heads and the loss that trained it."""
 
     from_checkpoint: ClassVar[bool] = True
+    reads: ClassVar[frozenset[Column]] = frozenset({"image", "text"})  # what its encoder does
+    min_views: ClassVar[int] = 0
 
     name: Literal["imported"]

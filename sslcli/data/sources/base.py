@@ -17,7 +17,8 @@ NO_LABEL = -1  # of a row that has no class while others have one
 _WHERE: dict[Column, str] = {
     "image": "give images to a method of images, or sentences to a method of text",
     "text": "give a text file, a table with a title column, or a .txt beside each image",
-    "pair": "the built-in phrases hold pairs of sentences with a score",
+    "pair": "give a .csv of two columns, an STS folder, or the built-in phrases",
+    "triplet": "give a .csv of three columns: a sentence, its partner, a hard negative",
 }
 
 
@@ -35,13 +36,13 @@ class Source(ABC):
     """Samples by row, read one at a time; safe to pickle and to use in forked workers.
 
     Attributes:
-        columns: What every row has: an image, a text, a pair of texts.
+        columns: What every row has: an image, a text, a pair or a triplet of texts.
         name: What the user wrote, with the part behind it where only a part was taken.
         fingerprint: Digest of the content, the same for a copy on another machine.
         labels: Class of each row, [N] int64, or `NO_LABEL`; None when no row has a class.
         class_names: Name of each class.
         white_point: The value of sixteen bits that is white in encoded images.
-        scores: Similarity of each row's pair of sentences, [N] float32; None without pairs.
+        scores: Similarity of each row's pair, [N] float32, NaN where not judged; None without any.
         parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
         opened_for: The column that its reader takes, whose noun messages use; None where no reader
             is known yet.
@@ -93,14 +94,14 @@ class Source(ABC):
         return (self.text(row),)
 
     def pair(self, row: int) -> tuple[str, str]:
-        """Return both sentences of one row, which `read` gives with a tab between them.
-
-        Raises:
-            DataError: If the data has none.
-        """
+        """Return the first two sentences of one row, raising DataError when it has one alone."""
         need(self, "pair")
-        first, second, *_ = self.read(row).decode().split("\t")
+        first, second, *_ = self.sentences(row)
         return first, second
+
+    def sentences(self, row: int) -> tuple[str, ...]:
+        """Return all sentences of one row: one, those of a pair, or those of a triplet."""
+        return (self.text(row),)
 
     def examine(self, row: int) -> tuple[bytes, str, str]:
         """Return content, Pillow's mode and "WIDTHxHEIGHT", raising DataError when unreadable."""
@@ -210,9 +211,9 @@ class Subset(Source):
         """Return all captions of one image of the subset."""
         return self.base.captions(int(self.rows[row]))
 
-    def pair(self, row: int) -> tuple[str, str]:
-        """Return both sentences of one row of the subset."""
-        return self.base.pair(int(self.rows[row]))
+    def sentences(self, row: int) -> tuple[str, ...]:
+        """Return all sentences of one row of the subset."""
+        return self.base.sentences(int(self.rows[row]))
 
     def describe(self, row: int) -> str:
         """Return where a row of the subset comes from."""

@@ -12,6 +12,7 @@ from sslcli.data.sources import builtin, tables
 from sslcli.data.sources.archives import Archives
 from sslcli.data.sources.base import ArraySource, Part, Source, Subset, take_part
 from sslcli.data.sources.folders import Folder, archives_in, has_images
+from sslcli.data.sources.sts import is_scored, open_scored
 from sslcli.errors import DataError, UsageError
 
 __all__ = ["ArraySource", "Part", "Source", "Subset", "open_source", "take_part"]
@@ -32,7 +33,8 @@ def open_source(
     """Open a data set.
 
     Args:
-        spec: A built-in name, folder, `.tar`, shell-style pattern of `.tar`, table or text file.
+        spec: A built-in name, a folder of images or of STS tasks, `.tar`, shell-style pattern of
+            `.tar`, table or text file.
         part: Which part to take; None takes everything. A set without parts is all training data.
         root: Folder of torchvision's data sets.
         download: Allow a built-in set to be fetched.
@@ -47,21 +49,23 @@ def open_source(
     if not spec:
         what = "nothing says which data to use: these weights came without any"
         raise UsageError(what, "data", "name a data set or a folder with `data`")
-    source = _open(spec, root, download, progress)
+    source = _open(spec, root, download, progress, opened_for)
     source.white_point, source.opened_for = white_point, opened_for
     return take_part(source, part)
 
 
-def _open(spec: str, root: str | Path, download: bool, progress: Progress) -> Source:
+def _open(
+    spec: str, root: str | Path, download: bool, progress: Progress, opened_for: Column | None
+) -> Source:
     path = Path(spec).expanduser()
     if spec in builtin.NAMES:
         return builtin.open_builtin(spec, root, download)
     if _is_there(path):
-        return (
-            _open_folder(spec, path, progress)
-            if path.is_dir()
-            else _open_file(spec, path, progress)
-        )
+        if is_scored(path):
+            return open_scored(spec, path)
+        if path.is_dir():
+            return _open_folder(spec, path, progress)
+        return _open_file(spec, path, progress, opened_for)
     if glob.has_magic(spec):
         found = sorted(map(Path, glob.glob(os.fspath(path), recursive=True)))
         if found and all(shard.suffix.lower() == ".tar" for shard in found):
@@ -85,12 +89,12 @@ def _open_folder(spec: str, path: Path, progress: Progress) -> Source:
     return source
 
 
-def _open_file(spec: str, path: Path, progress: Progress) -> Source:
+def _open_file(spec: str, path: Path, progress: Progress, opened_for: Column | None) -> Source:
     lower = path.name.lower()
     if lower.endswith(".tar"):
         return Archives(spec, [path], progress)
     if lower.endswith(tables.SUFFIXES):
-        return tables.open_table(spec, path)
+        return tables.open_table(spec, path, opened_for)
     if lower.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")):
         hint = "make a plain .tar of it, whose members can be read in place"
         raise DataError("compressed archives cannot be read in place", spec, hint)

@@ -8,7 +8,7 @@ import torch
 from sslcli.data.counter import uniform
 from sslcli.data.sources.base import PART_CODES, digest
 from sslcli.data.sources.captions import DIGITS, pick
-from sslcli.data.sources.sentences import Pairs
+from sslcli.data.sources.sentences import Groups
 
 VERSION = 1  # raise it when a sentence or a score changes: another version is another data set
 
@@ -42,7 +42,7 @@ _STREAM = 221  # of the counter, of which nothing else draws
 _NUMBERS = 1 + 6 + 6 + 6 + 7 + 7  # that one pair can take
 
 
-class Phrases(Pairs):
+class Phrases(Groups):
     """Pairs of sentences; the score is the number of slots in which they mean the same.
 
     A sentence has six slots: stroke, colour and digit, a relation, another colour and digit. A
@@ -54,7 +54,10 @@ class Phrases(Pairs):
         rows = torch.arange(sum(_PARTS.values()))
         numbers = uniform(0, 0, rows, 0, _STREAM, _NUMBERS).tolist()
         parts = np.repeat([PART_CODES[name] for name in _PARTS], list(_PARTS.values()))
-        super().__init__("phrases", [_pair(iter(each)) for each in numbers], parts.astype(np.int8))
+        pairs = [_pair(iter(each)) for each in numbers]
+        scores = np.array([score for *_, score in pairs])
+        groups = [(first, second) for first, second, _ in pairs]
+        super().__init__("phrases", groups, scores=scores, parts=parts.astype(np.int8))
         self.fingerprint = digest(f"phrases/{VERSION}".encode())
 
 

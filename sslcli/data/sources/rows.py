@@ -15,7 +15,9 @@ class Row(NamedTuple):
     fault: str = ""
 
 
-def read_rows(lines: Sequence[str], *, has_quotes: bool) -> tuple[list[str], list[Row]]:
+def read_rows(
+    lines: Sequence[str], *, has_quotes: bool, has_head: bool = True
+) -> tuple[list[str], list[Row]]:
     """Return the columns, in lower case, and every row that is not blank.
 
     Of a first line that is damaged there are no columns, and it is the one row.
@@ -26,6 +28,7 @@ def read_rows(lines: Sequence[str], *, has_quotes: bool) -> tuple[list[str], lis
         lines: With their line ends.
         has_quotes: Whether a cell may stand between quotation marks, which may then hold anything;
             else they are characters as all others.
+        has_head: Whether the first line names the columns; if not, it is a row too.
     """
     separator = max(_SEPARATORS, key=lines[0].count) if lines else ""
     parsed = _parsed(lines, separator, has_quotes)
@@ -34,7 +37,8 @@ def read_rows(lines: Sequence[str], *, has_quotes: bool) -> tuple[list[str], lis
     if head.fault:
         return [], [head]
     columns = [name.strip().lower() for name in head.cells]
-    return columns, [_counted(row, len(columns)) for row in rows]
+    counted = [_counted(row, len(columns)) for row in rows]
+    return columns, counted if has_head else [head, *counted]
 
 
 def _counted(row: Row, columns: int) -> Row:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sslcli.config.section import Column
 from sslcli.data.sources.base import Remark, Source, digest
 from sslcli.errors import DataError
 
@@ -18,7 +19,7 @@ class Sentences(Source):
     columns = frozenset({"text"})
 
     def __init__(self, name: str, texts: Sequence[str], remarks: Sequence[Remark] = ()) -> None:
-        self.name, self.texts, self._remarks = name, list(texts), list(remarks)
+        self.name, self.texts, self.oddities = name, list(texts), tuple(remarks)
         self.fingerprint = digest("\n".join(texts).encode())
 
     def __len__(self) -> int:
@@ -32,39 +33,53 @@ class Sentences(Source):
         """Return one sentence; it has no mode and no size."""
         return self.read(row), "", ""
 
-    def remarks(self) -> list[Remark]:
-        """Return what was odd about the lines."""
-        return self._remarks
 
-
-class Pairs(Sentences):
-    """Pairs of sentences with a score each; the first sentence of a pair is its text.
+class Groups(Sentences):
+    """Rows of two sentences or three; the first one of a row is its text.
 
     Args:
         name: Name for people.
-        pairs: Both sentences and the score of their similarity, a row each.
+        groups: A pair, or a triplet of a sentence, its partner and a hard negative, a row each.
+        scores: Similarity of the first two, [N]; None where nobody has judged it.
+        labels: Class of each row, such as whether the second sentence follows, [N] int64, or None.
+        class_names: Name of each class.
         parts: [N] int8, or None.
+        remarks: What was odd about the lines.
     """
 
-    columns = frozenset({"text", "pair"})
-    scores: np.ndarray
-
     def __init__(
-        self, name: str, pairs: Sequence[tuple[str, str, float]], parts: np.ndarray | None = None
+        self,
+        name: str,
+        groups: Sequence[tuple[str, ...]],
+        *,
+        scores: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        class_names: tuple[str, ...] = (),
+        parts: np.ndarray | None = None,
+        remarks: Sequence[Remark] = (),
     ) -> None:
-        super().__init__(name, [first for first, _, _ in pairs])
-        self.others, self.parts = [second for _, second, _ in pairs], parts
-        self.scores = np.array([score for *_, score in pairs], dtype=np.float32)
-        rest = "\n".join(self.others).encode()
-        self.fingerprint = digest(self.fingerprint.encode(), rest, self.scores)
+        super().__init__(name, [first for first, *_ in groups], remarks)
+        self.others, self.parts = [others for _, *others in groups], parts
+        self.labels, self.class_names = labels, class_names
+        self.scores = None if scores is None else scores.astype(np.float32)
+        kinds: list[Column] = ["text", "pair", "triplet"]
+        self.columns = frozenset(kinds[: len(groups[0])])
+        rest = "\n".join("\t".join(each) for each in self.others).encode()
+        known = [each for each in (self.scores, labels) if each is not None]
+        self.fingerprint = digest(self.fingerprint.encode(), rest, *known)
 
     def read(self, row: int) -> bytes:
-        """Return both sentences and the score, by tabs: equal pairs give equal bytes."""
-        return f"{self.texts[row]}\t{self.others[row]}\t{self.scores[row]:g}".encode()
+        """Return all of a row, by tabs: equal rows give equal bytes."""
+        score = [] if self.scores is None else [f"{self.scores[row]:g}"]
+        return "\t".join([*self.sentences(row), *score]).encode()
 
     def text(self, row: int) -> str:
-        """Return the first sentence of a pair."""
+        """Return the first sentence of a row."""
         return self.texts[row]
+
+    def sentences(self, row: int) -> tuple[str, ...]:
+        """Return all sentences of a row."""
+        return self.texts[row], *self.others[row]
 
 
 def caption(data: bytes, where: str) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sslcli.config.section import Column
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
 from sslcli.data.sources.base import Remark, Source, digest
 from sslcli.data.sources.files import FileSource, identities
+from sslcli.data.sources.groups import headless_table, passed_over, places_of, sentence_table
 from sslcli.data.sources.names import printable
 from sslcli.data.sources.rows import Row, read_rows
 from sslcli.data.sources.sentences import Sentences
@@ -20,7 +22,6 @@ from sslcli.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _MAX_BYTES = 2**29  # of text; some kilobytes of gzip may unpack to any size
-_TEXT_COLUMNS = ("sentence", "text")
 _NAMED = 10  # damaged lines that are named
 
 
@@ -94,8 +95,10 @@ class Table(FileSource):
         return self.folder / self.files[row]
 
 
-def open_table(name: str, path: Path) -> Source:
-    """Open a `.csv`, `.tsv` or `.txt`, plain or gzipped: a `Table` of images or `Sentences`.
+def open_table(name: str, path: Path, opened_for: Column | None = None) -> Source:
+    """Open a `.csv`, `.tsv` or `.txt`, plain or gzipped: a `Table` of images, or sentences.
+
+    A table without a head is one of sentences where these are what it is opened for.
 
     Raises:
         DataError: If it is empty, no text in UTF-8, or lacks the columns for either; or if a row
@@ -103,19 +106,29 @@ def open_table(name: str, path: Path) -> Source:
     """
     lines = _read_lines(path)
     if ".txt" in path.suffixes:
-        return _sentences(name, [(i, line, "is empty") for i, line in enumerate(lines, 1)])
-    columns, rows = read_rows(lines, has_quotes=".tsv" not in path.suffixes)
+        return _lines_of_text(name, lines)
+    has_quotes = ".tsv" not in path.suffixes
+    columns, rows = read_rows(lines, has_quotes=has_quotes)
     if "filepath" in columns and {"label", "title"} & set(columns):
         return Table(name, path, _records(columns, rows, path))
-    if column := next((column for column in _TEXT_COLUMNS if column in columns), None):
-        place = columns.index(column)
-        texts = [(row.line, "" if row.fault else row.cells[place], row.fault) for row in rows]
-        return _sentences(name, texts)
+    if places_of(columns):
+        return sentence_table(name, columns, rows)
+    if columns and opened_for == "text":
+        return headless_table(name, read_rows(lines, has_quotes=has_quotes, has_head=False), path)
     what = f"the columns are {', '.join(columns)}" if columns else "the table has no rows"
     if rows and not columns:
         what = f"the first line {rows[0].fault}"
-    hint = "images need filepath and label or title; sentences need sentence or text"
+    hint = "images need filepath and label or title; sentences need sentence1 and sentence2"
     raise DataError(what, str(path), hint)
+
+
+def _lines_of_text(name: str, lines: Sequence[str]) -> Sentences:
+    """Return a sentence a line, without the empty ones."""
+    kept = [line.strip() for line in lines if line.strip()]
+    if not kept:
+        raise DataError("the file holds no sentences", name, "write one sentence a line")
+    empty = [(at, "is empty") for at, line in enumerate(lines, 1) if not line.strip()]
+    return Sentences(name, kept, passed_over(empty, name))
 
 
 def _records(columns: Sequence[str], rows: Sequence[Row], path: Path) -> list[dict[str, str]]:
@@ -179,17 +192,3 @@ def _read_lines(path: Path) -> list[str]:
         raise DataError(what, str(path), "convert it: iconv -t UTF-8") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"the file cannot be read: {error}", str(path)) from error
-
-
-def _sentences(name: str, texts: Sequence[tuple[int, str, str]]) -> Sentences:
-    """Keep what is sound of texts, each with its line and what is wrong with one that is empty."""
-    kept = [text.strip() for _, text, _ in texts if text.strip()]
-    if not kept:
-        raise DataError("the file holds no sentences", name, "write one sentence a line")
-    wrong = [(line, fault or "is empty") for line, text, fault in texts if not text.strip()]
-    remarks = []
-    if wrong:
-        kind = "damaged or empty" if any(fault != "is empty" for _, fault in wrong) else "empty"
-        what = f"{len(wrong)} {kind} lines were passed over: {_listed(wrong)}"
-        remarks.append(Remark("warning", what, name, f"line {wrong[0][0]} {wrong[0][1]}"))
-    return Sentences(name, kept, remarks)

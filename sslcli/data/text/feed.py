@@ -7,30 +7,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcli.config.views import TextViewConfig
+from sslcli.config.views import RepeatConfig, TextViewConfig
 from sslcli.data.batch import Batch, Tokens
 from sslcli.data.feed import Lap, Stock
 from sslcli.data.sources.base import Source
 from sslcli.data.staging import sent
-from sslcli.data.text.tokenizer import Tokenizer
+from sslcli.data.text.repetition import draws, longest_repeated, repeat_tokens, repeat_words
+from sslcli.data.text.tokenizer import Tokenizer, padded
 from sslcli.data.unreadable import Bad, refuse_empty
 from sslcli.data.waiting import Waiting
 
 
 class TextViews(NamedTuple):
-    """A tokenizer, and groups of views of one recipe."""
+    """A tokenizer, groups of views of one recipe, and the seed of what they draw.
+
+    Attributes:
+        positions: The longest text that the encoder takes, in tokens; None where it takes any.
+    """
 
     tokenizer: Tokenizer
     configs: Sequence[TextViewConfig]
+    seed: int = 0
+    positions: int | None = None
 
     @property
     def longest(self) -> int:
-        """Tokens that evaluation keeps of a text: as many as the longest view does."""
-        return max(config.max_length for config in self.configs)
+        """Tokens that evaluation keeps of a text: all that the encoder takes, or a view."""
+        return self.positions or max(config.max_length for config in self.configs)
 
 
 class Tokenised:
-    """Tokenise texts in this process, as they are needed.
+    """Tokenise texts in this process as they are needed, each once.
 
     Args:
         source: Data with texts.
@@ -45,6 +52,7 @@ class Tokenised:
         refuse_empty(source)
         self.source, self.views, self.device, self.bad = source, views, device, Bad()
         self._waiting = Waiting(device)
+        self._kept: dict[tuple[int, int], dict[int, np.ndarray]] = {}  # by sentence, length, row
 
     @property
     def waited(self) -> float:
@@ -68,39 +76,86 @@ class Tokenised:
     def feed(self, batches: Sequence[np.ndarray], epoch: int) -> Iterator[Batch]:
         """Yield the texts of each batch of rows."""
         for rows in map(torch.from_numpy, batches):
-            texts = self.texts(rows)
+            texts = self.texts(rows, epoch)
             (places,) = sent([rows], self.device)
             yield Batch([], places, texts=texts)
 
-    def texts(self, rows: Tensor) -> list[Tokens]:
+    def texts(self, rows: Tensor, epoch: int) -> list[Tokens]:
         """Return the texts of some rows, [B] int64 on the host; one a view, on the device."""
-        (found,) = self._waiting.over(self._moved(self._encoded(rows)) for _ in range(1))
+        (found,) = self._waiting.over(self._moved(self._encoded(rows, epoch)) for _ in range(1))
         return found
 
     def example(self, count: int) -> Batch:
         """Return as many texts of the greatest length."""
         texts = []
         for view in self.views.configs:
-            ids = torch.zeros(count, view.max_length, dtype=torch.int64, device=self.device)
+            longest = view.max_length
+            longest = longest_repeated(view.repeat, longest) if view.repeat else longest
+            ids = torch.zeros(count, longest, dtype=torch.int64, device=self.device)
             texts += [Tokens(ids, torch.ones_like(ids, dtype=torch.bool))] * view.count
         return Batch([], torch.zeros(count, dtype=torch.int64, device=self.device), texts=texts)
 
     def timed(self, rows: np.ndarray, lap: Lap) -> Batch:
-        """Make one batch; its phases are "tokenise" and "transfer"."""
-        encoded = self._encoded(torch.from_numpy(rows))
+        """Make one batch of the first epoch; its phases are "tokenise" and "transfer"."""
+        encoded = self._encoded(torch.from_numpy(rows), 0)
         lap("tokenise")
         texts = self._moved(encoded)
         (places,) = sent([torch.from_numpy(rows)], self.device)
         lap("transfer")
         return Batch([], places, texts=texts)
 
-    def _encoded(self, rows: Tensor) -> list[Tokens]:
-        """Return the tokens of each group on the host."""
-        texts = [self.source.text(row) for row in rows.tolist()]
-        return [self.views.tokenizer.encode(texts, v.max_length) for v in self.views.configs]
+    def _encoded(self, rows: Tensor, epoch: int) -> list[tuple[Tokens, int]]:
+        """Return tokens on the host, each with the number of views that are these."""
+        found: list[tuple[Tokens, int]] = []
+        for view in self.views.configs:
+            if view.repeat is None:
+                found.append((self._cut(rows, view), view.count))
+                continue
+            first = sum(count for _, count in found)
+            found += [
+                (self._repeated(rows, view, view.repeat, (epoch, first + number)), 1)
+                for number in range(view.count)
+            ]
+        return found
 
-    def _moved(self, groups: Sequence[Tokens]) -> list[Tokens]:
+    def _cut(self, rows: Tensor, view: TextViewConfig) -> Tokens:
+        """Return the tokens of some rows as they are; each row's are made once."""
+        kept = self._kept.setdefault((view.sentence, view.max_length), {})
+        tokenizer, wanted = self.views.tokenizer, rows.tolist()
+        if missing := [row for row in wanted if row not in kept]:
+            made = tokenizer.encode(self._sentences(missing, view), view.max_length)
+            pairs = zip(made.ids.numpy().astype(np.int32), made.mask.numpy(), strict=True)
+            kept.update(zip(missing, (ids[mask] for ids, mask in pairs), strict=True))
+        return padded([kept[row] for row in wanted], tokenizer.padding)
+
+    def _repeated(
+        self, rows: Tensor, view: TextViewConfig, repeat: RepeatConfig, drawn_for: tuple[int, int]
+    ) -> Tokens:
+        """Return some rows with repetitions, of an epoch and of the view of a number."""
+        tokenizer, (epoch, number) = self.views.tokenizer, drawn_for
+        if repeat.unit == "subword":
+            tokens = self._cut(rows, view)
+            numbers = draws(self.views.seed, epoch, rows, number, tokens.ids.shape[1])
+            specials = tokenizer.specials
+            return repeat_tokens(tokens, repeat, specials, numbers, tokenizer.padding)
+        texts = self._sentences(rows.tolist(), view)
+        longest = max(text.count(" ") + 1 for text in texts)
+        numbers = draws(self.views.seed, epoch, rows, number, longest)
+        pairs = zip(texts, numbers, strict=True)
+        longer = [repeat_words(text, repeat, drawn) for text, drawn in pairs]
+        return tokenizer.encode(longer, view.max_length)
+
+    def _sentences(self, rows: Sequence[int], view: TextViewConfig) -> list[str]:
+        return [sentence_of(self.source, row, view.sentence) for row in rows]
+
+    def _moved(self, encoded: Sequence[tuple[Tokens, int]]) -> list[Tokens]:
         """Return the tokens of each view on the device; those of a group are the same."""
-        pairs = zip(groups, self.views.configs, strict=True)
-        moved = ((Tokens(*sent([g.ids, g.mask], self.device)), view.count) for g, view in pairs)
-        return [tokens for tokens, count in moved for _ in range(count)]
+        moved = (
+            (Tokens(*sent([each.ids, each.mask], self.device)), times) for each, times in encoded
+        )
+        return [tokens for tokens, times in moved for _ in range(times)]
+
+
+def sentence_of(source: Source, row: int, number: int) -> str:
+    """Return the sentence of a number, from 1 on, of a row."""
+    return source.text(row) if number == 1 else source.sentences(row)[number - 1]

@@ -16,10 +16,16 @@ class Tokenizer(Protocol):
     Attributes:
         vocabulary: Numbers there are; each is below it.
         digest: Names the mapping: tokenizers with the same one give the same numbers.
+        specials: Numbers that stand for no part of a text, such as its end.
+        mask_token: The number that stands for a hidden token; None without one.
+        padding: The number that pads.
     """
 
     vocabulary: int
     digest: str
+    padding: int
+    specials: tuple[int, ...]
+    mask_token: int | None
 
     def encode(self, texts: Sequence[str], max_length: int) -> Tokens:
         """Return B texts, each cut to `max_length` numbers, padded to the longest."""
@@ -30,6 +36,9 @@ class ByteTokenizer:
 
     vocabulary = 257
     digest = "bytes-1"
+    padding = 0
+    specials: tuple[int, ...] = ()
+    mask_token: int | None = None
 
     def encode(self, texts: Sequence[str], max_length: int) -> Tokens:
         """Return the bytes of each text.
@@ -41,9 +50,15 @@ class ByteTokenizer:
         Returns:
             ids and mask, [B, L], on the CPU; L is the longest text's length, at least 1.
         """
-        cut = [np.frombuffer(text.encode()[:max_length], np.uint8) for text in texts]
-        lengths = np.array([len(each) for each in cut])
-        mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]  # [B, L]
-        ids = np.zeros(mask.shape, dtype=np.int64)
-        ids[mask] = np.concatenate(cut) + np.int64(1)
-        return Tokens(torch.from_numpy(ids), torch.from_numpy(mask))
+        return padded(
+            [[1 + byte for byte in text.encode()[:max_length]] for text in texts], self.padding
+        )
+
+
+def padded(numbers: Sequence[Sequence[int] | np.ndarray], padding: int) -> Tokens:
+    """Return B lists of numbers as ids and mask, [B, L]; L is the longest's length, at least 1."""
+    lengths = np.array([len(each) for each in numbers])
+    mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]  # [B, L]
+    ids = np.full(mask.shape, padding, dtype=np.int64)
+    ids[mask] = np.concatenate([*numbers, []]).astype(np.int64)
+    return Tokens(torch.from_numpy(ids), torch.from_numpy(mask))

@@ -20,7 +20,7 @@ _TARGETS = {"k", "momentum", "student", "target"}
 # Behind a feature: classifiers, projections, predictions, prototypes, and what only training reads.
 _HEADS = re.compile(
     r"(fc|classifier|head|heads|linear|projection_head|prototypes\d*|projector|predictor|pooler|"
-    r"class_output|energy_output|queue|queue_ptr|(embeddings\.)?mask_token)(\.|$)"
+    r"class_output|energy_output|queue|queue_ptr|(embeddings\.)?mask_token|embeddings\.position_ids)(\.|$)"
 )
 
 _LONGEST = 12  # words of a name that can be one of ours, in any spelling

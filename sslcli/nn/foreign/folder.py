@@ -1,4 +1,4 @@
-"""Read the config files of a Hugging Face folder: the network, and the images that it takes."""
+"""Read the config files of a Hugging Face folder: the network, and what it takes."""
 
 import json
 import math
@@ -11,6 +11,7 @@ from typing import Any
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import CheckpointError
 from sslcli.nn.architectures import VITS
+from sslcli.nn.foreign.sentences import KINDS, described_encoder, read_out_of
 
 CONFIG, PROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
 _FILTERS = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}
@@ -26,6 +27,7 @@ class Described:
         data: Fields of `DataConfig`.
         licence: Of the weights; empty when none is told.
         notes: Differences from that package that the user should know.
+        max_length: Most tokens of a text; None when the folder does not say.
     """
 
     package: str
@@ -33,6 +35,7 @@ class Described:
     data: Mapping[str, Any]
     licence: str
     notes: tuple[str, ...] = field(default=())
+    max_length: int | None = None
 
 
 def described(folder: Path) -> Described | None:
@@ -94,12 +97,23 @@ def _transformers(
         hint = f"these are: {', '.join(_NETWORKS)}; and any model of timm in timm's own layout"
         raise CheckpointError(what, str(folder / CONFIG), hint)
     encoder, wanted, notes = _NETWORKS[kind](config)
+    _check(config, wanted, folder)
+    if kind in KINDS:
+        assert encoder is not None
+        fields, length, remarks = read_out_of(folder)
+        encoder = encoder.model_copy(update=fields)
+        notes = (*notes, *remarks)
+        return Described("transformers", encoder, {}, _licence(folder), notes, length)
+    data, remarks = _processed(processor, int(config.get("image_size", 224)))
+    return Described("transformers", encoder, data, _licence(folder), (*notes, *remarks))
+
+
+def _check(config: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+    """Raise CheckpointError if a setting is not as an encoder of ours has it."""
     for name, value in wanted.items():
         if (said := config.get(name, value)) != value:
             what = f"{name} is {said!r} in this model; ours has {value!r}"
             raise CheckpointError(what, str(folder / CONFIG), "use another model")
-    data, remarks = _processed(processor, int(config.get("image_size", 224)))
-    return Described("transformers", encoder, data, _licence(folder), (*notes, *remarks))
 
 
 _Network = tuple[EncoderConfig | None, dict[str, Any], tuple[str, ...]]
@@ -132,7 +146,7 @@ def _resnet(config: Mapping[str, Any]) -> _Network:
     return None, wanted | {"downsample_in_bottleneck": False}, ()
 
 
-_NETWORKS = {"vit": _vit, "resnet": _resnet}
+_NETWORKS = {"vit": _vit, "resnet": _resnet, **dict.fromkeys(KINDS, described_encoder)}
 
 
 def _processed(

@@ -9,7 +9,9 @@ from sslcli.nn.foreign.folder import CARD, CONFIG, PROCESSOR
 
 PREFIX = "hf:"
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", INDEXES[0])
-_WANTED = [*WEIGHTS, CONFIG, PROCESSOR, CARD]  # no pickle
+_WORDS = ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt"]
+_SENTENCES = ["modules.json", "sentence_bert_config.json", "1_Pooling/config.json"]
+_WANTED = [*WEIGHTS, CONFIG, PROCESSOR, CARD, *_WORDS, *_SENTENCES]  # no pickle
 
 
 def located(spec: str, *, download: bool) -> Path:

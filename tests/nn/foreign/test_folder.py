@@ -115,7 +115,7 @@ def test_timm(tmp_path):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"model_type": "bert"}, "no encoder of ours is a 'bert'"),
+        ({"model_type": "gpt2"}, "no encoder of ours is a 'gpt2'"),
         ({"model_type": "resnet", "downsample_in_bottleneck": True}, "downsample_in_bottleneck"),
         ({"model_type": "vit"}, "cannot be understood: KeyError"),
         ({"architecture": "resnet18"}, "cannot be understood: KeyError"),
