@@ -23,6 +23,9 @@ from sslcli.config.presets import resolve
 
 COLORS = ("#1b6ca8", "#d99a2b", "#c8553d", "#5b8c5a", "#7a5195", "#6b7280")
 SHORT = ['train.log_every="5 steps"', 'evaluation.online_every="10%"']
+RGB = ["data.space=rgb", "data.mean=[0.5,0.5,0.5]", "data.std=[0.3,0.3,0.3]"]
+INSTDISC = '{name="instdisc",dim=64,temperature=0.1,negatives=0,momentum=0.5}'
+ALONE = [f"method={INSTDISC}", "encoder.split=[[0]]"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,11 @@ STUDIES = {
         [("local terms", "global features alone")],
         metric="online_linear_top1",
         epochs=20,
+    ),
+    "cmc-views": Study(
+        "CMC learns from views that share less than R and GB do, and more than from L alone",
+        {"L and ab": Arm("cmc"), "R and GB": Arm("cmc", RGB), "L alone": Arm("cmc", ALONE)},
+        [("L and ab", "R and GB"), ("L and ab", "L alone")],
     ),
     "cpc-norm": Study(
         "BatchNorm lets CPC's patches tell each other of their image: the task is solved, and less "
