@@ -74,7 +74,7 @@ class ESimCSE(BatchContrast):
         past, held, carry = b[:0].detach(), None, {}
         if self.target is not None:
             past, held = self.queue.rows.clone(), self.queue.held.clone()  # the queue moves on
-            carry = {"keys": embeddings[2].detach()}
+            carry = {"keys": embeddings[2].detach(), "rows": batch.rows}
         loss = esimcse(a, b, past, self.config.temperature, held)
         metrics = {"contrast_top1": own_key_top1(a, b)}
         chance = math.log(len(a) + len(past))
@@ -84,7 +84,8 @@ class ESimCSE(BatchContrast):
         """Queue the keys of all processes, and move the average (eq. 5)."""
         if self.target is None:
             return
-        self.queue.push(gather(carry["keys"]))
+        order = gather(carry["rows"]).argsort()  # or which keys leave it depends on the processes
+        self.queue.push(gather(carry["keys"])[order])
         follow(self.target, self.encoder, self.config.momentum)
         if self.config.empty_queue and progress.step % progress.steps_per_epoch == 0:
             self.queue.held.zero_()
