@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -44,6 +45,35 @@ def write_atomically(path: Path, write: Callable[[Path], T]) -> T:
     finally:
         with suppress(OSError):  # the parent may be no folder
             temporary.unlink(missing_ok=True)
+
+
+def fill_atomically(path: Path, fill: Callable[[Path], T]) -> T:
+    """Have `fill` write files into a temporary folder beside `path`, and rename it.
+
+    A folder that is there is replaced once the new one is whole. Whatever `fill` raises, nothing is
+    left behind; what it returns is returned.
+
+    Raises:
+        ResourceError: If the disk is full, read-only or not ours.
+    """
+    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        made = fill(temporary)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                share(file)
+            flush(file)
+        if path.exists():
+            path.replace(old)
+        temporary.replace(path)
+        flush(path.parent)
+        return made
+    except OSError as error:
+        raise storage_fault(error, path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def share(path: Path) -> None:

@@ -8,7 +8,7 @@ from sslcli.cli import options
 def export(
     ckpt: options.Checkpoint,
     format_: Annotated[
-        Literal["safetensors", "torchvision", "timm", "onnx", "pt2"],
+        Literal["safetensors", "torchvision", "timm", "onnx", "pt2", "hf", "sentence-transformers"],
         options.what("--format", help="What the next tool reads."),
     ] = "safetensors",
     classifier: Annotated[

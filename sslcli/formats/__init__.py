@@ -7,12 +7,15 @@
 from importlib import import_module
 from typing import Any
 
+FOLDER = "/"  # the suffix of a format that is a folder
 FORMATS = {
     "safetensors": ".safetensors",
     "torchvision": ".safetensors",
     "timm": ".safetensors",
     "onnx": ".onnx",
     "pt2": ".pt2",
+    "hf": FOLDER,
+    "sentence-transformers": FOLDER,
 }
 _PLACES = {
     "export_encoder": "exporter",

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from sslcli.errors import SslError, UsageError
-from sslcli.files import write_atomically
-from sslcli.formats import FORMATS
+from sslcli.files import fill_atomically, write_atomically
+from sslcli.formats import FOLDER, FORMATS
 from sslcli.formats.compare import Comparison, compare
 from sslcli.formats.inputs import Network
 from sslcli.formats.report import ExportMeta, ExportReport
@@ -29,9 +29,6 @@ class Format(Protocol):
     def check(self, meta: ExportMeta) -> None:
         """Raise UsageError if the format has no place for this network."""
 
-    def serialize(self, encoder: nn.Module, meta: ExportMeta) -> bytes:
-        """Return the file's contents."""
-
     def load(self, path: Path, meta: ExportMeta) -> Network:
         """Read the file back as the other tool would."""
 
@@ -40,6 +37,22 @@ class Format(Protocol):
 
     def notes(self, path: Path, meta: ExportMeta) -> tuple[str, ...]:
         """Say how to open the file."""
+
+
+@runtime_checkable
+class FileFormat(Format, Protocol):
+    """A format of one file."""
+
+    def serialize(self, encoder: nn.Module, meta: ExportMeta) -> bytes:
+        """Return the file's contents."""
+
+
+@runtime_checkable
+class FolderFormat(Format, Protocol):
+    """A format of a folder with several files."""
+
+    def fill(self, folder: Path, encoder: nn.Module, meta: ExportMeta) -> None:
+        """Write the files into an empty folder."""
 
 
 def export_encoder(
@@ -55,8 +68,11 @@ def export_encoder(
     target = Path(path)
     module = _format(format)
     module.check(meta)
-    if target.is_dir() or (target.exists() and not overwrite):
-        hint = "name a file" if target.is_dir() else "choose another name, or add `overwrite`"
+    is_folder = FORMATS[format] == FOLDER
+    is_other = target.is_file() if is_folder else target.is_dir()
+    if is_other or (target.exists() and not overwrite):
+        hint = "name a folder" if is_folder else "name a file"
+        hint = hint if is_other else "choose another name, or add `overwrite`"
         raise UsageError(f"{target} exists", "out", hint)
     encoder = copy.deepcopy(encoder).cpu().float().to(memory_format=torch.contiguous_format).eval()
 
@@ -66,7 +82,7 @@ def export_encoder(
             raise _difference(format, found, target)
         return found
 
-    result = write_atomically(target, write)
+    result = (fill_atomically if is_folder else write_atomically)(target, write)
     return ExportReport(
         format,
         target,
@@ -74,7 +90,7 @@ def export_encoder(
         result.max_abs_error,
         result.tolerance,
         (*meta.inputs.note, *module.notes(target, meta), *_run(module, meta)),
-        target.stat().st_size,
+        sum(file.stat().st_size for file in (target, *target.rglob("*")) if file.is_file()),
         meta.inputs.reads,
     )
 
@@ -99,7 +115,7 @@ def _format(name: str) -> Format:
     if missing := [package for package in _EXTRAS.get(name, ()) if find_spec(package) is None]:
         what = f"the format {name} needs {', '.join(missing)}"
         raise UsageError(what, "format", f"pip install 'sslcli[{name}]'")
-    return cast(Format, import_module(f"sslcli.formats.{name}"))
+    return cast(Format, import_module(f"sslcli.formats.{name.replace('-', '_')}"))
 
 
 def _write_and_compare(
@@ -107,7 +123,10 @@ def _write_and_compare(
 ) -> Comparison:
     try:
         with torch.random.fork_rng(devices=[]):  # rebuilding a network draws weights
-            path.write_bytes(module.serialize(encoder, meta))
+            if isinstance(module, FolderFormat):
+                module.fill(path, encoder, meta)
+            else:
+                path.write_bytes(cast(FileFormat, module).serialize(encoder, meta))
             return compare(encoder, module.load(path, meta), meta, module.RELATIVE_TOLERANCE)
     except (SslError, OSError, MemoryError):
         raise

@@ -122,6 +122,7 @@ class TextInput:
     Attributes:
         max_length: Most tokens of a sentence.
         vocabulary: Numbers of tokens are below it.
+        tokenizer: Content of its tokenizer.json; empty for one that is no file.
         reads: The column of the data that they are made of.
         names: Of the network's arguments, in order.
         axes: Which dimensions of each argument are free, by number, with a name.
@@ -129,6 +130,7 @@ class TextInput:
 
     max_length: int
     vocabulary: int
+    tokenizer: str = ""
     reads: ClassVar[Column] = "text"
     names: ClassVar = ("ids", "mask")
     axes: ClassVar = ({0: "batch", 1: "length"},) * 2

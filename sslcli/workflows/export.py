@@ -9,6 +9,7 @@ from torch import nn
 
 from sslcli.assemble import load_encoder, load_read_out, text_views
 from sslcli.config.schema import Config
+from sslcli.data.text.learned import LearnedTokenizer
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UsageError
 from sslcli.evaluate.calibration.stored import (
@@ -17,7 +18,7 @@ from sslcli.evaluate.calibration.stored import (
     stored_calibrator,
 )
 from sslcli.evaluate.classifier import class_names
-from sslcli.formats import FORMATS
+from sslcli.formats import FOLDER, FORMATS
 from sslcli.formats.exporter import export_encoder
 from sslcli.formats.inputs import FromPixels, ImageInput, Inputs, TextInput
 from sslcli.formats.report import ExportMeta, ExportReport
@@ -27,7 +28,7 @@ from sslcli.workflows.checkpoint_config import name_code_of
 from sslcli.workflows.importing import checkpoint_of
 from sslcli.workflows.run import Run
 
-Format = Literal["safetensors", "torchvision", "timm", "onnx", "pt2"]
+Format = Literal["safetensors", "torchvision", "timm", "onnx", "pt2", "hf", "sentence-transformers"]
 PROGRAMS = ("onnx", "pt2")  # whole; the others are weights of known encoders
 
 
@@ -59,7 +60,8 @@ def export(
 
     Args:
         run: A run directory, a checkpoint, or what `load` returned.
-        format: The format of the next tool: "safetensors", "torchvision", "timm", "onnx" or "pt2".
+        format: The format of the next tool: "safetensors", "torchvision", "timm", "onnx" or "pt2";
+            of encoders of sentences a folder, "hf" or "sentence-transformers".
         classifier: Export the classifier too (onnx and pt2), so that logits come out; a temperature
             or vector scaling that was stored is folded into its last layer.
         method: Where the class lies that the checkpoint names; see `load`.
@@ -124,7 +126,8 @@ def planned(
         hint = f"use `format` {' or '.join(PROGRAMS)}, or leave it out"
         raise UsageError(f"the format {format} holds an encoder alone", "classifier", hint)
     what = "classifier" if classifier else "encoder"
-    path = Path(out) if out else checkpoint.run / f"{what}-{format}{FORMATS.get(format, '')}"
+    name = f"{what}-{format}{FORMATS.get(format, '')}".rstrip(FOLDER)
+    path = Path(out) if out else checkpoint.run / name
     name = checkpoint.config.encoder.name
     listener.note(f"{name} of {checkpoint.path} as {format} to {path}")
     features = checkpoint.config.evaluation.features
@@ -173,6 +176,8 @@ def inputs_of(config: Config, format: Format) -> Inputs:
     """
     if family_of(config.encoder).reads == "text":
         words = text_views(config)
-        return TextInput(words.longest, words.tokenizer.vocabulary)
+        known = words.tokenizer
+        text = known.text if isinstance(known, LearnedTokenizer) else ""
+        return TextInput(words.longest, known.vocabulary, text)
     pixels = config.data.pixels
     return ImageInput(pixels, inside=format in PROGRAMS and pixels.space != "rgb")

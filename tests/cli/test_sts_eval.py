@@ -1,6 +1,7 @@
 """`ssl sts-eval` and `ssl import` of an encoder of sentences."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def run(folder, tmp_path_factory, run_once):
 @pytest.fixture
 def pairs(tmp_path):
     """Return a table of pairs with scores."""
-    rows = [f"{a},{b},{i % 6}" for i, (a, b) in enumerate(zip(TEXTS, TEXTS[1:], strict=False))]
+    rows = [f"{a},{b},{i % 6}" for i, (a, b) in enumerate(pairwise(TEXTS))]
     (tmp_path / "pairs.csv").write_text("\n".join(["sentence1,sentence2,score", *rows]))
     return tmp_path / "pairs.csv"
 
