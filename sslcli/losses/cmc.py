@@ -24,9 +24,9 @@ def cmc_nce(
     num_instances: int,
     normalizers: tuple[Float[Tensor, ""], Float[Tensor, ""]],
 ) -> Float[Tensor, ""]:
-    """Contrast two views by noise-contrastive estimation (Tian et al. 2020, section 3.2, 3.4).
+    """Contrast two views by noise-contrastive estimation (Tian et al. 2020, arXiv:1906.05849).
 
-    arXiv:1906.05849. a meets b's rows and b meets a's, each as InstDisc's loss has it.
+    a meets b's rows and b meets a's, each as InstDisc's loss has it.
 
     Args:
         a: Raw embeddings of the first view, shape [B, D].

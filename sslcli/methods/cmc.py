@@ -38,11 +38,11 @@ _FEW = 16  # times as many rows as are drawn: the product with all costs less th
 
 
 class CMC(BatchContrast):
-    """Find an image by one view among memories of another (section 3).
+    """Find an image by one view among memories of another.
 
     With views i and j of a pair, v their unit embeddings and m the memories' rows, a direction's
-    scores are m_j v_i / T over the own row and K drawn ones (section 3.4). The loss is the sum over
-    pairs, both directions each: of every two views, or of the first and each other (eq. 7, 8).
+    scores are m_j v_i / T over the own row and K drawn ones. The loss is the sum over pairs, both
+    directions each: of every two views (full graph), or of the first and each other (core view).
 
     Args:
         config: Head, memories, loss and graph.
