@@ -59,7 +59,6 @@ class LinearPredictorConfig(MethodSection):
     """The fields of DirectPred and DirectCopy: a linear predictor that is set, not trained."""
 
     min_views: ClassVar[int] = 2
-    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
 
     projector_hidden: Features
     dim: Features

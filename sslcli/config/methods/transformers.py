@@ -36,7 +36,6 @@ class DINOConfig(MethodSection):
     """DINO (Caron et al. 2021, arXiv:2104.14294): the first two views are the teacher's."""
 
     min_views: ClassVar[int] = 2
-    builtin: ClassVar[str] = "digits"  # no setting is known that learns the scenes in minutes
 
     name: Literal["dino"]
     hidden: Features
