@@ -13,7 +13,7 @@ from torch import Tensor
 from sslcli.config.duration import Duration
 from sslcli.distributed.collective import from_all, from_main, is_main, mean
 from sslcli.engine.boards import Board, numbers
-from sslcli.engine.device import wide
+from sslcli.engine.device import give_back_memory, wide
 from sslcli.engine.guards import Guards
 from sslcli.engine.loop import StepResult, Training, learning_rate
 from sslcli.engine.run_directory import append_line, read_metrics, truncate_metrics
@@ -183,11 +183,14 @@ class Log:
 
     def _measure(self, probe: Probe, method: Method) -> dict[str, float]:
         """Return what a probe measures; if it fails, the run goes on without its numbers."""
+        give_back_memory()
         try:
             return probe.measure(method)
         except Exception as error:  # it runs a whole evaluation, on data that may have faults
             self._note_once(f"the encoder could not be measured: {_in_a_line(error)}")
             return {}
+        finally:
+            give_back_memory()
 
     def _note_once(self, text: str) -> None:
         if text not in self._said:
