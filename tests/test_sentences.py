@@ -15,7 +15,9 @@ from sslcli.data.sources.sentences import Groups, Sentences
 from sslcli.data.text.learned import learn_words
 from sslcli.engine.chunking import Chunked
 from sslcli.errors import CheckpointError, ConfigError
+from sslcli.listener import Quiet
 from sslcli.methods.base import Progress
+from sslcli.workflows.sentences import warn_of_sentences
 
 TEXTS = ["a red one above it", "the red two", "two above red", "one on it", "it", "a two"] * 4
 NOW = Progress(0, 10, 5)
@@ -269,6 +271,45 @@ def test_chunks_give_the_gradient_of_the_whole(method):
         grads.append([p.grad.clone() for p in made.parameters() if p.grad is not None])
     for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_equal_sentences_are_told_and_dropped_and_pairs_can_be_rows(tmp_path):
+    (tmp_path / "own.csv").write_text("sent0,sent1\na dog,a cat\na dog,a cat\na dog,it rains\n")
+    data = {"data.source": str(tmp_path / "own.csv"), "data.unique": True}
+    rows = assemble.open_training(resolve("simcse/phrases", None, data).config).train
+    assert [rows.sentences(row) for row in range(len(rows))] == [
+        ("a dog", "a cat"), ("a dog", "it rains"),
+    ]  # fmt: skip
+    config = resolve("simcse/phrases", None, data | {"data.sentences": "all"}).config
+    rows = assemble.open_training(config).train
+    assert [rows.text(row) for row in range(len(rows))] == ["a dog", "a cat", "it rains"]
+
+
+class Heard(Quiet):
+    """Keep what is said."""
+
+    def __init__(self):
+        self.warned, self.noted = [], []
+
+    def warn(self, text):
+        self.warned.append(text)
+
+    def note(self, text):
+        self.noted.append(text)
+
+
+def test_real_text_from_random_weights_warns_and_equal_sentences_are_counted(folder):
+    source, heard = Sentences("own", TEXTS), Heard()
+    plain = {"data.source": "own.txt", "train.batch_size": 12}
+    config = resolve("simcse/phrases", None, plain).config
+    warn_of_sentences(config, source, heard)
+    assert "below the untrained one" in heard.warned[0]
+    assert heard.noted[0].startswith("18 of 24 sentences repeat another, 8.6 pairs a batch")
+    quiet = Heard()
+    for fields in ({"data.source": "phrases"}, {"encoder.weights": str(folder)}):
+        warn_of_sentences(resolve("simcse/phrases", None, plain | fields).config, source, quiet)
+    warn_of_sentences(resolve("mlm/phrases", None, plain).config, source, quiet)
+    assert quiet.warned == []
 
 
 def test_a_subset_of_pairs_keeps_all_sentences():

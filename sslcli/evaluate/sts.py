@@ -49,14 +49,16 @@ def pearson(scores: Float[Tensor, " n"], gold: Float[Tensor, " n"]) -> float:
     """
     if len(scores) < 2:
         raise ValueError(f"a correlation needs two pairs, got {len(scores)}")
-    a, b = (side.double() - side.double().mean() for side in (scores, gold))
+    sides = (torch.as_tensor(side, dtype=torch.float64) for side in (scores, gold))
+    a, b = (side - side.mean() for side in sides)
     norms = a.norm() * b.norm()
     return float(a @ b / norms) if norms > 0 else 0.0
 
 
 def _ranks(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return the rank of each value, from 1 on; equal ones share their mean."""
-    _, places, counts = values.double().unique(return_inverse=True, return_counts=True)
+    known = torch.as_tensor(values, dtype=torch.float64)
+    _, places, counts = known.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(dim=0).double()  # rank of the last of each
     ranks: Tensor = (last - (counts - 1) / 2)[places]
     return ranks

@@ -21,7 +21,7 @@ def token_cutoff(
     Returns:
         A new tensor, shape [B, L, H].
     """
-    is_cut = _drawn(mask, _counts(mask.sum(dim=1), rate))
+    is_cut = _drawn(mask.bool(), _counts(mask.sum(dim=1), rate))
     return embeddings.masked_fill(is_cut[..., None], 0)
 
 
@@ -39,7 +39,7 @@ def feature_cutoff(
         A new tensor, shape [B, L, H].
     """
     batch, _, dim = embeddings.shape
-    everywhere = mask.new_ones(batch, dim)
+    everywhere = mask.new_ones(batch, dim, dtype=torch.bool)
     is_cut = _drawn(everywhere, _counts(everywhere.sum(dim=1), rate))
     return embeddings.masked_fill(is_cut[:, None, :], 0)
 
@@ -57,7 +57,7 @@ def dropout_cutoff(
     Returns:
         A new tensor, shape [B, L, H].
     """
-    entries = mask[..., None].expand(embeddings.shape).flatten(1)  # [B, L * H]
+    entries = mask.bool()[..., None].expand(embeddings.shape).flatten(1)  # [B, L * H]
     is_cut = _drawn(entries, _counts(entries.sum(dim=1), rate))
     return embeddings.masked_fill(is_cut.view(embeddings.shape), 0)
 
@@ -74,7 +74,7 @@ def shuffled_positions(mask: Bool[Tensor, "batch length"]) -> Int[Tensor, "batch
     """
     places = torch.arange(mask.shape[1], device=mask.device)
     keys = torch.rand(mask.shape, device=mask.device)
-    return keys.where(mask, 1.0 + places).argsort(dim=1)
+    return keys.where(mask.bool(), 1.0 + places).argsort(dim=1)
 
 
 def _counts(whole: Tensor, rate: float) -> Tensor:

@@ -10,9 +10,8 @@ from sslcli.methods.custom import section_of
 
 _FROM_RANDOM = (
     "the encoder starts from random weights, and the sentences are real: such a network tells its "
-    "sentences apart by accidental features and can end below the untrained one (four of four runs "
-    "on news did; see examples/README.md). Start from weights with `init`, or pre-train with "
-    "`method` mlm first"
+    "sentences apart by accidental features, and can end below the untrained one. Start from "
+    "weights with `init`, or pre-train with `method` mlm first"
 )
 
 
