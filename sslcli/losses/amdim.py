@@ -8,7 +8,7 @@ and averaged gradients equal those of one process that has all.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,7 @@ from sslcli.losses.precision import at_least_float32, inner_products
 
 Scales = tuple[Tensor, Tensor, Tensor]  # r1 [N, R], r5 [N, R, 5, 5], r7 [N, R, 7, 7]
 TERMS = ("1->5", "1->7", "5->5")
+_SAFE = 60.0  # exp of scores up to it, summed over any batch, stays within float32
 
 
 def local_nce(
@@ -48,13 +49,8 @@ def local_nce(
     Raises:
         ValueError: If there is no other image.
     """
-    unit = clip or 1.0  # of scores, so that the clip costs no pass over them
-    scores = local_scores(source / unit, target)  # [B, N, L]
-    kept = unit * torch.tanh(scores) if clip else scores
-    others = among_others(kept.logsumexp(dim=2), start).logsumexp(dim=1, keepdim=True)  # [B, 1]
-    loss = functional.softplus(others - of_own_image(kept, start)).mean()
-    square = unit**2 * torch.linalg.vector_norm(scores).square() / scores.numel()
-    return loss + penalty * square
+    own = torch.arange(start, start + len(source), device=source.device)
+    return _contrast(source, places(target), own, len(target), clip, penalty)
 
 
 def amdim(
@@ -82,11 +78,15 @@ def amdim(
     Returns:
         Scalar in nats.
     """
-    found = [
-        local_nce(_source(term, a, pick, start), _target(term, b), clip, penalty, start)
-        for a, b, pick in ((first, second, picks[0]), (second, first, picks[1]))
-        for term in terms
-    ]
+    own = torch.arange(start, start + len(picks[0]), device=picks[0].device)
+    a, b = _rows_by_side(first), _rows_by_side(second)
+    found = []
+    for from_view, to_view, pick in ((a, b, picks[0]), (b, a, picks[1])):
+        for side in dict.fromkeys(term[-1] for term in terms):  # sources of one target go together
+            chosen = [_source(term, from_view, own, pick) for term in terms if term[-1] == side]
+            whole, rows = torch.cat(chosen), own.repeat(len(chosen))
+            loss = _contrast(whole, to_view[side], rows, len(first[0]), clip, penalty)
+            found.append(len(chosen) * loss)
     return torch.stack(found).sum() / 2
 
 
@@ -96,39 +96,59 @@ def amdim_chance(images: int, terms: Sequence[str] = TERMS) -> float:
     return sum(math.log1p((images - 1) * count) for count in places)
 
 
-def local_scores(
-    source: Float[Tensor, "batch dim"], target: Float[Tensor, "total dim height width"]
-) -> Float[Tensor, "batch total places"]:
-    """Return every source's score with every place of every image, before the clip."""
-    count, dim = target.shape[:2]
-    places = target.permute(0, 2, 3, 1).reshape(-1, dim)  # [N * H * W, R]
-    scores = inner_products(source, places) / math.sqrt(dim)
-    return scores.view(len(source), count, -1)
+def _contrast(
+    source: Tensor, target: Tensor, own: Tensor, images: int, clip: float, penalty: float
+) -> Tensor:
+    """Return `local_nce` of sources [S, R] whose images among the targets' are `own`, [S].
+
+    Args:
+        source: Raw vectors.
+        target: Every place of every image, [images * L, R].
+        own: Index of each source's image.
+        images: Their number.
+        clip: As in `local_nce`.
+        penalty: As in `local_nce`.
+    """
+    unit = clip or 1.0  # of scores, so that the clip costs no pass over them
+    scores = _scores(source / unit, target, images)
+    kept = unit * torch.tanh(scores) if clip else scores
+    if 0 < clip <= _SAFE:  # no largest score needs to be looked for
+        others = _of_others(kept.exp().sum(dim=2), own, 0.0).sum(dim=1, keepdim=True).log()
+    else:
+        sums = _of_others(kept.logsumexp(dim=2), own, -torch.inf)
+        others = sums.logsumexp(dim=1, keepdim=True)  # [S, 1]
+    loss = functional.softplus(others - _of_own(kept, own)).mean()
+    square = unit**2 * torch.linalg.vector_norm(scores).square() / scores.numel()
+    return loss + penalty * square
 
 
-def of_own_image(
-    scores: Float[Tensor, "batch total places"], start: int = 0
-) -> Float[Tensor, "batch places"]:
-    """Return each source's scores with the places of its own image."""
-    own = torch.arange(start, start + len(scores), device=scores.device)
+def places(maps: Float[Tensor, "total dim height width"]) -> Float[Tensor, "rows dim"]:
+    """Return the features of every place of every image as rows, in float32 at least."""
+    return at_least_float32(maps.flatten(2).permute(0, 2, 1).reshape(-1, maps.shape[1]))
+
+
+def _scores(source: Tensor, target: Tensor, images: int) -> Tensor:
+    """Return every source's score with every place of every image, before the clip, [S, N, L]."""
+    scores = inner_products(source / math.sqrt(source.shape[1]), target)
+    return scores.view(len(source), images, -1)
+
+
+def _of_own(scores: Tensor, own: Tensor) -> Tensor:
+    """Return each source's scores with the places of its own image, [S, L]."""
     index = own[:, None, None].expand(-1, 1, scores.shape[2])
     return scores.gather(1, index).squeeze(1)
 
 
-def among_others(
-    values: Float[Tensor, "batch total"], start: int = 0
-) -> Float[Tensor, "batch total"]:
-    """Return a value for each pair of source and image, -inf for a source's own image.
+def _of_others(values: Tensor, own: Tensor, instead: float) -> Tensor:
+    """Return a value for each pair of source and image, [S, N], and `instead` for the own image.
 
     Raises:
         ValueError: If there is no other image.
     """
-    count, total = values.shape
-    if total < 2:
+    if values.shape[1] < 2:
         raise ValueError("there is no other image to tell this one from")
-    own = torch.arange(start, start + count, device=values.device)
-    is_own = own[:, None] == torch.arange(total, device=values.device)
-    return values.masked_fill(is_own, -torch.inf)
+    is_own = own[:, None] == torch.arange(values.shape[1], device=values.device)
+    return values.masked_fill(is_own, instead)
 
 
 def image_top1(
@@ -137,9 +157,10 @@ def image_top1(
     start: int = 0,
 ) -> Float[Tensor, ""]:
     """Return how often a place of the own image scores above all of others; no gradient."""
-    scores = local_scores(source.detach(), target.detach())
-    best = among_others(scores.amax(dim=2), start).amax(dim=1, keepdim=True)  # [B, 1]
-    return (of_own_image(scores, start) > best).float().mean()
+    own = torch.arange(start, start + len(source), device=source.device)
+    scores = _scores(source.detach(), places(target.detach()), len(target))
+    best = _of_others(scores.amax(dim=2), own, -torch.inf).amax(dim=1, keepdim=True)  # [B, 1]
+    return (_of_own(scores, own) > best).float().mean()
 
 
 def clipped(logits: Tensor, clip: float) -> Tensor:
@@ -147,19 +168,15 @@ def clipped(logits: Tensor, clip: float) -> Tensor:
     return clip * torch.tanh(logits / clip) if clip else logits
 
 
-def _source(term: str, scales: Scales, pick: Tensor, start: int) -> Tensor:
+def _rows_by_side(scales: Scales) -> dict[str, Tensor]:
+    """Return the places of a view's maps by their side; the global feature is a map of one."""
+    r1, r5, r7 = scales
+    return {"1": at_least_float32(r1), "5": places(r5), "7": places(r7)}
+
+
+def _source(term: str, rows: Mapping[str, Tensor], own: Tensor, pick: Tensor) -> Tensor:
     """Return the vectors that a term predicts from, [B, R]."""
-    images = slice(start, start + len(pick))
-    if term[0] == "1":
-        return scales[0][images]
-    own = scales[1][images].flatten(2)  # [B, R, 25]
-    return own.gather(2, pick[:, None, None].expand(-1, own.shape[1], 1)).squeeze(2)
-
-
-def _target(term: str, scales: Scales) -> Tensor:
-    """Return the features that a term predicts, [N, R, H, W]."""
-    by_side = {"1": scales[0][:, :, None, None], "5": scales[1], "7": scales[2]}
-    return by_side[term[-1]]
+    return rows["1"][own] if term[0] == "1" else rows["5"][own * 25 + pick]
 
 
 def clipped_cross_entropy(
