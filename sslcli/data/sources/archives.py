@@ -9,7 +9,8 @@ import numpy as np
 
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
-from sslcli.data.sources.base import Remark, need
+from sslcli.data.sources.base import Remark, digest, need
+from sslcli.data.sources.captioned import NAMES, Captions, read_captions
 from sslcli.data.sources.files import FileSource, Identity, identities, listing
 from sslcli.data.sources.index import Arrays
 from sslcli.data.sources.names import printable
@@ -34,8 +35,8 @@ class Archives(FileSource):
     They mean what a folder would mean that all were unpacked into, as `labels.layout` says; those
     named like parts are unpacked into folders of that name. Where there are `.cls` members, their
     content is the label of the image of the same key; where every image has a `.txt` member, that
-    is its caption. Names of members are only ever compared, so
-    `../` and absolute names do no harm.
+    is its caption, or a captions.tsv holds several of each. Names of members are only ever
+    compared, so `../` and absolute names do no harm.
 
     Args:
         name: What the user wrote.
@@ -56,13 +57,16 @@ class Archives(FileSource):
             for key in ("names", "offsets", "sizes")
         )
         self._captions = np.concatenate([shard["captions"] for shard in shards])  # offset, size
-        if (self._captions >= 0).all():
-            self.columns = frozenset({"image", "text"})
         self.stamps = tuple(tuple(shard["stamp"].tolist()) for shard in shards)
         self.folders, self.folder = _merge_folders(self.paths, shards)
         self.counts = {key: sum(int(s[key]) for s in shards) for key in _ODDITIES}
         self._name_classes(shards)
+        self._titles = self._read_tables(shards)
+        if self._has_caption.all():
+            self.columns = frozenset({"image", "text"})
         self.listing = listing(self, self.folders, self.folder, self.member_names)
+        if self._titles:
+            self.listing = digest(self.listing.encode(), repr(self._titles.of_rows).encode())
 
     def _name_classes(self, shards: Sequence[Arrays]) -> None:
         found = labels.layout(self.folders, self.folder, self.describe)
@@ -79,6 +83,27 @@ class Archives(FileSource):
         values, self.class_names = labels.number(names[1:])
         self.labels, self.oddities = values[tag - 1], found.of_parts
 
+    def _read_tables(self, shards: Sequence[Arrays]) -> Captions | None:
+        """Read the tables of captions in the archives; None without any."""
+        tables: dict[str, dict[str, list[str]]] = {}
+        for path, stamp, shard in zip(self.paths, self.stamps, shards, strict=True):
+            for folder, offset, size, kind in shard["tables"].tolist():
+                name = os.fsdecode(shard["folders"][folder].item())
+                where = f"{path}: {name and name + '/'}{NAMES[kind].decode()}"
+                data = _opened(path, stamp).read(size, offset)
+                for file, titles in read_captions(data, where).items():
+                    tables.setdefault(f"{path}\0/{name}", {}).setdefault(file, []).extend(titles)
+        if not tables:
+            return None
+        written = [os.fsdecode(each) for shard in shards for each in _paths_in(shard)]
+        archive = (f"{self.paths[shard]}\0/" for shard in self.shard.tolist())
+        pairs = zip(archive, written, strict=True)
+        return Captions(tables, [f"{first}{path}" for first, path in pairs])
+
+    @property
+    def _has_caption(self) -> np.ndarray:
+        return self._titles.has if self._titles else self._captions[:, 0] >= 0
+
     def __len__(self) -> int:
         return len(self.offsets)
 
@@ -87,9 +112,15 @@ class Archives(FileSource):
         return self._read(row, int(self.offsets[row]), int(self.sizes[row]))
 
     def text(self, row: int) -> str:
-        """Return the caption of one image."""
+        """Return the caption of one image, the first if it has several."""
         need(self, "text")
+        if self._titles:
+            return self._titles.of_rows[row][0]
         return caption(self._read(row, *self._captions[row].tolist()), self.describe(row))
+
+    def captions(self, row: int) -> tuple[str, ...]:
+        """Return all captions of one image."""
+        return self._titles.of_rows[row] if self._titles else super().captions(row)
 
     def _read(self, row: int, offset: int, size: int) -> bytes:
         shard = int(self.shard[row])
@@ -117,9 +148,10 @@ class Archives(FileSource):
 
     def remarks(self) -> list[Remark]:
         """Return oddities, suspicious names, empty classes, and members that were passed over."""
-        has_caption = self._captions[:, 0] >= 0
+        has_caption = self._has_caption
         without = self.describe(int(has_caption.argmin()))
         found = [*self.oddities, *partly_captioned(int(has_caption.sum()), len(self), without)]
+        found += self._titles.remarks(self.name) if self._titles else []
         if odd := [f for f in self.folders if f.startswith("/") or ".." in f.split("/")]:
             what = f"{len(odd)} folder names are absolute or climb with ../; they are only names"
             hint = "do not unpack this archive elsewhere"
@@ -136,6 +168,13 @@ def _opened(path: Path, stamp: Identity) -> OpenFile:
         return OpenFile(path)
     except OSError as error:
         raise DataError(f"the archive cannot be opened: {error.strerror}", str(path)) from error
+
+
+def _paths_in(shard: Arrays) -> list[bytes]:
+    """Return the path of each image within its archive."""
+    folders = shard["folders"].tolist()
+    pairs = zip(shard["folder"].tolist(), shard["names"].tolist(), strict=True)
+    return [folders[folder] + b"/" * bool(folders[folder]) + name for folder, name in pairs]
 
 
 def _merge_folders(paths: Sequence[Path], shards: Sequence[Arrays]) -> tuple[list[str], np.ndarray]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
-from sslcli.data.sources.base import Remark, derived, need
+from sslcli.data.sources.base import Remark, derived, digest, need
+from sslcli.data.sources.captioned import NAMES, Captions, read_captions
 from sslcli.data.sources.files import FileSource, Identity, identities, identity, listing
 from sslcli.data.sources.index import Arrays, cached
 from sslcli.data.sources.names import is_hidden, printable
@@ -22,7 +23,7 @@ class Folder(FileSource):
     """The images below a folder, in the order of their paths, through links as well.
 
     Sub-folders are parts and classes as `labels.layout` says. Where every image has a `.txt` of its
-    name beside it, that is its caption.
+    name beside it, that is its caption; a captions.tsv or .csv may hold several of each.
 
     Args:
         name: What the user wrote.
@@ -44,13 +45,31 @@ class Folder(FileSource):
         if not len(self.file_names):
             hint = f"image names end in {', '.join(images.SUFFIXES[:6])}, ..."
             raise DataError("the folder holds no images", str(root), hint)
-        self._has_caption = index["captions"]
+        self._titles = self._read_tables(index["tables"])
+        self._has_caption = self._titles.has if self._titles else index["captions"]
         if self._has_caption.all():
             self.columns = frozenset({"image", "text"})
         found = labels.layout(self.folders, self.folder, self.describe)
         self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
         self.oddities = found.of_parts + found.of_classes + self._passed_over()
         self.listing = listing(self, self.folders, self.folder, self.file_names)
+        if self._titles:
+            self.listing = digest(self.listing.encode(), repr(self._titles.of_rows).encode())
+
+    def _read_tables(self, tables: np.ndarray) -> Captions | None:
+        """Read the tables of captions in the folders; None without any."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for written in tables.tolist():
+            folder, name = os.path.split(os.fsdecode(written))
+            path = os.path.join(self.root, folder, name)
+            data = images.read_file(path, "check the file and its rights", "captions")
+            for file, titles in read_captions(data, path).items():
+                found.setdefault(folder, {}).setdefault(file, []).extend(titles)
+        if not found:
+            return None
+        names = map(os.fsdecode, self.file_names)
+        pairs = zip(self.folder.tolist(), names, strict=True)
+        return Captions(found, [os.path.join(self.folders[f], name) for f, name in pairs])
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -60,11 +79,17 @@ class Folder(FileSource):
         return images.read_file(self._path(row), "check the file and its rights")
 
     def text(self, row: int) -> str:
-        """Return the caption of one image."""
+        """Return the caption of one image, the first if it has several."""
         need(self, "text")
+        if self._titles:
+            return self._titles.of_rows[row][0]
         path = self._caption_path(row)
         data = images.read_file(path, "check the file and its rights", "caption")
         return caption(data, printable(path))
+
+    def captions(self, row: int) -> tuple[str, ...]:
+        """Return all captions of one image."""
+        return self._titles.of_rows[row] if self._titles else super().captions(row)
 
     def describe(self, row: int) -> str:
         """Return the path of one file, printable."""
@@ -76,7 +101,7 @@ class Folder(FileSource):
 
     def stamp(self) -> str:
         """Return a digest of the images as they are now, and of their captions if they have any."""
-        if "text" not in self.columns:
+        if "text" not in self.columns or self._titles:
             return super().stamp()
         return derived(super().stamp(), identities(map(self._caption_path, range(len(self)))))
 
@@ -85,6 +110,7 @@ class Folder(FileSource):
         found = [*self.oddities, *labels.empty_folders(self.folders, self.folder)]
         without = self.describe(int(self._has_caption.argmin()))
         found += partly_captioned(int(self._has_caption.sum()), len(self), without)
+        found += self._titles.remarks(self.name) if self._titles else []
         if self.others:
             found.append(Remark("warning", f"{self.others} files are no images", self.other))
         return found
@@ -145,7 +171,7 @@ def _is_fresh(root: Path, index: Arrays) -> bool:
 
 def _scan(root: Path, progress: Progress) -> Arrays:
     folders, seen, names = list[bytes](), list[Identity](), list[bytes]()
-    folder, captions = list[np.ndarray](), list[np.ndarray]()
+    folder, captions, tables = list[np.ndarray](), list[np.ndarray](), list[bytes]()
     others, circles = list[bytes](), list[str]()
     for path, found, files, strange in _walk(root, circles):
         texts = [_caption_name(name) if strange else b"" for name in files]
@@ -154,7 +180,9 @@ def _scan(root: Path, progress: Progress) -> Arrays:
         folders.append(os.fsencode(path))
         seen.append(found)
         names += files
-        others += sorted(set(strange).difference(texts))
+        beside = [name for name in strange if name.lower() in NAMES]
+        tables += [os.path.join(os.fsencode(path), name) for name in beside]
+        others += sorted(set(strange).difference(texts, beside))
         if progress is not None:
             progress(len(names), 0)
     return {
@@ -163,6 +191,7 @@ def _scan(root: Path, progress: Progress) -> Arrays:
         "names": np.array(names, dtype="S"),
         "folder": np.concatenate(folder),
         "captions": np.concatenate(captions),
+        "tables": np.array(tables, dtype="S"),
         "others": np.array(len(others)),
         "other": np.array(others[0] if others else b""),
         "circles": np.array(list(map(os.fsencode, circles)), dtype="S"),

@@ -99,5 +99,5 @@ def partly_captioned(count: int, total: int, where: str) -> list[Remark]:
     """Remark on images without a caption where others have one; nothing when all or none have."""
     if count in (0, total):
         return []
-    what = f"{total - count:,} of {total:,} images have no .txt of their name; no text can be used"
-    return [Remark("warning", what, where, "give every image a caption, if there shall be any")]
+    what = f"{total - count:,} of {total:,} images have no caption, so no text can be used"
+    return [Remark("warning", what, where, "give each a .txt, or a row of captions.tsv")]

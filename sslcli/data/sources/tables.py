@@ -31,14 +31,22 @@ class Table(FileSource):
     A `split` column says train or test (or val); rows that say anything else are neither.
 
     Attributes:
-        titles: Caption of each row; empty when there is no `title` column.
+        titles: Captions of each image, which stand in rows of their own; empty when there is no
+            `title` column.
     """
 
     def __init__(self, name: str, path: Path, records: Sequence[Mapping[str, str]]) -> None:
         self.name, self.folder = name, path.parent
+        titles = _titles_of(records) if "title" in records[0] else {}
+        self._empty = sum(not record["title"] for record in records) if titles else 0
+        if titles:  # several of an image stand in rows of their own, and it is one image
+            first: dict[str, Mapping[str, str]] = {}
+            for record in records:
+                first.setdefault(record["filepath"], record)
+            records = list(first.values())
         self.files = [record["filepath"] for record in records]
         columns = records[0]
-        self.titles = [record["title"] for record in records] if "title" in columns else []
+        self.titles = [titles[file] for file in self.files] if titles else []
         if self.titles:
             self.columns = frozenset({"image", "text"})
         if "label" in columns:
@@ -46,6 +54,8 @@ class Table(FileSource):
         if "split" in columns:
             self.parts, is_outside = labels.named_parts([r["split"] for r in records])
             self.oddities = self._outside(np.flatnonzero(is_outside))
+        if titles:
+            records = [{**r, "title": "\n".join(titles[r["filepath"]])} for r in records]
         contents = (f"{list(record.values())}\n" for record in records)
         self.listing = digest("".join(contents).encode("utf-8", "surrogateescape"))
 
@@ -57,8 +67,12 @@ class Table(FileSource):
         return images.read_file(str(self._path(row)), f"correct the table {self.name}")
 
     def text(self, row: int) -> str:
-        """Return the title of one row."""
-        return self.titles[row] if self.titles else super().text(row)
+        """Return the title of one row, the first if it has several."""
+        return self.titles[row][0] if self.titles else super().text(row)
+
+    def captions(self, row: int) -> tuple[str, ...]:
+        """Return all titles of one row's image."""
+        return self.titles[row] if self.titles else super().captions(row)
 
     def describe(self, row: int) -> str:
         """Return the path of one file."""
@@ -77,8 +91,8 @@ class Table(FileSource):
             found.append(Remark("error", what, str(missing[0]), hint))
         if repeated := len(self) - len(set(self.files)):
             found.append(Remark("warning", f"{repeated} rows repeat a file", self.name))
-        if empty := sum(not title.strip() for title in self.titles):
-            found.append(Remark("warning", f"{empty} titles are empty", self.name))
+        if self._empty:
+            found.append(Remark("warning", f"{self._empty} titles are empty", self.name))
         return found
 
     def _outside(self, rows: np.ndarray) -> tuple[Remark, ...]:
@@ -93,6 +107,14 @@ class Table(FileSource):
 
     def _path(self, row: int) -> Path:
         return self.folder / self.files[row]
+
+
+def _titles_of(records: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return the titles of each file; empty ones count only where it has no other."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        found.setdefault(record["filepath"], []).append(record["title"])
+    return {file: tuple(filter(None, each)) or ("",) for file, each in found.items()}
 
 
 def open_table(name: str, path: Path, opened_for: Column | None = None) -> Source:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sslcli.data.images import files as images
+from sslcli.data.sources.captioned import NAMES
 from sslcli.data.sources.files import identity
 from sslcli.data.sources.headers import Headers, Member
 from sslcli.data.sources.index import Arrays, cached
@@ -31,9 +32,10 @@ def tar_index(path: Path, progress: Progress = None) -> Arrays:
 
     Returns:
         `folders` [F] and `names` [N], byte strings; `folder` [N] int32; `offsets` and `sizes` [N]
-        int64; `captions` [N, 2] int64, offset and size of `.txt` members, -1 without one; `tags`
-        [N] int32 into `tag_names`, what `.cls` members say, 0 without one; `links` that lead to
-        nothing and `others`, members passed over; `endless`, whether the mark of the end is
+        int64; `captions` [N, 2] int64, offset and size of `.txt` members, -1 without one; `tables`
+        [T, 4] int64, folder, offset, size and name (of `captioned.NAMES`) of captions' tables;
+        `tags` [N] int32 into `tag_names`, what `.cls` members say, 0 without one; `links` that lead
+        to nothing and `others`, members passed over; `endless`, whether the mark of the end is
         missing; `stamp`, the archive's identity. What links lead to comes last.
 
     Raises:
@@ -79,6 +81,7 @@ class _Listing:
         self.tag_names: dict[bytes, int] = {b"": 0}
         self.tags: dict[tuple[int, bytes], int] = {}
         self.captions: dict[tuple[int, bytes], tuple[int, int]] = {}
+        self.tables: list[tuple[int, int, int, int]] = []
         self.links = self.others = 0
 
     def add(self, member: Member) -> None:
@@ -93,6 +96,9 @@ class _Listing:
             tag = self.file.read(min(member.size, _LONGEST_TAG), member.offset).strip()
             number = self.tag_names.setdefault(tag, len(self.tag_names))
             self.tags[folder, _key(name)] = number
+        elif is_seen and name.lower() in NAMES:
+            kind = NAMES.index(name.lower())
+            self.tables.append((folder, member.offset, member.size, kind))
         elif is_seen and ending == b".txt":
             self.captions[folder, _key(name)] = member.offset, member.size
         elif is_seen and ending in _ENDINGS:
@@ -122,6 +128,7 @@ class _Listing:
             "offsets": np.array(self.offsets, dtype=np.int64),
             "sizes": np.array(self.sizes, dtype=np.int64),
             "captions": np.array(captions, dtype=np.int64).reshape(-1, 2),
+            "tables": np.array(self.tables, dtype=np.int64).reshape(-1, 4),
             "tags": np.array([self.tags.get(key, 0) for key in keys], dtype=np.int32),
             "tag_names": np.array(list(self.tag_names), dtype="S"),
             "links": np.array(self.links),

@@ -176,7 +176,7 @@ def test_table_names_images(tmp_path, write_files, column, suffix, separator):
     if column == "label":
         assert source.class_names == ("a cat, asleep", "dog")
     else:
-        assert source.titles == ["dog", "a cat, asleep"]
+        assert source.titles == [("dog",), ("a cat, asleep",)]
 
 
 def test_quotation_marks_are_characters_of_a_tsv(tmp_path):
@@ -184,7 +184,7 @@ def test_quotation_marks_are_characters_of_a_tsv(tmp_path):
     (tmp_path / "t.tsv").write_text("filepath\ttitle\n" + "\n".join(rows) + "\n")
     source = whole(tmp_path / "t.tsv")
     assert source.files == ['"0.png', "1.png", "2.png"]
-    assert source.titles == ['5" screen', '"open', '"a" and "b"']
+    assert source.titles == [('5" screen',), ('"open',), ('"a" and "b"',)]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -194,7 +194,7 @@ def test_a_caption_in_quotation_marks_may_hold_anything(tmp_path, end):
     text = end.join(["\ufefffilepath,title", f"0.png,{quoted}", "", '1.png,5" screen', ""])
     (tmp_path / "t.csv").write_text(text, "utf-8", newline="")
     source = whole(tmp_path / "t.csv")
-    assert source.titles == [caption, '5" screen']
+    assert source.titles == [(caption,), ('5" screen',)]
     assert source.files == ["0.png", "1.png"]
 
 

@@ -1,0 +1,113 @@
+"""Several captions an image: a table of them beside images, or rows of a table of images."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sslcli.data.sources.open import open_source
+from sslcli.errors import DataError
+
+ROWS = [("a.png", "a dog"), ("a.png", "a wet dog"), ("b.png", "a cat"), ("sub/c.png", "a car")]
+FILES = ("a.png", "b.png", "sub/c.png")
+EXPECTED = {"a.png": ("a dog", "a wet dog"), "b.png": ("a cat",), "c.png": ("a car",)}
+
+
+def table(rows=ROWS, separator="\t"):
+    return "".join(separator.join(row) + "\n" for row in [("filepath", "title"), *rows])
+
+
+def picture(number):
+    data = io.BytesIO()
+    Image.fromarray(np.full((8, 8, 3), number, dtype=np.uint8)).save(data, "png")
+    return data.getvalue()
+
+
+def as_folder(root, text, name="captions.tsv"):
+    for number, file in enumerate(FILES):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(picture(number))
+    (root / name).write_text(text)
+    return root
+
+
+def as_tar(root, text, name="captions.tsv", below="dev/"):
+    members = {f"{below}{file}": picture(number) for number, file in enumerate(FILES)}
+    members[f"{below}{name}"] = text.encode()
+    with tarfile.open(root / "all.tar", "w") as tar:
+        for path, data in members.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return root / "all.tar"
+
+
+def captions_of(source):
+    return {source.describe(r).rsplit("/", 1)[-1]: source.captions(r) for r in range(len(source))}
+
+
+@pytest.mark.parametrize("make", [as_folder, as_tar])
+@pytest.mark.parametrize(("name", "separator"), [("captions.tsv", "\t"), ("captions.csv", ",")])
+def test_a_table_beside_the_images_holds_several_of_each(make, name, separator, tmp_path):
+    source = open_source(str(make(tmp_path, table(separator=separator), name)), part=None)
+    assert source.columns == {"image", "text"}
+    assert captions_of(source) == EXPECTED
+    assert [source.text(row) for row in range(3)] == ["a dog", "a cat", "a car"]
+    assert not source.remarks()
+
+
+def test_a_table_may_lie_at_the_root_of_an_archive(tmp_path):
+    source = open_source(str(as_tar(tmp_path, table(), below="")), part=None)
+    assert captions_of(source) == EXPECTED
+
+
+@pytest.mark.parametrize("make", [as_folder, as_tar])
+def test_what_does_not_match_is_counted_and_named(make, tmp_path):
+    rows = [*ROWS[:3], ("gone.png", "nothing"), ("far/gone.png", "nothing")]
+    source = open_source(str(make(tmp_path, table(rows))), part=None)
+    assert source.columns == {"image"}
+    told = [f"{remark.what} {remark.where} {remark.hint}" for remark in source.remarks()]
+    assert any("1 of 3 images have no caption" in each and "c.png" in each for each in told)
+    assert any("2 images with captions are not there" in each for each in told)
+    assert any("gone.png" in each for each in told)
+
+
+def test_captions_are_part_of_what_the_data_is(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first = open_source(str(as_folder(tmp_path / "one", table())), part=None)
+    again = open_source(str(as_folder(tmp_path / "two", table())), part=None)
+    assert again.fingerprint == first.fingerprint
+    (tmp_path / "two" / "captions.tsv").write_text(table([*ROWS, ("b.png", "more")]))
+    other = open_source(str(tmp_path / "two"), part=None)
+    assert captions_of(other)["b.png"] == ("a cat", "more")
+    assert other.fingerprint != first.fingerprint
+    assert other.stamp() != first.stamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("filepath\tlabel\na.png\tdog\n", "columns are filepath, label"), ("", "columns are none")],
+)
+def test_a_table_without_titles_is_refused(text, told, tmp_path):
+    with pytest.raises(DataError, match=told):
+        open_source(str(as_folder(tmp_path, text)), part=None)
+
+
+def test_a_damaged_row_is_named_by_its_line(tmp_path):
+    with pytest.raises(DataError, match="has 1 cells") as fault:
+        open_source(str(as_folder(tmp_path, table() + "broken\n")), part=None)
+    assert fault.value.where.endswith("captions.tsv:6")
+
+
+def test_rows_of_one_image_are_one_image(tmp_path):
+    as_folder(tmp_path, "", "unused.tsv")
+    (tmp_path / "all.csv").write_text(table(separator=","))
+    source = open_source(str(tmp_path / "all.csv"), part=None)
+    assert captions_of(source) == EXPECTED
+    assert source.text(0) == "a dog"
+    (tmp_path / "other.csv").write_text(table([*ROWS, ("b.png", "more")], separator=","))
+    other = open_source(str(tmp_path / "other.csv"), part=None)
+    assert other.fingerprint != source.fingerprint
