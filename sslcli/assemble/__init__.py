@@ -19,6 +19,7 @@ from sslcli.assemble.models import (
     load_start_weights,
     method_read_out,
     place,
+    tower_of,
 )
 from sslcli.assemble.reading import (
     count_cut,
@@ -65,4 +66,5 @@ __all__ = [
     "text_views",
     "tokenizer_in",
     "tokenizer_of",
+    "tower_of",
 ]

@@ -9,7 +9,7 @@ from torch import nn
 from sslcli.assemble.facts import completed_section, remembered_facts
 from sslcli.assemble.reading import tokenizer_of
 from sslcli.config.schema import Config
-from sslcli.config.section import NOUNS, DataFacts
+from sslcli.config.section import NOUNS, TOWERS, Column, DataFacts
 from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import ConfigError, UsageError
 from sslcli.methods.base import HasProjector, Method
@@ -154,15 +154,35 @@ def load_read_out(checkpoint: Checkpoint, features: str, device: torch.device) -
         ConfigError: If there is nothing of that name.
         CheckpointError: If its tensors do not fit the config it carries.
     """
-    if features == "head":
+    if features == "head" or features in TOWERS:
         return method_read_out(load_method(checkpoint, device), features)
     return read_out(load_encoder(checkpoint, device), features).eval()
 
 
 def method_read_out(method: Method, features: str) -> nn.Module:
-    """Return what evaluations read out of a method, in its mode."""
+    """Return what evaluations read out of a method, in its mode.
+
+    Raises:
+        SslError: If there is nothing of that name.
+    """
+    if features in TOWERS:
+        return tower_of(method, "image" if features == TOWERS[0] else "text")
     head = method.projector if isinstance(method, HasProjector) else None
     return read_out(method.encoder, features, head)
+
+
+def tower_of(method: Method, column: Column) -> nn.Module:
+    """Return one of a method's towers in the method's mode, by the column that it reads.
+
+    Raises:
+        UsageError: If the method has no such tower.
+    """
+    towers = method.towers()
+    if column not in towers:
+        what = f"{type(method).__name__} has no tower that reads {NOUNS[column][1]}"
+        hint = f"it has {', '.join(towers)}; clip and siglip train image and text"
+        raise UsageError(what, "tower", hint)
+    return towers[column].train(method.training)
 
 
 def fresh_read_out(
@@ -173,7 +193,7 @@ def fresh_read_out(
     Raises:
         SslError: If there is nothing of that name.
     """
-    if features == "head":
+    if features == "head" or features in TOWERS:
         return method_read_out(build_method(config, device, facts).eval(), features)
     torch.manual_seed(config.seed)
     return read_out(place(fresh_encoder(config), config, device), features).eval()

@@ -16,6 +16,7 @@ def embed(
         Literal["all", "train", "test"],
         options.data("--part", help="Which part, when the data has parts."),
     ] = "all",
+    tower: options.Tower = None,
     method: options.Code = None,
     encoder: options.Encoder = None,
     preset: options.PresetOf = None,
@@ -37,12 +38,14 @@ def embed(
     """
     from sslcli.cli.show import Show
     from sslcli.workflows import embed as workflow
+    from sslcli.workflows.changes import laid_under, read_out
     from sslcli.workflows.run import load
 
     show = Show("embed", as_json=json, quiet=quiet)
     path = workflow.writable(out, overwrite=overwrite)
     run = load(
-        ckpt, data=data, data_root=data_root, download=download, overrides=set_ or [],
+        ckpt, data=data, data_root=data_root, download=download, 
+        overrides=laid_under({"evaluation.features": read_out(None, tower)}, set_ or []),
         device=device, precision=precision, method=method, encoder=encoder, preset=preset,
         dry_run=dry_run, listener=show,
     )  # fmt: skip

@@ -39,6 +39,7 @@ def knn_eval(
     shots: options.Shots = None,
     draws: options.Draws = 10,
     layers: options.Layers = None,
+    tower: options.Tower = None,
     method: options.Code = None,
     encoder: options.Encoder = None,
     preset: options.PresetOf = None,
@@ -66,11 +67,11 @@ def knn_eval(
     from sslcli.cli.show import Show
     from sslcli.cli.syntax import parse_shots
     from sslcli.evaluate.few_shot import FewShots
-    from sslcli.workflows.changes import laid_under
+    from sslcli.workflows.changes import laid_under, read_out
 
     show = Show("knn-eval", as_json=json, quiet=quiet)
     few = FewShots(parse_shots(shots), draws)
-    changes = laid_under({"evaluation.features": layers}, set_ or [])
+    changes = laid_under({"evaluation.features": read_out(layers, tower)}, set_ or [])
     extra = (*few.metrics, *(BASELINES if baseline else ()), *(GEOMETRY if geometry else ()))
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,

@@ -28,6 +28,7 @@ def linear_eval(
     shots: options.Shots = None,
     draws: options.Draws = 10,
     layers: options.Layers = None,
+    tower: options.Tower = None,
     rates: Annotated[
         str | None,
         options.what(
@@ -77,6 +78,7 @@ def linear_eval(
         PaperProbe,
         check_protocol,
         check_rates,
+        check_tower,
         measure,
         with_probe,
     )
@@ -85,9 +87,10 @@ def linear_eval(
     show, chosen = Show("linear-eval", as_json=json, quiet=quiet), parse_seeds(seeds)
     limit, few = seconds(max_time), FewShots(parse_shots(shots), draws)
     only_paper = {"resume": resume, "max_time": limit is not None, "rates": bool(rates)}
+    check_tower(protocol, tower)
     check_protocol(protocol, few, devices=devices > 1, fit=fit, **only_paper)
     check_rates(ckpt, parse_rates(rates), encoder, preset)
-    changes = with_probe(set_ or [], layers, parse_rates(rates))
+    changes = with_probe(set_ or [], layers, parse_rates(rates), tower)
     place = restarted(Place(str(beside(ckpt, "linear-probe")), resume, overwrite=not resume))
     stop = Stop(limit, resume_line(place.out))
     if must_launch(devices) and not dry_run:

@@ -38,6 +38,7 @@ def map(
             show_default="figures/map.png in the run",
         ),
     ] = None,
+    tower: options.Tower = None,
     method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -57,11 +58,13 @@ def map(
     """
     from sslcli.cli.show import Show
     from sslcli.workflows import map as workflow
+    from sslcli.workflows.changes import laid_under, read_out
     from sslcli.workflows.run import load
 
     show = Show("map", as_json=json, quiet=quiet)
     run = load(
-        ckpt, data=data, data_root=data_root, download=download, overrides=set_ or [], seed=seed,
+        ckpt, data=data, data_root=data_root, download=download, seed=seed,
+        overrides=laid_under({"evaluation.features": read_out(None, tower)}, set_ or []),
         device=device, precision=precision, method=method, dry_run=dry_run, listener=show,
     )  # fmt: skip
     if dry_run:

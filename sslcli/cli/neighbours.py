@@ -21,6 +21,14 @@ def neighbours(
             show_default="rows of the test part",
         ),
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        options.what(
+            "--text",
+            metavar="SENTENCE",
+            help="Find images by a sentence, of a method with both towers. Repeatable.",
+        ),
+    ] = None,
     data: options.Data = None,
     test: options.Test = None,
     k: Annotated[int, options.what("--k", min=1, help="Neighbours of each query.")] = 10,
@@ -43,6 +51,7 @@ def neighbours(
             show_default="figures/neighbours.png in the run",
         ),
     ] = None,
+    tower: options.Tower = None,
     method: options.Code = None,
     set_: options.Set = None,
     seed: options.Seed = None,
@@ -63,22 +72,31 @@ def neighbours(
     """
     from sslcli.cli.show import Show
     from sslcli.workflows import neighbours as workflow
+    from sslcli.workflows.changes import laid_under
     from sslcli.workflows.run import load
 
     show = Show("neighbours", as_json=json, quiet=quiet)
+    changes = {"evaluation.features": workflow.searched_by(text or (), query, tower)}
     run = load(
-        ckpt, data=data, test=test, data_root=data_root, download=download, overrides=set_ or [],
-        seed=seed, device=device, precision=precision, method=method, dry_run=dry_run,
-        listener=show,
+        ckpt, data=data, test=test, data_root=data_root, download=download,
+        overrides=laid_under(changes, set_ or []), seed=seed, device=device,
+        precision=precision, method=method, dry_run=dry_run, listener=show,
     )  # fmt: skip
     if dry_run:
-        asked, searched = workflow.parts(run, query, count)
+        asked, searched = workflow.parts(run, query, count, text or ())
         counts = {"asked": sum(map(len, asked)), "searched": len(searched)}
         show.table("", ("part", "rows to encode"), list(counts.items()))
         show.result(dry_run=True, rows=counts)
         return
     found = workflow.neighbours(
-        run, query=query, k=k, count=count, baseline=baseline, out=out, listener=show
+        run,
+        query=query,
+        text=text or (),
+        k=k,
+        count=count,
+        baseline=baseline,
+        out=out,
+        listener=show,
     )
     _publish(found, show)
 

@@ -113,6 +113,14 @@ Layers = Annotated[
         show_default="the preset's",
     ),
 ]
+Tower = Annotated[
+    Literal["image", "text"] | None,
+    what(
+        "--tower",
+        help="Tower that is evaluated, with its projection, of a method with one of each.",
+        show_default="the encoder",
+    ),
+]
 PerClass = Annotated[
     bool, output("--per-class", help="Also print each class's accuracy; JSON always has it.")
 ]

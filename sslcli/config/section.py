@@ -32,12 +32,16 @@ NOUNS: dict[Column, tuple[str, str]] = {  # one row and several, in messages
 # The class tokens of a vision transformer's last blocks, and the mean of the last patches' tokens.
 LAST_TOKENS = re.compile(r"last-([1-9]\d{0,2})(\+patches)?")
 LAYER = re.compile(r"layer-([1-9]\d?)")
+TOWERS = ("image-tower", "text-tower")  # read-outs that are a method's own networks
 
 
 def _read_out(name: str) -> str:
     named = LAST_TOKENS.fullmatch(name) or LAYER.fullmatch(name)
-    if name not in ("encoder", "head", "quadrants") and not named:
-        raise ValueError("must be encoder, head, quadrants, layer-5, last-4 or last-1+patches")
+    if name not in ("encoder", "head", "quadrants", *TOWERS) and not named:
+        known = (
+            "encoder, head, quadrants, layer-5, last-4, last-1+patches, image-tower or text-tower"
+        )
+        raise ValueError(f"must be {known}")
     return name
 
 
@@ -48,8 +52,9 @@ ReadOut = Annotated[
         description="What evaluations take from a network: its output (encoder), the projection "
         "head's (head), the class tokens of a vision transformer's last blocks side by side "
         "(last-4), and the mean of the last patches' tokens (last-1+patches), every layer's "
-        "maximum over each quarter of the image (quadrants, of Exemplar-CNN's networks), or a "
-        "layer as CMC probes it (layer-1 to layer-5 of half-alexnet, layer-6 of ResNets)."
+        "maximum over each quarter of the image (quadrants, of Exemplar-CNN's networks), a "
+        "layer as CMC probes it (layer-1 to layer-5 of half-alexnet, layer-6 of ResNets), or a "
+        "tower with its projection (image-tower, text-tower: of CLIP)."
     ),
 ]
 

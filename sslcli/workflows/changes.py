@@ -1,8 +1,11 @@
 """Changes of a config: those that arguments make, and the overrides that win over them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from sslcli.errors import UsageError
+
+Tower = Literal["image", "text"]
 Changes = Mapping[str, Any] | Sequence[str]  # by dotted field, or as `--set` writes them
 
 
@@ -13,6 +16,17 @@ def divided(
     if isinstance(overrides, Mapping):
         return {**fields, **overrides}, ()
     return fields, overrides
+
+
+def read_out(layers: str | None, tower: str | None) -> str | None:
+    """Return the name of what is read out of a network; None for the config's.
+
+    Raises:
+        UsageError: If both are given.
+    """
+    if layers and tower:
+        raise UsageError("a tower is read at its end", "layers", "leave out one of them")
+    return f"{tower}-tower" if tower else layers
 
 
 def laid_under(fields: Mapping[str, Any], overrides: Changes) -> Changes:

@@ -15,6 +15,7 @@ from sslcli.evaluate.calibration.stored import probabilities_of, stored_calibrat
 from sslcli.evaluate.classifier import known_classes, linear_classifier
 from sslcli.files import write_atomically
 from sslcli.listener import QUIET, Listener
+from sslcli.workflows.changes import Tower, laid_under, read_out
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.unreadable import Unreadable
 
@@ -65,6 +66,7 @@ def embed(
     data: str | None = None,
     out: str | Path | None = "features.npz",
     part: Part = "all",
+    tower: Tower | None = None,
     method: str | None = None,
     encoder: str | None = None,
     preset: str | None = None,
@@ -86,6 +88,8 @@ def embed(
         data: The data set, when not the checkpoint's.
         out: Where to write, ending in .npz or .parquet; None writes nothing.
         part: Which part, when the data has parts.
+        tower: The tower that is evaluated, of a method with one of images and one of texts, with
+            its projection; None for the encoder.
         method: Where the class lies that the checkpoint names; see `load`.
         encoder: The network of weights of another code; see `load`.
         preset: Whose images and protocols suit such weights; see `load`.
@@ -102,7 +106,8 @@ def embed(
     """
     path = writable(out, overwrite=overwrite)
     opened = load(
-        run, data=data, data_root=data_root, download=download, overrides=overrides,
+        run, data=data, data_root=data_root, download=download,
+        overrides=laid_under({"evaluation.features": read_out(None, tower)}, overrides),
         device=device, precision=precision, method=method, encoder=encoder, preset=preset,
         listener=listener,
     )  # fmt: skip
@@ -146,7 +151,7 @@ def images_of(run: Run, part: Part, path: Path | None) -> Source:
 def _embedded(run: Run, source: Source, path: Path | None) -> Embeddings:
     bar = run.listener.bar
     found = assemble.features_of(
-        run.encoder, source, run.config, run.device, run.precision, bar=bar
+        run.encoder, source, run.config, run.device, run.precision, bar=bar, reads=run.reads
     )
     run.leave_out(source, found.rows)
     rows, labels = found.rows.numpy(), source.labels

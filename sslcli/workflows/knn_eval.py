@@ -16,7 +16,7 @@ from sslcli.evaluate.knn import KNNAccuracy, evaluate_knn
 from sslcli.evaluate.metrics import Accuracy, shown
 from sslcli.evaluate.seeds import Summary
 from sslcli.listener import QUIET, Bar, Listener
-from sslcli.workflows.changes import laid_under
+from sslcli.workflows.changes import Tower, laid_under, read_out
 from sslcli.workflows.probing import paired_features
 from sslcli.workflows.run import Run, load
 
@@ -59,6 +59,7 @@ def knn_eval(
     shots: Sequence[int] = (),
     draws: int = 10,
     layers: str | None = None,
+    tower: Tower | None = None,
     method: str | None = None,
     encoder: str | None = None,
     preset: str | None = None,
@@ -89,6 +90,8 @@ def knn_eval(
         draws: Draws of each number of shots.
         layers: What is read out of the network, such as "head" or "last-4"; None for the config's
             `evaluation.features`.
+        tower: The tower that is evaluated, of a method with one of images and one of texts, with
+            its projection; None for the encoder.
         method: Where the class lies that the checkpoint names; see `load`.
         encoder: The network of weights of another code; see `load`.
         preset: Whose images and protocols suit such weights; see `load`.
@@ -103,7 +106,7 @@ def knn_eval(
     Raises:
         SslError: If something is missing, does not fit, or was learned with its labels.
     """
-    changes = laid_under({"evaluation.features": layers}, overrides)
+    changes = laid_under({"evaluation.features": read_out(layers, tower)}, overrides)
     opened = load(
         run, data=data, test=test, data_root=data_root, download=download, overrides=changes,
         seed=seed, device=device, precision=precision, method=method,

@@ -15,7 +15,7 @@ from sslcli.evaluate.few_shot import FewShots
 from sslcli.evaluate.metrics import Accuracy
 from sslcli.evaluate.seeds import Summary, repeat
 from sslcli.listener import QUIET, Listener
-from sslcli.workflows.changes import Changes, laid_under
+from sslcli.workflows.changes import Changes, Tower, laid_under, read_out
 from sslcli.workflows.place import Place
 from sslcli.workflows.probes import FeatureProbe, PaperProbe, Solver, features_of
 from sslcli.workflows.rates import Rate
@@ -69,6 +69,7 @@ def linear_eval(
     shots: Sequence[int] = (),
     draws: int = 10,
     layers: str | None = None,
+    tower: Tower | None = None,
     rates: Sequence[float] = (),
     method: str | None = None,
     encoder: str | None = None,
@@ -106,6 +107,9 @@ def linear_eval(
         draws: Draws of each number of shots.
         layers: What is read out of the network, such as "last-4"; None for the config's
             `evaluation.linear_features`.
+        tower: The tower that is evaluated, of a method with one of images and one of texts, with
+            its projection; None for the encoder. For the
+            protocol "features".
         rates: Base rates to train with side by side, for the protocol "paper"; the best on a tenth
             of the training images is taken, as it learned from the others.
         method: The class of a checkpoint whose method is a user's own.
@@ -132,13 +136,14 @@ def linear_eval(
     expect_one(devices)
     few = FewShots(tuple(shots), draws)
     only_paper = {"resume": resume, "max_time": max_time is not None, "rates": bool(rates)}
+    check_tower(protocol, tower)
     check_protocol(protocol, few, fit=fit, **only_paper)
     check_rates(run, rates, encoder, preset)
     stop = Stop(seconds(max_time))
     with taking_part(device_of(run, device), listener.note) as where:
         opened = load(
             run, data=data, test=test, data_root=data_root, download=download,
-            overrides=with_probe(overrides, layers, rates), seed=seed, device=str(where),
+            overrides=with_probe(overrides, layers, rates, tower), seed=seed, device=str(where),
             precision=precision, method=method,
             encoder=encoder, preset=preset, listener=listener,
         )  # fmt: skip
@@ -162,13 +167,22 @@ def check_rates(run: str | Path | Run, rates: Sequence[float], *foreign: str | N
         protocol_of(config, "linear-probe")
 
 
-def with_probe(overrides: Changes, layers: str | None, rates: Sequence[float]) -> Changes:
+def with_probe(
+    overrides: Changes, layers: str | None, rates: Sequence[float], tower: Tower | None = None
+) -> Changes:
     """Return changes of the config with what is read out and the rates before them, if given."""
     fields = {
-        "evaluation.linear_features": layers,
+        "evaluation.features": read_out(None, tower),
+        "evaluation.linear_features": read_out(layers, tower),
         "evaluation.linear.rates": [float(rate) for rate in rates] or None,
     }
     return laid_under(fields, overrides)
+
+
+def check_tower(protocol: Protocol, tower: Tower | None) -> None:
+    """Raise UsageError when a tower is to be probed on augmented images."""
+    if protocol == "paper" and tower:
+        raise UsageError("this is for `protocol` features", "tower", "leave out one of them")
 
 
 def check_protocol(protocol: Protocol, few: FewShots, **only_paper: bool) -> None:

@@ -22,6 +22,7 @@ from sslcli.evaluate.projection import (
 from sslcli.figures.map import embedding_map
 from sslcli.files import write_atomically
 from sslcli.listener import QUIET, Listener
+from sslcli.workflows.changes import Tower, laid_under, read_out
 from sslcli.workflows.embed import Part, images_of
 from sslcli.workflows.pictures import figure_path
 from sslcli.workflows.run import Run, load
@@ -83,6 +84,7 @@ def map(
     clusters: int | None = None,
     count: int = 5_000,
     out: str | Path | None = None,
+    tower: Tower | None = None,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -105,6 +107,8 @@ def map(
         count: Rows at most, taken evenly from all there are.
         out: The PNG to write, and beside it the coordinates as an .npz of the same name; None for
             figures/map.png in the run.
+        tower: The tower that is evaluated, of a method with one of images and one of texts, with
+            its projection; None for the encoder.
         method: The class of a checkpoint whose method is a user's own.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
@@ -119,7 +123,8 @@ def map(
     """
     need_package(by)
     opened = load(
-        run, data=data, data_root=data_root, download=download, overrides=overrides, seed=seed,
+        run, data=data, data_root=data_root, download=download, seed=seed,
+        overrides=laid_under({"evaluation.features": read_out(None, tower)}, overrides),
         device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
     path = figure_path(opened, out, "map")

@@ -1,6 +1,7 @@
 """Find the images or sentences nearest to some that are asked about, and draw them."""
 
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from pathlib import Path
@@ -21,24 +22,28 @@ from sslcli.errors import UsageError
 from sslcli.evaluate.nearest import build_index
 from sslcli.figures.tiles import Tile, tile_rows
 from sslcli.listener import QUIET, Listener
+from sslcli.workflows.changes import Tower, laid_under, read_out
 from sslcli.workflows.embed import images_of
 from sslcli.workflows.neighbours_result import Neighbour, NeighboursResult, Query, same_class
 from sslcli.workflows.pictures import Picture, figure_path, pictures
 from sslcli.workflows.run import Run, load
 
 DRAWN = 64  # queries of a figure
+_LETTERS = 16  # of a line below a tile
 
 
 def neighbours(
     run: str | Path | Run,
     *,
     query: Images | None = None,
+    text: str | Sequence[str] = (),
     data: str | None = None,
     test: str | None = None,
     k: int = 10,
     count: int = 16,
     baseline: bool = False,
     out: str | Path | None = None,
+    tower: Tower | None = None,
     method: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
@@ -59,6 +64,7 @@ def neighbours(
             `download` and `listener`.
         query: Image files, PIL images, arrays, or data sets such as a folder, one or several; of an
             encoder of texts, text files or sentences. None draws rows of the test part.
+        text: Sentences to find images by, of a method with a tower of images and one of texts.
         data: The data set, when not the checkpoint's.
         test: The data to draw queries from.
         k: Neighbours of each.
@@ -66,6 +72,8 @@ def neighbours(
             holds more.
         baseline: Also search by the untrained encoder and by raw pixels.
         out: The PNG to write; None for figures/neighbours.png in the run. Sentences have none.
+        tower: The tower that is evaluated, of a method with one of images and one of texts, with
+            its projection; None for the encoder.
         method: The class of a checkpoint whose method is a user's own.
         overrides: Changes of the config.
         seed: Instead of the checkpoint's.
@@ -79,15 +87,16 @@ def neighbours(
         SslError: If something is missing or does not fit, or the file is to be no PNG.
     """
     opened = load(
-        run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
-        seed=seed, device=device, precision=precision, method=method, listener=listener,
+        run, data=data, test=test, data_root=data_root, download=download, seed=seed,
+        overrides=laid_under({"evaluation.features": searched_by(text, query, tower)}, overrides),
+        device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
     reads = opened.reads
     path = _figure(opened, out, reads)
-    asked, searched = parts(opened, query, count)
-    search = _Search(opened, asked, searched, k, reads)
+    asked, searched = parts(opened, query, count, text)
+    search = _Search(opened, asked, searched, k, "text" if text else reads)
     found = {"queries": search()}
-    if baseline:
+    if baseline and not text:
         found["untrained"] = search(opened.untrained)
         found["pixels"] = search(nn.Flatten()) if reads == "image" else ()
     result = NeighboursResult(
@@ -99,8 +108,25 @@ def neighbours(
     return result
 
 
-def parts(run: Run, query: Images | None, count: int) -> tuple[list[Source], Source]:
+def searched_by(text: str | Sequence[str], query: Images | None, tower: Tower | None) -> str | None:
+    """Return what is read out of the network: by a sentence, the tower of images.
+
+    Raises:
+        UsageError: If a sentence is given beside something else.
+    """
+    for name, given in (("query", query is not None), ("tower", tower is not None)):
+        if text and given:
+            raise UsageError("a sentence is asked about by itself", name, "leave out one of them")
+    return read_out(None, "image" if text else tower)
+
+
+def parts(
+    run: Run, query: Images | None, count: int, text: str | Sequence[str] = ()
+) -> tuple[list[Source], Source]:
     """Return the sources to ask about, and the one to search."""
+    if text:
+        sentences = [text] if isinstance(text, str) else list(text)
+        return [Sentences("the sentences given", sentences)], images_of(run, "all", None)
     if query is None:
         run.splits.need_held_out()
         return [drawn_rows(run.splits.test, count, run.config.seed)], run.splits.train
@@ -174,14 +200,17 @@ class _Search:
         """Return the queries with their neighbours by a network; None stands for the encoder."""
         run = self.run
         precision = "fp32" if isinstance(network, nn.Flatten) else run.precision
-        bank = run.features(self.searched, network, precision, self.reads)
+        bank = run.features(self.searched, network, precision)
+        asking = network or run.encoder
+        if self.reads != run.reads:  # sentences among images
+            asking = run.tower(self.reads)
         index, found = build_index(bank.features), []
         self.n = index.size
         self.protocol = f"the {self.k} largest cosines among {index.size}, {index.backend}"
         self.rows = []
         for source in self.asked:
             features = assemble.features_of(
-                network or run.encoder, source, run.config, run.device, precision, reads=self.reads
+                asking, source, run.config, run.device, precision, reads=self.reads
             )
             run.leave_out(source, features.rows)
             self.rows.append(features.rows.numpy())
@@ -205,17 +234,11 @@ class _Search:
             rows.tolist(), similarity.tolist(), near.tolist(), own.tolist(), strict=True
         ):
             nearest = [
-                Neighbour(other, *self._about(self.searched, other), value)
+                Neighbour(other, *_about(self.searched, other, self.run.reads), value)
                 for other, value in zip(others, values, strict=True)
                 if other != itself
             ]
-            yield Query(*self._about(source, row), tuple(nearest[: self.k]))
-
-    def _about(self, source: Source, row: int) -> tuple[str, str | None]:
-        """Return where a row comes from, or its text, and the name of its class."""
-        item = source.text(row) if self.reads == "text" else source.describe(row)
-        label = NO_LABEL if source.labels is None else int(source.labels[row])
-        return item, None if label == NO_LABEL else source.class_names[label]
+            yield Query(*_about(source, row, self.reads), tuple(nearest[: self.k]))
 
     def draw(self, result: NeighboursResult, path: Path) -> None:
         """Draw a row a query and network, the query first."""
@@ -239,6 +262,9 @@ class _Search:
     def _asked_pictures(self) -> list[Picture]:
         found = []
         for source, rows in zip(self.asked, self.rows, strict=True):
+            if "image" not in source.columns:  # a sentence has its words below an empty tile
+                found += [np.full((8, 8, 3), 245, dtype=np.uint8)] * len(rows)
+                continue
             shown = pictures(self.run, source, rows)
             found += [shown[row] for row in rows.tolist()]
         return found
@@ -250,5 +276,14 @@ def _tiles(query: Query, near: Mapping[int, Picture]) -> Iterator[Tile]:
         yield Tile(near[each.row], (f"{each.similarity:.3f}", *_lines(each)), agrees)
 
 
+def _about(source: Source, row: int, reads: Column) -> tuple[str, str | None]:
+    """Return where a row comes from, or its text, and the name of its class."""
+    item = source.text(row) if reads == "text" else source.describe(row)
+    label = NO_LABEL if source.labels is None else int(source.labels[row])
+    return item, None if label == NO_LABEL else source.class_names[label]
+
+
 def _lines(item: Query | Neighbour) -> tuple[str, ...]:
+    if " " in item.item and not item.label and not Path(item.item).suffix:  # a sentence
+        return tuple(textwrap.wrap(item.item, _LETTERS, max_lines=2, placeholder="..."))
     return (item.label or Path(item.item).name,)

@@ -64,8 +64,9 @@ class Run:
 
     @property
     def reads(self) -> Column:
-        """The column of the data that the encoder takes."""
-        return family_of(self.config.encoder).reads
+        """The column of the data that the encoder takes, or the tower that is read out."""
+        by_text = self.config.evaluation.features == "text-tower"
+        return "text" if by_text else family_of(self.config.encoder).reads
 
     @property
     def pixels(self) -> Pixels:
@@ -74,6 +75,9 @@ class Run:
         Raises:
             UsageError: If it reads no images.
         """
+        if self.reads != "image":
+            what = f"this is for encoders of images, and this one reads {NOUNS[self.reads][1]}"
+            raise UsageError(what, "encoder.name", "use a checkpoint of a method of images")
         return assemble.pixels_of(self.config)
 
     @cached_property
@@ -105,12 +109,7 @@ class Run:
         Raises:
             UsageError: If the method has no such tower.
         """
-        towers = self.method.towers()
-        if name not in towers:
-            what = f"{self.config.method.name} has no tower that reads {NOUNS[name][1]}"
-            hint = f"it has {', '.join(towers)}; clip and siglip train image and text"
-            raise UsageError(what, "tower", hint)
-        return towers[name].eval()
+        return assemble.tower_of(self.method, name)
 
     @cached_property
     def splits(self) -> Splits:
@@ -175,7 +174,8 @@ class Run:
         cache = self.checkpoint.run / "features"
         found = assemble.features_of(
             network or self.encoder, source, self.config, self.device,
-            precision or self.precision, cache=cache, bar=self.listener.bar, reads=reads,
+            precision or self.precision, cache=cache, bar=self.listener.bar,
+            reads=reads or self.reads,
         )  # fmt: skip
         self.leave_out(source, found.rows)
         if found.note:

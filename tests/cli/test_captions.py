@@ -157,6 +157,41 @@ def test_retrieval_needs_texts(run, ssl):
     assert "holds images, not sentences" in outcome.err
 
 
+def test_a_tower_of_texts_is_evaluated_by_captions(run, ssl, tmp_path):
+    assert ssl("knn-eval", run, "--tower", "text", "--k", 3, "--json").json["metrics"]["top1"] == 1
+    linear = ssl("linear-eval", run, "--tower", "text", "--json")
+    assert linear.json["metrics"]["top1"] == 1
+    refused = ssl("linear-eval", run, "--tower", "text", "--protocol", "paper")
+    assert refused.code == 2
+    assert ssl("map", run, "--tower", "text", "--by", "pca", "--out", tmp_path / "a.png").code == 0
+
+
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_a_tower_is_embedded_with_its_projection(run, tower):
+    opened = load(run)
+    found = sslcli.embed(run, part="test", out=None, tower=tower)
+    expected = opened.features(opened.splits.test, opened.tower(tower), reads=tower)
+    np.testing.assert_allclose(found.features, expected.features.numpy(), atol=1e-6)
+    assert found.features.shape == (30, 64)
+
+
+def test_images_are_found_by_a_sentence(run, ssl, tmp_path):
+    sentence = "a red picture"
+    words = ("--text", sentence, "--k", 4, "--out", tmp_path / "found.png")
+    (query,) = ssl("neighbours", run, *words, "--json").json["neighbours"]["queries"]
+    assert query["item"] == sentence
+    opened = load(run)
+    data = opened.open(opened.config.data.source)
+    images = opened.features(data, opened.tower("image"), reads="image").features
+    tokens = assemble.text_views(opened.config).tokenizer.encode([sentence], 96)
+    vector = opened.tower("text")(tokens.ids, tokens.mask).detach()
+    cosines = torch.nn.functional.cosine_similarity(images, vector)
+    found = [each["similarity"] for each in query["neighbours"]]
+    torch.testing.assert_close(torch.tensor(found), cosines.topk(4).values, atol=1e-5, rtol=0)
+    assert (tmp_path / "found.png").is_file()
+    assert ssl("neighbours", run, "--text", sentence, "--tower", "text").code == 2
+
+
 def test_the_python_door_gives_the_numbers(run):
     result = sslcli.retrieval_eval(run)
     assert result.metrics()["text_to_image_r1"] == result.text_to_image.at[1]
