@@ -97,7 +97,9 @@ def fresh_text_encoder(config: Config) -> nn.Module:
         what = f"{wanted.name} reads {NOUNS[reads][1]}, and text_encoder is to read sentences"
         raise ConfigError(what, "text_encoder.name", "use one such as clip-text-2-64-4")
     if wanted.vocabulary is None:
-        wanted = wanted.model_copy(update={"vocabulary": tokenizer_of(config).vocabulary})
+        made_later = config.tokenizer if config.tokenizer and not config.tokenizer.digest else None
+        most = made_later.size if made_later else tokenizer_of(config).vocabulary
+        wanted = wanted.model_copy(update={"vocabulary": most})
     return build_encoder(wanted)
 
 

@@ -140,7 +140,7 @@ class _Match:
         self.images = functional.normalize(found.features, dim=1)
         self.rows = found.rows.tolist()  # of the images that can be read
         refuse_empty(source)
-        captions = [source.captions(row) for row in self.rows]
+        captions = [source.sentences(row) for row in self.rows]
         self.texts = [text for own in captions for text in own]
         self.owner = [image for image, own in enumerate(captions) for _ in own]
         numbers = {text: number for number, text in enumerate(dict.fromkeys(self.texts))}

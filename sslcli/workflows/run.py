@@ -14,7 +14,7 @@ from sslcli import assemble
 from sslcli.config.pixels import Pixels
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
-from sslcli.config.section import NOUNS, Column
+from sslcli.config.section import Column
 from sslcli.data.sources.base import Source, noun
 from sslcli.data.sources.given import GivenImages, Images
 from sslcli.data.sources.open import Part, open_source
@@ -75,9 +75,9 @@ class Run:
         Raises:
             UsageError: If it reads no images.
         """
-        if self.reads != "image":
-            what = f"this is for encoders of images, and this one reads {NOUNS[self.reads][1]}"
-            raise UsageError(what, "encoder.name", "use a checkpoint of a method of images")
+        if self.config.evaluation.features == "text-tower":
+            what = "this is for what reads images, and the tower of texts reads none"
+            raise UsageError(what, "tower", "use the tower of images")
         return assemble.pixels_of(self.config)
 
     @cached_property

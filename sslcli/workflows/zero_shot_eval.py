@@ -206,5 +206,11 @@ def _config_of(run: Run, count: int) -> Config:
     fields |= {"dim": section.dim} if section.project_image else {}
     method = SECTIONS["zero-shot"].model_validate(fields)
     evaluation = run.config.evaluation.model_copy(update={"features": "head"})
-    update = {"method": method, "texts": (), "text_encoder": None, "evaluation": evaluation}
+    update = {
+        "method": method,
+        "texts": (),
+        "text_encoder": None,
+        "tokenizer": None,
+        "evaluation": evaluation,
+    }
     return run.config.model_copy(update=update)

@@ -126,7 +126,7 @@ def test_wrong_prompts_are_refused(run, ssl, words, told):
 def test_a_prompt_that_is_cut_is_counted(run, ssl):
     outcome = ssl("zero-shot-eval", run, "--prompts", "a {} " + "very " * 40, "--json")
     assert outcome.json["metrics"]["cut"] == 3
-    assert "3 of 3 prompts are longer than 96 tokens" in outcome.err
+    assert "3 of 3 prompts are longer than 32 tokens" in outcome.err
 
 
 @pytest.mark.parametrize("command", ["zero-shot-eval", "retrieval-eval"])
@@ -134,7 +134,7 @@ def test_a_run_with_one_tower_is_refused(command, ssl, run_once, tmp_path):
     run_once("pretrain", "--preset", "simsiam/digits", "--out", tmp_path / "one", *TINY)
     outcome = ssl(command, tmp_path / "one")
     assert outcome.code == 2
-    assert "simsiam has no tower that reads sentences" in outcome.err
+    assert "SimSiam has no tower that reads sentences" in outcome.err
     assert "clip and siglip" in outcome.err
 
 
@@ -178,12 +178,12 @@ def test_a_tower_is_embedded_with_its_projection(run, tower):
 def test_images_are_found_by_a_sentence(run, ssl, tmp_path):
     sentence = "a red picture"
     words = ("--text", sentence, "--k", 4, "--out", tmp_path / "found.png")
-    (query,) = ssl("neighbours", run, *words, "--json").json["neighbours"]["queries"]
+    (query,) = ssl("neighbours", run, *words, "--json").json["neighbours"]["encoder"]
     assert query["item"] == sentence
     opened = load(run)
     data = opened.open(opened.config.data.source)
     images = opened.features(data, opened.tower("image"), reads="image").features
-    tokens = assemble.text_views(opened.config).tokenizer.encode([sentence], 96)
+    tokens = assemble.text_views(opened.config).tokenizer.encode([sentence], 32)
     vector = opened.tower("text")(tokens.ids, tokens.mask).detach()
     cosines = torch.nn.functional.cosine_similarity(images, vector)
     found = [each["similarity"] for each in query["neighbours"]]

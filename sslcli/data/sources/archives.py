@@ -118,9 +118,9 @@ class Archives(FileSource):
             return self._titles.of_rows[row][0]
         return caption(self._read(row, *self._captions[row].tolist()), self.describe(row))
 
-    def captions(self, row: int) -> tuple[str, ...]:
+    def sentences(self, row: int) -> tuple[str, ...]:
         """Return all captions of one image."""
-        return self._titles.of_rows[row] if self._titles else super().captions(row)
+        return self._titles.of_rows[row] if self._titles else super().sentences(row)
 
     def _read(self, row: int, offset: int, size: int) -> bytes:
         shard = int(self.shard[row])

@@ -89,10 +89,6 @@ class Source(ABC):
         need(self, "text")
         return self.read(row).decode()
 
-    def captions(self, row: int) -> tuple[str, ...]:
-        """Return all captions of one image; `text` is the first."""
-        return (self.text(row),)
-
     def pair(self, row: int) -> tuple[str, str]:
         """Return the first two sentences of one row, raising DataError when it has one alone."""
         need(self, "pair")
@@ -100,7 +96,7 @@ class Source(ABC):
         return first, second
 
     def sentences(self, row: int) -> tuple[str, ...]:
-        """Return all sentences of one row: one, those of a pair, or those of a triplet."""
+        """Return all sentences of one row: those of a pair or triplet, or an image's captions."""
         return (self.text(row),)
 
     def examine(self, row: int) -> tuple[bytes, str, str]:
@@ -206,10 +202,6 @@ class Subset(Source):
     def text(self, row: int) -> str:
         """Return the sentence or caption of one row of the subset."""
         return self.base.text(int(self.rows[row]))
-
-    def captions(self, row: int) -> tuple[str, ...]:
-        """Return all captions of one image of the subset."""
-        return self.base.captions(int(self.rows[row]))
 
     def sentences(self, row: int) -> tuple[str, ...]:
         """Return all sentences of one row of the subset."""

@@ -87,9 +87,9 @@ class Folder(FileSource):
         data = images.read_file(path, "check the file and its rights", "caption")
         return caption(data, printable(path))
 
-    def captions(self, row: int) -> tuple[str, ...]:
+    def sentences(self, row: int) -> tuple[str, ...]:
         """Return all captions of one image."""
-        return self._titles.of_rows[row] if self._titles else super().captions(row)
+        return self._titles.of_rows[row] if self._titles else super().sentences(row)
 
     def describe(self, row: int) -> str:
         """Return the path of one file, printable."""

@@ -70,9 +70,9 @@ class Table(FileSource):
         """Return the title of one row, the first if it has several."""
         return self.titles[row][0] if self.titles else super().text(row)
 
-    def captions(self, row: int) -> tuple[str, ...]:
+    def sentences(self, row: int) -> tuple[str, ...]:
         """Return all titles of one row's image."""
-        return self.titles[row] if self.titles else super().captions(row)
+        return self.titles[row] if self.titles else super().sentences(row)
 
     def describe(self, row: int) -> str:
         """Return the path of one file."""

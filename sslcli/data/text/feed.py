@@ -9,13 +9,18 @@ from torch import Tensor
 
 from sslcli.config.views import RepeatConfig, TextViewConfig
 from sslcli.data.batch import Batch, Tokens
+from sslcli.data.counter import uniform
 from sslcli.data.feed import Lap, Stock
 from sslcli.data.sources.base import Source
+from sslcli.data.sources.captions import pick
 from sslcli.data.staging import sent
 from sslcli.data.text.repetition import draws, longest_repeated, repeat_tokens, repeat_words
 from sslcli.data.text.tokenizer import Tokenizer, padded
 from sslcli.data.unreadable import Bad, refuse_empty
 from sslcli.data.waiting import Waiting
+
+Place = tuple[int, int]  # a row and the number of one of its sentences, from 1 on
+_CAPTION = 225  # stream of the counter, of which nothing else draws
 
 
 class TextViews(NamedTuple):
@@ -52,7 +57,8 @@ class Tokenised:
         refuse_empty(source)
         self.source, self.views, self.device, self.bad = source, views, device, Bad()
         self._waiting = Waiting(device)
-        self._kept: dict[tuple[int, int], dict[int, np.ndarray]] = {}  # by sentence, length, row
+        self._kept: dict[int, dict[Place, np.ndarray]] = {}  # by length, then by row and sentence
+        self._counts: dict[int, int] = {}  # of each image's captions
 
     @property
     def waited(self) -> float:
@@ -109,7 +115,7 @@ class Tokenised:
         found: list[tuple[Tokens, int]] = []
         for view in self.views.configs:
             if view.repeat is None:
-                found.append((self._cut(rows, view), view.count))
+                found.append((self._cut(rows, view, epoch), view.count))
                 continue
             first = sum(count for _, count in found)
             found += [
@@ -118,15 +124,27 @@ class Tokenised:
             ]
         return found
 
-    def _cut(self, rows: Tensor, view: TextViewConfig) -> Tokens:
-        """Return the tokens of some rows as they are; each row's are made once."""
-        kept = self._kept.setdefault((view.sentence, view.max_length), {})
-        tokenizer, wanted = self.views.tokenizer, rows.tolist()
-        if missing := [row for row in wanted if row not in kept]:
-            made = tokenizer.encode(self._sentences(missing, view), view.max_length)
+    def _chosen(self, rows: Tensor, view: TextViewConfig, epoch: int) -> list[Place]:
+        """Return the sentence of each row: of an image one of its captions, drawn each epoch."""
+        if "image" not in self.source.columns:
+            return [(row, view.sentence) for row in rows.tolist()]
+        shares = uniform(self.views.seed, epoch, rows, 0, _CAPTION, 1).flatten().tolist()
+        pairs = list(zip(rows.tolist(), shares, strict=True))
+        for row, _ in pairs:
+            if row not in self._counts:
+                self._counts[row] = len(self.source.sentences(row))
+        return [(row, pick(range(1, self._counts[row] + 1), share)) for row, share in pairs]
+
+    def _cut(self, rows: Tensor, view: TextViewConfig, epoch: int) -> Tokens:
+        """Return the tokens of some rows as they are; each sentence's are made once."""
+        kept = self._kept.setdefault(view.max_length, {})
+        tokenizer, wanted = self.views.tokenizer, self._chosen(rows, view, epoch)
+        if missing := [each for each in dict.fromkeys(wanted) if each not in kept]:
+            texts = [sentence_of(self.source, *each) for each in missing]
+            made = tokenizer.encode(texts, view.max_length)
             pairs = zip(made.ids.numpy().astype(np.int32), made.mask.numpy(), strict=True)
             kept.update(zip(missing, (ids[mask] for ids, mask in pairs), strict=True))
-        return padded([kept[row] for row in wanted], tokenizer.padding)
+        return padded([kept[each] for each in wanted], tokenizer.padding)
 
     def _repeated(
         self, rows: Tensor, view: TextViewConfig, repeat: RepeatConfig, drawn_for: tuple[int, int]
@@ -134,19 +152,16 @@ class Tokenised:
         """Return some rows with repetitions, of an epoch and of the view of a number."""
         tokenizer, (epoch, number) = self.views.tokenizer, drawn_for
         if repeat.unit == "subword":
-            tokens = self._cut(rows, view)
+            tokens = self._cut(rows, view, epoch)
             numbers = draws(self.views.seed, epoch, rows, number, tokens.ids.shape[1])
             specials = tokenizer.specials
             return repeat_tokens(tokens, repeat, specials, numbers, tokenizer.padding)
-        texts = self._sentences(rows.tolist(), view)
+        texts = [sentence_of(self.source, *each) for each in self._chosen(rows, view, epoch)]
         longest = max(text.count(" ") + 1 for text in texts)
         numbers = draws(self.views.seed, epoch, rows, number, longest)
         pairs = zip(texts, numbers, strict=True)
         longer = [repeat_words(text, repeat, drawn) for text, drawn in pairs]
         return tokenizer.encode(longer, view.max_length)
-
-    def _sentences(self, rows: Sequence[int], view: TextViewConfig) -> list[str]:
-        return [sentence_of(self.source, row, view.sentence) for row in rows]
 
     def _moved(self, encoded: Sequence[tuple[Tokens, int]]) -> list[Tokens]:
         """Return the tokens of each view on the device; those of a group are the same."""

@@ -1,13 +1,18 @@
 """Several captions an image: a table of them beside images, or rows of a table of images."""
 
 import io
+import re
 import tarfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from sslcli.config.views import TextViewConfig
 from sslcli.data.sources.open import open_source
+from sslcli.data.text.feed import TextViews, Tokenised
+from sslcli.data.text.tokenizer import ByteTokenizer
 from sslcli.errors import DataError
 
 ROWS = [("a.png", "a dog"), ("a.png", "a wet dog"), ("b.png", "a cat"), ("sub/c.png", "a car")]
@@ -45,7 +50,8 @@ def as_tar(root, text, name="captions.tsv", below="dev/"):
 
 
 def captions_of(source):
-    return {source.describe(r).rsplit("/", 1)[-1]: source.captions(r) for r in range(len(source))}
+    names = [re.split(r"[/ ]", source.describe(row))[-1] for row in range(len(source))]
+    return {name: source.sentences(row) for row, name in enumerate(names)}
 
 
 @pytest.mark.parametrize("make", [as_folder, as_tar])
@@ -55,7 +61,7 @@ def test_a_table_beside_the_images_holds_several_of_each(make, name, separator, 
     assert source.columns == {"image", "text"}
     assert captions_of(source) == EXPECTED
     assert [source.text(row) for row in range(3)] == ["a dog", "a cat", "a car"]
-    assert not source.remarks()
+    assert not [each for each in source.remarks() if "caption" in each.what]
 
 
 def test_a_table_may_lie_at_the_root_of_an_archive(tmp_path):
@@ -111,3 +117,22 @@ def test_rows_of_one_image_are_one_image(tmp_path):
     (tmp_path / "other.csv").write_text(table([*ROWS, ("b.png", "more")], separator=","))
     other = open_source(str(tmp_path / "other.csv"), part=None)
     assert other.fingerprint != source.fingerprint
+
+
+def test_one_caption_of_an_image_is_drawn_each_epoch(tmp_path):
+    source = open_source(str(as_folder(tmp_path, table())), part=None)
+    feed = Tokenised(source, TextViews(ByteTokenizer(), [TextViewConfig(max_length=20)]), "cpu")
+    rows = torch.tensor([2, 0, 1])
+
+    def drawn(epoch, rows=rows):
+        (tokens,) = feed.texts(rows, epoch)
+        pairs = zip(tokens.ids, tokens.mask, strict=True)
+        return ["".join(chr(number - 1) for number in ids[mask]) for ids, mask in pairs]
+
+    epochs = [drawn(epoch) for epoch in range(40)]
+    assert {each[0] for each in epochs} == {"a car"}
+    assert {each[2] for each in epochs} == {"a cat"}
+    dogs = [each[1] for each in epochs]
+    assert 10 < dogs.count("a wet dog") < 30
+    assert set(dogs) == {"a dog", "a wet dog"}
+    assert [drawn(epoch, torch.tensor([0]))[0] for epoch in range(40)] == dogs

@@ -65,9 +65,14 @@ def test_missing_files_of_a_table_are_an_error(tmp_path, write_files):
     write_files(tmp_path, {"a.png": 0})
     (tmp_path / "t.csv").write_text("filepath,title\na.png,\nnone.png,dog\na.png,cat\n")
     report = check(str(tmp_path / "t.csv"))
-    assert "1 of 3 files of the table are missing" in messages(report, "error")
+    assert "1 of 2 files of the table are missing" in messages(report, "error")
     assert "1 titles are empty" in messages(report, "warning")
-    assert "repeat a file" in messages(report, "warning")
+
+
+def test_rows_of_a_table_that_repeat_a_file_are_a_warning(tmp_path, write_files):
+    write_files(tmp_path, {"a.png": 0, "b.png": 1})
+    (tmp_path / "t.csv").write_text("filepath,label\na.png,dog\nb.png,cat\na.png,dog\n")
+    assert "1 rows repeat a file" in messages(check(str(tmp_path / "t.csv")), "warning")
 
 
 def test_sentences_are_counted(tmp_path):

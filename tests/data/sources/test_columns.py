@@ -83,7 +83,7 @@ def test_data_check_counts_images_without_a_caption(tmp_path, write_files, write
     files = {"a.png": 0, "b.png": 1, "b.txt": b"dog", "note.txt": b"", "x.md": b""}
     for spec in (write_files(tmp_path / "f", files), write_tar(tmp_path / "x.tar", files)):
         found = [finding.what for finding in check(str(spec)).findings]
-        assert any(text.startswith("1 of 2 images have no .txt") for text in found)
+        assert any(text.startswith("1 of 2 images have no caption") for text in found)
         assert any(text.startswith(("2 files are no", "2 members are no")) for text in found)
 
 
