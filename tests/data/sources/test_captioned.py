@@ -15,6 +15,7 @@ from sslcli.data.text.feed import TextViews, Tokenised
 from sslcli.data.text.tokenizer import ByteTokenizer
 from sslcli.errors import DataError
 
+CPU = torch.device("cpu")
 ROWS = [("a.png", "a dog"), ("a.png", "a wet dog"), ("b.png", "a cat"), ("sub/c.png", "a car")]
 FILES = ("a.png", "b.png", "sub/c.png")
 EXPECTED = {"a.png": ("a dog", "a wet dog"), "b.png": ("a cat",), "c.png": ("a car",)}
@@ -121,7 +122,7 @@ def test_rows_of_one_image_are_one_image(tmp_path):
 
 def test_one_caption_of_an_image_is_drawn_each_epoch(tmp_path):
     source = open_source(str(as_folder(tmp_path, table())), part=None)
-    feed = Tokenised(source, TextViews(ByteTokenizer(), [TextViewConfig(max_length=20)]), "cpu")
+    feed = Tokenised(source, TextViews(ByteTokenizer(), [TextViewConfig(max_length=20)]), CPU)
     rows = torch.tensor([2, 0, 1])
 
     def drawn(epoch, rows=rows):
