@@ -6,7 +6,7 @@ with two, in networks of several widths. Every arm has several seeds. What is fi
 again, and a run that was stopped goes on.
 
     python examples/studies/adversarial.py --study clae
-    python examples/studies/adversarial.py --study advprop --widths 8,16,32
+    python examples/studies/adversarial.py --study advprop --widths 4,8,16
 """
 
 import argparse
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--setting", default="scenes", help="of the presets")
     parser.add_argument("--seeds", type=int, default=3, help="of every arm, from 0")
     parser.add_argument("--epochs", type=int, help="instead of 15 (clae) and 12 (advprop)")
-    parser.add_argument("--widths", type=numbers, default=[8, 16, 32], help="of the networks")
+    parser.add_argument("--widths", type=numbers, default=[4, 8, 16], help="of the networks")
     parser.add_argument("--count", type=int, default=500, help="test images that are attacked")
     parser.add_argument("--out", type=Path, default=Path("runs/adversarial"))
     parser.add_argument("--set", action="append", default=[], help="passed on to every arm")
