@@ -15,6 +15,7 @@ import pytest
 
 import sslcli
 from sslcli.config.presets import resolve
+from sslcli.workflows.neighbours_result import Neighbour, NeighboursResult, Query
 
 FOLDER = Path(__file__).parent.parent / "examples" / "studies"
 TWO_STEPS = ["--set", 'train.duration="2 steps"']
@@ -101,7 +102,8 @@ def study(tmp_path):
 
 
 def test_each_study_is_listed_here():
-    assert {file.stem for file in FOLDER.glob("*.py")} == TINY.keys() | ALONE.keys() | {"commands"}
+    studies = TINY.keys() | ALONE.keys() | {"captions", "commands"}
+    assert {file.stem for file in FOLDER.glob("*.py")} == studies
 
 
 @pytest.mark.parametrize(
@@ -211,3 +213,23 @@ def test_cifar10_small_compares_methods_in_a_table(tmp_path):
     assert found["method"] == "simclr"
     assert printed.count("| simclr |") == 1
     assert (tmp_path / "study.png").stat().st_size > 10_000
+
+
+def test_captions_of_the_nearest_photos_are_compared(tmp_path, monkeypatch):
+    told = {"a": "a dog runs", "b": "one dog that runs", "c": "snow falls", "d": "falls of snow"}
+    table = tmp_path / "captions.tsv"
+    table.write_text("file\tcaption\n" + "".join(f"{n}.jpg\t{t}\n" for n, t in told.items()))
+
+    def neighbours(run, **asked):
+        def found(nearest):
+            near = [(Neighbour(0, f"photos/{n}.jpg", None, 1.0),) for n in nearest]
+            pairs = zip(told, near, strict=True)
+            return tuple(Query(f"photos/{name}.jpg", None, each) for name, each in pairs)
+
+        return NeighboursResult("photos", 4, found("badc"), found("cdab"), found("bdac"))
+
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.setattr(sslcli, "neighbours", neighbours, raising=False)
+    measured = runpy.run_path(str(FOLDER / "captions.py"))["compare"]("run", "photos", table, 1)
+    expected = {"encoder": 1, "untrained": 0, "pixels": 0.5, "chance": 1 / 3, "best": 1}
+    assert measured == pytest.approx(expected)
