@@ -28,7 +28,7 @@ from sslcli.nn.amdim import GlobalFeature
 from sslcli.nn.heads import dropout_classifier
 
 PLACES = 25  # of the 5x5 map
-_STREAM = 0  # of the counter, which no other draw of this method uses
+_STREAM = 225  # of the counter, of which nothing else draws, views above all
 
 
 class AMDIM(BatchContrast):

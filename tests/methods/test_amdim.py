@@ -12,6 +12,7 @@ from sslcli.config.methods.local import AMDIMConfig
 from sslcli.config.presets import resolve
 from sslcli.config.section import DataFacts
 from sslcli.data.batch import Batch
+from sslcli.data.counter import uniform
 from sslcli.engine.chunking import Chunked
 from sslcli.errors import ConfigError
 from sslcli.losses.amdim import amdim
@@ -59,7 +60,8 @@ def test_places_are_drawn_evenly_and_anew_for_each_step_row_view_and_seed():
     assert len(counts) == 25
     assert (counts - 400).abs().max() < 100  # five deviations of 20
     others = [Progress(6, 10, 5, seed=3), Progress(5, 10, 5, seed=4)]
-    for other in (second, *(method.picks(many, progress)[0] for progress in others)):
+    views = (25 * uniform(3, 5, many.rows, 0, 0, 1)[:, 0]).long()  # the crops' first draw
+    for other in (second, views, *(method.picks(many, progress)[0] for progress in others)):
         assert (first == other).float().mean() == pytest.approx(1 / 25, abs=0.015)
 
 
