@@ -22,7 +22,7 @@ def cmc_nce(
     rows_b: Float[Tensor, "batch candidates dim"],
     temperature: float,
     num_instances: int,
-    normalizers: tuple[Float[Tensor, ""], Float[Tensor, ""]],
+    normalizers: tuple[float | Float[Tensor, ""], float | Float[Tensor, ""]],
 ) -> Float[Tensor, ""]:
     """Contrast two views by noise-contrastive estimation (Tian et al. 2020, arXiv:1906.05849).
 
@@ -35,7 +35,8 @@ def cmc_nce(
         rows_b: The same rows of the second view's memory.
         temperature: What inner products are divided by, above 0.
         num_instances: Rows of a memory, that the K are drawn from.
-        normalizers: Z of a's scores and Z of b's; see `losses.nce.estimated_normalizer`.
+        normalizers: Z of a's scores and Z of b's, numbers or scalar tensors without gradient; see
+            `losses.nce.estimated_normalizer`.
 
     Returns:
         Scalar in nats, the sum of both directions; `2 * candidate_chance(K)` at a guess.
@@ -93,7 +94,10 @@ def bank_scores(
 
 
 def nce_of(
-    scores: Float[Tensor, "batch candidates"], num_instances: int, normalizer: Float[Tensor, ""]
+    scores: Float[Tensor, "batch candidates"],
+    num_instances: int,
+    normalizer: float | Float[Tensor, ""],
 ) -> Float[Tensor, ""]:
     """Return `instance_nce` of scores whose first column is the own row's."""
-    return instance_nce(scores[:, 0], scores[:, 1:], num_instances, normalizer)
+    z = normalizer if isinstance(normalizer, Tensor) else scores.new_tensor(normalizer)
+    return instance_nce(scores[:, 0], scores[:, 1:], num_instances, z)
