@@ -14,7 +14,7 @@ from sslcli.data.sources.base import Subset
 from sslcli.data.sources.sentences import Groups, Sentences
 from sslcli.data.text.learned import learn_words
 from sslcli.engine.chunking import Chunked
-from sslcli.errors import CheckpointError, ConfigError
+from sslcli.errors import CheckpointError, ConfigError, UsageError
 from sslcli.listener import Quiet
 from sslcli.methods.base import Progress
 from sslcli.workflows.sentences import warn_of_sentences
@@ -92,6 +92,11 @@ def test_the_tokenizer_of_a_run_is_taken_over_by_one_that_starts_from_it(tmp_pat
     again = sslcli.pretrain("simcse", overrides=other, init=tmp_path / "mlm", out=tmp_path / "two",
                             resume=True)  # fmt: skip
     assert again.config == second.config
+    vectors = second.embed(["a red one", "it"])
+    assert vectors.shape == (2, 8)
+    assert second.embed("it")[0] == pytest.approx(vectors[1], abs=1e-5)
+    with pytest.raises(UsageError, match="no sentences"):
+        second.embed([])
     result = sslcli.sts_eval(second, baseline=True)
     assert result.n == 1500
     assert {"spearman", "untrained", "phrases"} <= set(result.as_dict())

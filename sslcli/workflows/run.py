@@ -16,7 +16,7 @@ from sslcli.config.presets import revise
 from sslcli.config.schema import Config
 from sslcli.config.section import Column
 from sslcli.data.sources.base import Source, noun
-from sslcli.data.sources.given import GivenImages, Images
+from sslcli.data.sources.given import Images, given
 from sslcli.data.sources.open import Part, open_source
 from sslcli.data.sources.splits import Splits, shared_files
 from sslcli.engine.checkpoint import Checkpoint
@@ -133,11 +133,11 @@ class Run:
         return known_classes(self.checkpoint, self.splits.test.class_names, self.listener)
 
     def embed(self, images: Images) -> np.ndarray:
-        """Return the features of images, which are decoded and cropped as in every evaluation.
+        """Return the features of images, decoded and cropped as in every evaluation, or of texts.
 
         Args:
-            images: A path, a PIL image or a uint8 array [H, W, 3] with values 0 to 255; or N of
-                them. A file and a PIL image of it give the same features.
+            images: A path, a PIL image or a uint8 array [H, W, 3] with values 0 to 255, or of an
+                encoder of texts a sentence; or N. A file and a PIL image of it give the same.
 
         Returns:
             One row an image, [N, D] float32; of a single image [1, D].
@@ -145,7 +145,7 @@ class Run:
         Raises:
             SslError: If something is no image, cannot be read, or gives no finite features.
         """
-        source = GivenImages(images, self.config.data.white_point)
+        source = given(images, self.reads, self.config.data.white_point)
         once = {"max_packed_images": 0, "max_bad_fraction": 0.0}  # nothing is kept or left out
         once |= {"workers": 0} if len(source) <= FEW else {}
         config = self.config.model_copy(update={"data": self.config.data.model_copy(update=once)})

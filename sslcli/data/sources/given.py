@@ -1,4 +1,4 @@
-"""Images that a program hands over: paths, PIL images or arrays."""
+"""Images and sentences that a program hands over."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -6,14 +6,30 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from PIL import Image
 
+from sslcli.config.section import Column
 from sslcli.data.images import files
 from sslcli.data.sources.base import Source
 from sslcli.data.sources.files import identity
+from sslcli.data.sources.sentences import Sentences
 from sslcli.errors import UsageError
 
 GivenImage = str | os.PathLike[str] | Image.Image | np.ndarray
 Images = GivenImage | Sequence[GivenImage]
 _KINDS = "give paths, PIL images or uint8 arrays [height, width, 3] with values 0 to 255"
+
+
+def given(rows: object, reads: Column, white_point: int = files.WHITE) -> Source:
+    """Return what is at hand as a source: images, or sentences for an encoder that reads them.
+
+    Raises:
+        UsageError: If there is none, or one is of another kind.
+    """
+    if reads != "text":
+        return GivenImages(rows, white_point)
+    texts = [rows] if isinstance(rows, str) else list(rows) if isinstance(rows, Iterable) else []
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise UsageError("these are no sentences", "images", "give a text, or a list of texts")
+    return Sentences("the sentences given", texts)
 
 
 class GivenImages(Source):
