@@ -148,6 +148,12 @@ def test_a_head_of_training_is_not_kept_and_evaluation_reads_the_pooler():
     assert not any(name.startswith("head") for name in method.encoder.state_dict())
 
 
+def test_a_head_that_is_not_there_cannot_be_read():
+    _, method = settled("simcse")
+    with pytest.raises(ConfigError, match="no head to read out"):
+        assemble.method_read_out(method, "head")
+
+
 def test_triplets_meet_every_hard_negative_and_their_own_by_its_weight():
     source = Groups("g", [(a, b, c) for a, b, c in zip(TEXTS, TEXTS[1:], TEXTS[2:], strict=False)])
     _, method = settled("simcse", source, texts=TRIPLE, **{"method.hard_weight": 1e-9})

@@ -170,6 +170,7 @@ def method_read_out(method: Method, features: str) -> nn.Module:
     if features in TOWERS:
         return tower_of(method, "image" if features == TOWERS[0] else "text")
     head = method.projector if isinstance(method, HasProjector) else None
+    head = None if isinstance(head, nn.Identity) else head
     return read_out(method.encoder, features, head)
 
 
