@@ -9,6 +9,11 @@ from transformers import BertConfig, BertModel
 
 from sslcli.data.text.learned import learn_words
 
+SHARED = {  # keys of every evaluation's JSON, as tests/cli/test_schema.py has them
+    "schema", "command", "versions", "checkpoint", "step", "data", "metrics", "protocol",
+    "intervals", "figures", "calibrator", "unreadable", "seconds", "device", "precision",
+    "config_hash",
+}  # fmt: skip
 TEXTS = ["a dog runs", "the dog ran", "one cat sleeps", "a bird sings to the cat", "it rains"]
 
 
@@ -55,6 +60,8 @@ def pairs(tmp_path):
 def test_an_imported_encoder_keeps_its_pooling(run, pairs, ssl):
     done = ssl("sts-eval", run, "--data", pairs, "--json", "--baseline")
     found = done.json
+    assert found.keys() >= SHARED
+    assert all(isinstance(each, float | int | None) for each in found["metrics"].values())
     assert "pooler avg" in found["protocol"]
     assert (found["metrics"]["n"], found["tasks"]["pairs"]["n"]) == (4, 4)
     assert found["metrics"]["untrained"] is not None
