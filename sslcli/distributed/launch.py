@@ -97,6 +97,13 @@ def _die_with_parent() -> None:
     """Ask Linux to kill this process when the launcher is killed, so that none is left behind."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
+        if os.environ.get("TORCHELASTIC_RUN_ID") != _run_id(os.getppid()):  # it died before
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _run_id(launcher: int) -> str:
+    """Return how torch names the run of a launcher, by its process number."""
+    return f"sslcli-{launcher}"
 
 
 def claim_fault(code: int, patience: float = 0.0) -> tuple[bool, int]:
@@ -202,7 +209,7 @@ class Launcher:
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=self._processes,
-            run_id=f"sslcli-{os.getpid()}",
+            run_id=_run_id(os.getpid()),
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
