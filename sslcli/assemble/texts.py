@@ -9,6 +9,7 @@ from sslcli.config.schema import Config
 from sslcli.config.tokenizer import LEARNED, TokenizerConfig
 from sslcli.config.views import TextViewConfig
 from sslcli.data.sources.open import Source
+from sslcli.data.text.clip import clip_tokenizer
 from sslcli.data.text.kept import FILE, learned, read, recall, remember
 from sslcli.data.text.learned import LearnedTokenizer
 from sslcli.data.text.repetition import longest_repeated
@@ -124,6 +125,8 @@ def _tokenizer(
     """Return the tokenizer that a config asks for: that of the weights, if there are any."""
     if config.kind == "file":
         return _from_file(str(config.file), start)
+    if config.kind == "clip" and not start:
+        return clip_tokenizer()
     if config.kind == "own" or start:
         return _own(start, told, wished=config.kind)
     assert config.size is not None

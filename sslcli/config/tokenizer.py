@@ -12,9 +12,10 @@ LEARNED = ("words", "wordpiece")  # kinds that are made of the training data
 class TokenizerConfig(Section):
     """The tokenizer of a config's texts; without this section, a text is its bytes."""
 
-    kind: Literal["words", "wordpiece", "own", "file"] = Field(
+    kind: Literal["words", "wordpiece", "own", "file", "clip"] = Field(
         description="The words of the training data, pieces of words learned from it, the one that "
-        "came with the weights that the encoder starts from, or that in `file`."
+        "came with the weights that the encoder starts from, that in `file`, or CLIP's, which the "
+        "extra `clip` holds."
     )
     size: Annotated[int, Field(ge=64, le=2**20)] | None = Field(
         default=None, description="Most numbers for tokens that words and wordpiece may use."

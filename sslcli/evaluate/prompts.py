@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from sslcli.data.text.clip import open_clip_file
 from sslcli.errors import DataError, UsageError
 
 PLACE = "{}"
@@ -114,11 +115,8 @@ def _read(file: Path) -> str:
 
 def _clip_words() -> Any:
     """Return open_clip's module of words, read by itself: the package would load all its models."""
-    package = find_spec("open_clip")
-    if package is None or not package.submodule_search_locations:
-        hint = "install the extra: pip install 'sslcli[clip]'"
-        raise UsageError("ImageNet's names and prompts need open_clip", "prompts", hint)
-    file = Path(package.submodule_search_locations[0]) / "zero_shot_metadata.py"
+    need = "ImageNet's names and prompts"
+    file = open_clip_file("zero_shot_metadata.py", need, "prompts")
     spec = spec_from_file_location("sslcli_open_clip_words", file)
     assert spec is not None
     assert spec.loader is not None
