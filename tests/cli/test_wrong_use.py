@@ -116,7 +116,6 @@ def test_a_truncated_checkpoint_is_refused(ssl, trained, tmp_path, size):
         (["knn-eval", "--require", "top9>=0.5"], 2, "did you mean 'top5'"),
         (["knn-eval", "--require", "top1"], 2, "no requirement"),
         (["knn-eval", "--require", "top1_pixels>0"], 2, "no metric"),
-        (["knn-eval", "--index", "fla"], 2, "did you mean flat"),
         (["knn-eval", "--k", "9999"], 2, "9999"),
         (["knn-eval", "--temperature", "nan"], 2, "--temperature"),
         (["knn-eval", "--set", "evaluation.kk=1"], 2, "did you mean evaluation.k"),

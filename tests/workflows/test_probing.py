@@ -137,4 +137,5 @@ def test_pairs_of_views_leave_out_what_cannot_be_read(tmp_path):
 def test_the_methods_that_are_given_labels_are_known():
     digits = [resolve(name).config.method for name in list_presets() if name.endswith("/digits")]
     learning = {section.name for section in digits if section.learns_labels}
-    assert learning == {"supcon", "supervised", "jem", "hdge", "igebm"}
+    adversarial = {"advprop", "fast-advprop"}
+    assert learning == {"supcon", "supervised", "jem", "hdge", "igebm"} | adversarial

@@ -12,6 +12,7 @@ from sslcli.cli.doctor.checkup import Finding
 
 EXTRAS = {
     "attack": "ssl robust-eval --autoattack",
+    "clip": "ssl zero-shot-eval --prompts imagenet, and the tokens of CLIP's presets",
     "mlflow": "ssl pretrain --log mlflow",
     "onnx": "ssl export --format onnx",
     "parquet": "ssl embed --out F.parquet",

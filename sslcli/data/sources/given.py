@@ -8,10 +8,10 @@ from PIL import Image
 
 from sslcli.config.section import Column
 from sslcli.data.images import files
-from sslcli.data.sources.base import Source
+from sslcli.data.sources.base import Source, digest
 from sslcli.data.sources.files import identity
 from sslcli.data.sources.sentences import Sentences
-from sslcli.errors import UsageError
+from sslcli.errors import DataError, UsageError
 
 GivenImage = str | os.PathLike[str] | Image.Image | np.ndarray
 Images = GivenImage | Sequence[GivenImage]
@@ -43,7 +43,7 @@ class GivenImages(Source):
         UsageError: If there is none, or one is of another kind or shape.
     """
 
-    name = fingerprint = "the images given"
+    name = "the images given"
 
     def __init__(self, images: object, white_point: int = files.WHITE) -> None:
         self.images = [_checked(each, f"images[{row}]") for row, each in enumerate(_listed(images))]
@@ -51,6 +51,21 @@ class GivenImages(Source):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """Return a digest of the images as they are now; what was kept of others is not taken."""
+        return digest(*(part for row in range(len(self)) for part in self._content(row)))
+
+    def _content(self, row: int) -> tuple[bytes, bytes]:
+        """Return shape and bytes of an image; nothing of one that cannot be read."""
+        image = self.images[row]
+        shape = None if isinstance(image, str | os.PathLike) else np.shape(self.load(row))
+        try:
+            content = self.read(row)
+        except DataError:
+            content = b""
+        return f"{shape} {len(content)} ".encode(), content
 
     def read(self, row: int) -> bytes:
         """Return the file's bytes, or the pixels of what is no file."""
