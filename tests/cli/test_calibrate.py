@@ -174,8 +174,11 @@ def test_embedded_probabilities_are_the_calibrated_ones(ssl, run, tmp_path):
     temperature = ssl("calibrate", run, "--store", "--json").json["metrics"]["temperature"]
     outcome = ssl("embed", run, "--part", "test", "--out", files[1])
     assert "calibrated by temperature" in outcome.err
-    before, after = (np.log(np.load(file)["probabilities"]) for file in files)
-    gaps = [each[:, :1] - each[:, 1:2] for each in (before, after)]
+    gaps = []
+    for file in files:
+        with np.load(file) as kept:
+            logits = np.log(kept["probabilities"])
+        gaps.append(logits[:, :1] - logits[:, 1:2])
     assert np.allclose(gaps[0], temperature * gaps[1], atol=1e-3)
 
 

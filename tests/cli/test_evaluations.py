@@ -231,7 +231,8 @@ def test_who_follows_the_note_of_an_export_gets_the_features_of_embed(ssl, tmp_p
     notes = ssl("export", run, "--format", "torchvision", "--json").json["notes"]
     scope: dict = {}
     exec("\n".join(notes).replace("photo.jpg", str(photos / "2.jpg")), scope)
-    expected = torch.from_numpy(np.load(features)["features"][2:3])
+    with np.load(features) as kept:
+        expected = torch.from_numpy(kept["features"][2:3])
     torch.testing.assert_close(scope["features"].detach(), expected, rtol=1e-4, atol=1e-4)
 
 

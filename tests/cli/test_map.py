@@ -12,7 +12,8 @@ def mapped(ssl, run, tmp_path, *words):
     assert outcome.code == 0, outcome.err
     with Image.open(outcome.json["path"]) as image:
         assert image.format == "PNG"
-    return outcome.json, np.load(tmp_path / "map.npz", allow_pickle=False)
+    with np.load(tmp_path / "map.npz", allow_pickle=False) as kept:
+        return outcome.json, dict(kept)
 
 
 def test_every_row_has_a_point_with_its_class_and_file(ssl, trained, tmp_path):

@@ -143,7 +143,8 @@ def test_classes_are_matched_by_name_where_the_data_has_some_of_them(
     assert "classes that the classifier does not know" not in outcome.err
     words = ("--data", some_digits, "--part", "test", "--precision", "fp32", "--out")
     assert ssl("embed", classifier, *words, tmp_path / "f.npz").code == 0
-    seen = np.load(tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz") as kept:
+        seen = dict(kept)
     said = seen["classifier_classes"][seen["probabilities"].argmax(axis=1)]
     right = (said == seen["class_names"][seen["labels"]]).mean()
     assert outcome.json["metrics"]["top1"] == pytest.approx(right)
