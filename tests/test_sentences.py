@@ -148,6 +148,18 @@ def test_a_head_of_training_is_not_kept_and_evaluation_reads_the_pooler():
     assert not any(name.startswith("head") for name in method.encoder.state_dict())
 
 
+def test_behind_a_frozen_encoder_the_head_alone_learns():
+    fields = {"method.freeze": True, "encoder.pooler": "cls_before_pooler", "encoder.dropout": 0.1}
+    _, method = settled("simcse", **fields, **{"method.pooler": "cls"})
+    output = method.train()(batch(tokens(), tokens()), NOW)
+    output.loss.backward()
+    learns = {name for name, p in method.named_parameters() if p.grad is not None}
+    assert learns == {"vectors.head.0.weight", "vectors.head.0.bias"}
+    assert output.loss > 0  # the views differ: dropout stays
+    with pytest.raises(ConfigError, match="there is none"):
+        settled("consert", **{"method.freeze": True})
+
+
 def test_a_head_that_is_not_there_cannot_be_read():
     _, method = settled("simcse")
     with pytest.raises(ConfigError, match="no head to read out"):

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+import torch
 
 import sslcli
 from sslcli.config.presets import resolve
@@ -36,8 +37,10 @@ TINY = {
     "directpred": TWO_STEPS,
     "energy": ["--methods", "supervised,igebm", *TWO_STEPS],
     "moco": TWO_STEPS,
+    "phrases": ["--study", "esimcse", "--arms", "SimCSE", *TWO_STEPS],
     "simsiam_collapse": TWO_STEPS,
 }
+WATCHED = ("pretrain", "knn_eval", "linear_eval", "calibrate", "ood_detect", "sts_eval")
 ALONE = {"cifar10_small": ["--setting", "digits", "--methods", "simclr", "--epochs", "1"]}
 
 
@@ -87,7 +90,7 @@ def here(name, out):
         patch.setenv("SSL_CACHE", str(out / "cache"))
         patch.delenv("SSL_DATA", raising=False)
         patch.setattr(importlib.import_module("commands"), "ProcessPoolExecutor", AtOnce)
-        for function in ("pretrain", "knn_eval", "linear_eval", "calibrate", "ood_detect"):
+        for function in WATCHED:
             patch.setattr(sslcli, function, watched(function), raising=False)
         patch.setattr(sys, "argv", [f"{name}.py", "--out", str(out), *TINY[name]])
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(talk):
@@ -102,7 +105,7 @@ def study(tmp_path):
 
 
 def test_each_study_is_listed_here():
-    studies = TINY.keys() | ALONE.keys() | {"captions", "commands"}
+    studies = TINY.keys() | ALONE.keys() | {"captions", "commands", "real_text"}
     assert {file.stem for file in FOLDER.glob("*.py")} == studies
 
 
@@ -165,6 +168,53 @@ def test_a_difference_counts_beyond_two_standard_errors(ablations):
     assert verdict(high, low) == "seen"
     assert verdict(low, high) == "the other way round"
     assert verdict(high, {"knn": 0.86, "n": 400}) == "within chance"
+
+
+@pytest.mark.slow
+def test_phrases_measures_its_arms_and_skips_what_is_done(study, tmp_path):
+    printed, _ = study("phrases")
+    assert printed.count("| 49.8 |") == 1
+    (tmp_path / "study" / "esimcse" / "SimCSE" / "0" / "study-sts.json").unlink()
+    again, ran = study("phrases")
+    assert again == printed
+    assert [name for name, keywords in ran if "resume" not in keywords] == ["sts_eval"]
+
+
+def test_every_pair_of_noises_is_a_valid_config(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    arms = runpy.run_path(str(FOLDER / "phrases.py"))["STUDIES"]["consert"]
+    configs = [
+        resolve(f"{arm}/phrases", None, {}, changes).config for arm, changes in arms.values()
+    ]
+    assert len({(c.method.first.kind, c.method.second.kind) for c in configs}) == 11
+
+
+def test_real_text_tells_steps_by_a_pilot_and_keeps_a_frozen_encoder(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(FOLDER)
+    words = ["the", "red", "two", "is", "above", "one", "on", "it", "a", "five"]
+    lines = [f"{a} {b} {c}" for a in words for b in words for c in words[:4]]
+    (tmp_path / "all.txt").write_text("\n".join(lines))
+    (tmp_path / "dev.csv").write_text(
+        "sentence1,sentence2,score\na red,a two,2\nit is,it,5\nthe two,the one,1\n"
+    )
+    fields = {"encoder.name": "bert-1-8-2", "train.duration": "1 steps"}
+    first = sslcli.pretrain("mlm", data=str(tmp_path / "all.txt"), out=tmp_path / "first",
+                            overrides=fields)  # fmt: skip
+    sslcli.export(first, format="sentence-transformers", out=tmp_path / "model")
+    module = importlib.import_module("real_text")
+    alone = "SimCSE, head alone"
+    monkeypatch.setattr(module, "PILOT", 2)
+    monkeypatch.setattr(module, "ARMS", {alone: module.ARMS[alone]})
+    files = ["--model", "model", "--data", "all.txt", "--dev", "dev.csv", "--drop", "five"]
+    options = [*files, "--minutes", "0", "--out", "out", "--set", "train.batch_size=8"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["real_text.py", *options])
+    module.main()
+    assert "| SimCSE, head alone | 1 |" in capsys.readouterr().out
+    assert "five" not in (tmp_path / "out" / "sentences.txt").read_text()
+    runs = [tmp_path / "out" / name for name in ("start", "simcse-head-alone/0")]
+    old, new = (sslcli.load(run).encoder.state_dict() for run in runs)
+    assert all(torch.equal(tensor, new[f"network.{name}"]) for name, tensor in old.items())
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,13 @@ class Talk(Quiet):
 TALK = Talk()
 
 
-def pretrain(run: Path, preset: str, data: str | None = None, changes: Sequence[str] = ()) -> None:
+def pretrain(
+    run: Path,
+    preset: str,
+    data: str | None = None,
+    changes: Sequence[str] = (),
+    init: Path | None = None,
+) -> None:
     """Train a run, or go on with it; one that is finished ends at once.
 
     Args:
@@ -44,13 +50,15 @@ def pretrain(run: Path, preset: str, data: str | None = None, changes: Sequence[
         preset: A preset's name.
         data: The data set, when not the preset's.
         changes: Overrides, as texts.
+        init: A run whose weights are the start.
     """
     if (run / "state").is_dir():
         sslcli.pretrain(out=run, resume=True, listener=TALK)
     else:
         sslcli.pretrain(
-            preset=preset, data=data, out=run, overwrite=True, overrides=changes, listener=TALK
-        )
+            preset=preset, data=data, out=run, overwrite=True, overrides=changes, init=init,
+            listener=TALK,
+        )  # fmt: skip
 
 
 def measured(run: Path, name: str, measure: Callable[[Path], Mapping[str, Any]]) -> dict:
@@ -83,6 +91,11 @@ def linear(run: Path, **options: Any) -> dict:
     return measured(
         run, "linear", lambda run: sslcli.linear_eval(run, **options, listener=TALK).as_dict()
     )
+
+
+def sts(run: Path, name: str = "sts", **options: Any) -> dict:
+    """Return what pairs of sentences say of a run; the options are `sslcli.sts_eval`'s."""
+    return measured(run, name, lambda run: sslcli.sts_eval(run, **options, listener=TALK).as_dict())
 
 
 def rows(run: Path) -> list[dict]:

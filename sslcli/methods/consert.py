@@ -47,7 +47,7 @@ class ConSERT(BatchContrast):
     def __init__(self, config: ConSERTConfig, encoder: nn.Module) -> None:
         super().__init__()
         self.config = config
-        self.vectors = Vectors(config.pooler, encoder)
+        self.vectors = Vectors(config, encoder)
         self.encoder = encoder
         self.classifier: nn.Module | None = None
         if config.pair_classes is not None:

@@ -40,7 +40,7 @@ class ESimCSE(BatchContrast):
         super().__init__()
         self.config = config
         self.encoder = encoder
-        self.vectors = Vectors(config.pooler, encoder)
+        self.vectors = Vectors(config, encoder)
         self.target: nn.Module | None = None
         if config.queue:
             self.target = target_of(encoder).eval()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.config.methods.sentences import MaskingSection
+from sslcli.config.methods.sentences import MaskingSection, VectorSection
 from sslcli.data.batch import Tokens
 from sslcli.errors import ConfigError
 from sslcli.nn.bert import HasHiddenStates, SentenceHead, kind_of
@@ -22,25 +22,31 @@ class Vectors(nn.Module):
     It holds no encoder, which belongs to the method; the head is what training alone has.
 
     Args:
-        pooler: The config's; None for the encoder's own.
-        encoder: Of texts.
+        config: Of the read-out in training, and whether the encoder learns.
+        encoder: Of texts; it gets no gradients where the config freezes it.
 
     Raises:
-        ConfigError: If the encoder has no hidden states, or a head that training would not use.
+        ConfigError: If the encoder has no hidden states, a head that training would not use, or is
+            frozen with nothing else to train.
     """
 
-    def __init__(self, pooler: str | None, encoder: nn.Module) -> None:
+    def __init__(self, config: VectorSection, encoder: nn.Module) -> None:
         super().__init__()
         if not isinstance(encoder, HasHiddenStates):
             hint = "use one such as bert-2-128-2, or weights of BERT or RoBERTa with `init`"
             raise ConfigError("this encoder shows no states of tokens", "encoder.name", hint)
-        self.pooler = pooler or encoder.pooler
+        self.pooler: str = config.pooler or encoder.pooler
         self.is_encoders = self.pooler == encoder.pooler
         if encoder.pooler == "cls" and not self.is_encoders:
             what = f"the encoder's head (encoder.pooler = cls) would not learn by {self.pooler}"
             raise ConfigError(what, "method.pooler", "leave it out, or set another encoder.pooler")
         has_head = self.pooler == "cls" and not self.is_encoders
         self.head: nn.Module = SentenceHead(encoder.feature_dim) if has_head else nn.Identity()
+        if config.freeze and not has_head:
+            hint = 'set method.pooler = "cls" beside another encoder.pooler'
+            what = "a frozen encoder leaves a head alone to train, and there is none"
+            raise ConfigError(what, "method.freeze", hint)
+        encoder.requires_grad_(not config.freeze)
 
     def forward(self, encoder: Any, states: Sequence[Tensor], mask: Tensor) -> Tensor:
         """Map the hidden states of sentences and their mask to vectors [B, H]."""

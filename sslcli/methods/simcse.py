@@ -39,7 +39,7 @@ class SimCSE(BatchContrast):
         super().__init__()
         self.config = config
         self.encoder = encoder
-        self.vectors = Vectors(config.pooler, encoder)
+        self.vectors = Vectors(config, encoder)
         self.words = HiddenWords(config, encoder) if config.mlm_weight else None
 
     @property

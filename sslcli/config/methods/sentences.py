@@ -34,6 +34,18 @@ class TextSection(MethodSection):
     contrasts_sentences: ClassVar[bool] = True
 
 
+class VectorSection(TextSection):
+    """Base of the sections of methods that compare vectors of sentences."""
+
+    pooler: Pooler | None = Field(default=None, description=_READ_OUT)
+    freeze: bool = Field(
+        default=False,
+        description="Keep the encoder as it is, dropout aside, and train the head of training "
+        "alone (pooler = cls beside another encoder.pooler), which evaluation.features = head "
+        "reads.",
+    )
+
+
 class MaskingSection(Section):
     """Fields of hiding words, and what the tokenizer tells about them."""
 
@@ -50,7 +62,7 @@ class MaskingSection(Section):
         return {name: getattr(facts, name) for name in tokens}
 
 
-class SimCSEConfig(TextSection, MaskingSection):
+class SimCSEConfig(VectorSection, MaskingSection):
     """SimCSE (Gao et al. 2021, arXiv:2104.08821).
 
     Two views of a sentence are unsupervised: dropout tells them apart. Views of the sentences 1 and
@@ -61,7 +73,6 @@ class SimCSEConfig(TextSection, MaskingSection):
     contrasts_batch: ClassVar[bool] = True
 
     name: Literal["simcse"]
-    pooler: Pooler | None = Field(default=None, description=_READ_OUT)
     temperature: Positive
     hard_weight: Positive = Field(
         default=1.0, description="alpha: how often a row's own hard negative counts (appendix B)."
@@ -75,14 +86,13 @@ class SimCSEConfig(TextSection, MaskingSection):
         return self.model_copy(update=self.known(facts)) if self.mlm_weight else self
 
 
-class ESimCSEConfig(TextSection):
+class ESimCSEConfig(VectorSection):
     """ESimCSE (Wu et al. 2022, arXiv:2109.04380): the second view has words repeated."""
 
     min_texts: ClassVar[int] = 2
     contrasts_batch: ClassVar[bool] = True
 
     name: Literal["esimcse"]
-    pooler: Pooler | None = Field(default=None, description=_READ_OUT)
     temperature: Positive
     queue: Annotated[int, Field(ge=0, le=2**24)] = Field(
         description="Keys of earlier sentences, over all processes; 0 is SimCSE with repetition."
@@ -117,7 +127,7 @@ class NoiseConfig(Section):
         return self
 
 
-class ConSERTConfig(TextSection):
+class ConSERTConfig(VectorSection):
     """ConSERT (Yan et al. 2021, arXiv:2105.11741): two noises on the embeddings of one sentence.
 
     `pair_classes` adds its supervised settings (section 3.4): a classifier tells how the second
@@ -125,7 +135,6 @@ class ConSERTConfig(TextSection):
     """
 
     name: Literal["consert"]
-    pooler: Pooler | None = Field(default=None, description=_READ_OUT)
     temperature: Positive
     weight: NonNegative = Field(description="Of the contrast (cl_rate); 0 is the classifier alone.")
     first: NoiseConfig = Field(description="Of the first view.")
