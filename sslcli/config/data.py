@@ -80,6 +80,12 @@ class DataConfig(Section):
         default="first",
         description="Of pairs and triplets: a row each, or every sentence a row of its own.",
     )
+    lengths: Literal["mixed", "alike"] = Field(
+        default="mixed",
+        description="Of the sentences in a batch: as the shuffled order has them, as in the papers "
+        "and their codes, or alike, which leaves less padding. It changes what is learned, too: "
+        "among sentences of one length a partner cannot be told by its length.",
+    )
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     memory_budget_gib: Positive = Field(
         default=1.5, description="Images of one size are kept decoded in memory up to this size."

@@ -141,6 +141,8 @@ class Config(Section):
             space = self.data.pixels.space  # refuses what is missing
             if space != "rgb" and any(view.exemplar for view in self.views):
                 raise ValueError(f"exemplar changes colours about data.mean, which is of {space}")
+        if self.data.lengths == "alike" and (self.views or not self.texts):
+            raise ValueError("data.lengths = alike is for methods that read sentences alone")
         self._check_groups("views", self.views, method.min_views, "image")
         self._check_groups("texts", self.texts, method.min_texts, "text")
         if method.two_towers != (self.text_encoder is not None):

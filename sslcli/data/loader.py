@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from sslcli.config.data import DataConfig
@@ -13,7 +14,7 @@ from sslcli.data.images.packed import Packed
 from sslcli.data.images.store import NotPacked, foresee, pack
 from sslcli.data.images.streamed import Streamed
 from sslcli.data.images.views import Views
-from sslcli.data.order import Deal, epoch_order
+from sslcli.data.order import Deal, epoch_order, of_like_lengths
 from sslcli.data.sources.base import Source, noun
 from sslcli.data.streaming import worker_count
 from sslcli.data.text.feed import TextViews, Tokenised
@@ -31,6 +32,9 @@ class TrainLoader:
     Images of one size are packed: they lie decoded in one tensor, on the device where it has room,
     and no workers run. Others are streamed: workers decode and crop. An unreadable image is
     replaced by the next readable row in either mode; `Batch.rows` names the row that was used.
+
+    Texts are padded to the longest of their batch and tokenised once. A batch holds what the
+    shuffled order has for it, as in the papers; `data.lengths` = "alike" changes that order.
 
     Every row is seen once an epoch by one process, and global batch i holds the same rows whatever
     the number of processes, as `order.Deal` says; so a run may go on with another number of them.
@@ -89,6 +93,9 @@ class TrainLoader:
         _refuse_small(self._deal, least, noun(source))
         self._machine_share = machine_share
         self.feed: Feed = self._open(data, views, texts, progress)
+        self._lengths: np.ndarray | None = None
+        if data.lengths == "alike" and isinstance(self.feed, Tokenised) and not is_plan:
+            self._lengths = self.feed.lengths()
         labels = source.labels if labelled else None
         self.labels = None if labels is None else torch.from_numpy(labels).to(self.device)
 
@@ -126,10 +133,18 @@ class TrainLoader:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one pass over the data, from the `start`-th on."""
-        batches = self._deal.batches(epoch_order(len(self.source), self.seed, epoch), start)
+        batches = self._deal.batches(self._order(epoch), start)
         for number, batch in enumerate(self.feed.feed(batches, epoch), start):
             labels = None if self.labels is None else self.labels[batch.rows]
             yield replace(batch, labels=labels, weight=self._deal.weight(number))
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Return the order of an epoch's rows; a function of seed, epoch and the texts' lengths."""
+        order = epoch_order(len(self.source), self.seed, epoch)
+        if self._lengths is None:
+            return order
+        kept = order[: self._deal.rows]
+        return of_like_lengths(kept, self._lengths, self._deal.batch_size, self.seed, epoch)
 
     def _open(
         self, data: DataConfig, views: Views | None, texts: TextViews | None, progress: Progress

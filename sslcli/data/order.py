@@ -14,12 +14,39 @@ import torch
 
 from sslcli.data.counter import uniform
 
-_ORDER, _HOLDOUT = 101, 102  # streams of the counter-based generator that no view draws from
+_ORDER, _HOLDOUT, _ALIKE = 101, 102, 103  # streams of the generator that no view draws from
+_WINDOW = 32  # batches between which rows change places to be with others of their length
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """Return a permutation of n rows, [n] int64, the same wherever it is computed."""
     return np.argsort(_keys(n, seed, epoch, _ORDER), kind="stable")
+
+
+def of_like_lengths(
+    order: np.ndarray, lengths: np.ndarray, size: int, seed: int, epoch: int
+) -> np.ndarray:
+    """Change the order so that rows of like length are in a batch, [n] int64.
+
+    Every 32 batches are sorted by length among themselves, and come in a drawn order. Rows stay
+    within their 32 batches, and those of a last batch that is not whole stay where they are: an
+    epoch has the rows that it would have had.
+
+    Args:
+        order: What `epoch_order` returns.
+        lengths: Of each row, [n].
+        size: Rows of a batch over all processes.
+        seed: Of the order.
+        epoch: Number of the epoch.
+    """
+    count = len(order) // size
+    drawn, changed = _keys(count, seed, epoch, _ALIKE), order.copy()
+    for first in range(0, count, _WINDOW):
+        last = min(first + _WINDOW, count)
+        rows = order[first * size : last * size]
+        batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, size)
+        changed[first * size : last * size] = batches[drawn[first:last].argsort()].ravel()
+    return changed
 
 
 def holdout_keys(n: int, seed: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Feeds of texts, and of images with their texts: the right ones, wherever they come from."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,22 @@ def test_texts_are_those_of_the_rows_in_every_view(options):
         assert batch.views == []
         assert [written(text) for text in batch.texts] == [[t[:4] for t in expected], expected]
     assert (train.mode, train.bad, train.feed.workers) == ("tokenised as needed", {}, 0)
+
+
+def test_batches_of_like_length_resume_and_are_those_of_one_process(options):
+    source = Sentences("s", ["x" * (row * 7 % 10) for row in range(43)])
+    alike = options(lengths="alike")
+    whole = [batch.rows.tolist() for batch in loader(source, alike, drop_last=True).epoch(1)]
+    mixed = [batch.rows.tolist() for batch in loader(source, options(), drop_last=True).epoch(1)]
+    assert sorted(chain(*whole)) == sorted(chain(*mixed))
+    assert all(np.ptp([len(source.texts[row]) for row in rows]) <= 2 for rows in whole)
+    rest = [batch.rows.tolist() for batch in loader(source, alike, drop_last=True).epoch(1, 3)]
+    assert rest == whole[3:]
+    ranks = [
+        loader(source, alike, drop_last=True, rank=rank, world_size=2).epoch(1) for rank in (0, 1)
+    ]
+    for rows, *parts in zip(whole, *ranks, strict=True):
+        assert sorted(rows) == sorted(row for part in parts for row in part.rows.tolist())
 
 
 def test_resuming_within_an_epoch_and_other_processes_see_the_same_texts(options):

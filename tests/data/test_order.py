@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sslcli.data.order import Deal, epoch_order, holdout_keys, stratified
+from sslcli.data.order import Deal, epoch_order, holdout_keys, of_like_lengths, stratified
 
 
 def test_order_is_a_permutation():
@@ -83,3 +83,15 @@ def test_a_share_of_every_group_is_chosen_by_the_lowest_keys():
     assert keys[:50][chosen[:50]].max() < keys[:50][~chosen[:50]].min()
     assert (stratified(groups, 0.5, holdout_keys(len(groups), seed=1)) != chosen).any()
     assert np.bincount(groups[stratified(groups, 0.99, keys)]).tolist() == [49, 29, 0, 1]
+
+
+def test_rows_of_like_length_come_together_and_an_epoch_keeps_its_rows():
+    order, lengths = epoch_order(1003, 0, 2), np.arange(1003) % 50
+    changed = of_like_lengths(order, lengths, 10, 0, 2)
+    assert sorted(changed[:320]) == sorted(order[:320])  # a window of 32 batches
+    assert changed[1000:].tolist() == order[1000:].tolist()  # the batch that is not whole
+    spread = np.ptp(lengths[changed[:1000]].reshape(-1, 10), axis=1)
+    assert spread.mean() < 5 < np.ptp(lengths[order[:1000]].reshape(-1, 10), axis=1).mean()
+    firsts = lengths[changed[:320:10]]
+    assert firsts.tolist() != sorted(firsts)  # short batches do not all come first
+    assert changed.tolist() == of_like_lengths(order, lengths, 10, 0, 2).tolist()

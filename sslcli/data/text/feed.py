@@ -20,6 +20,7 @@ from sslcli.data.unreadable import Bad, refuse_empty
 from sslcli.data.waiting import Waiting
 
 Place = tuple[int, int]  # a row and the number of one of its sentences, from 1 on
+_AT_ONCE = 4096  # texts that are tokenised at once where all are
 _CAPTION = 225  # stream of the counter, of which nothing else draws
 
 
@@ -90,6 +91,12 @@ class Tokenised:
         """Return the texts of some rows, [B] int64 on the host; one a view, on the device."""
         (found,) = self._waiting.over(self._moved(self._encoded(rows, epoch)) for _ in range(1))
         return found
+
+    def lengths(self) -> np.ndarray:
+        """Tokenise all rows and return the tokens of each in its longest view, [N] int64."""
+        view = max(self.views.configs, key=lambda each: each.max_length)
+        rows = torch.arange(len(self.source)).split(_AT_ONCE)
+        return np.concatenate([self._cut(part, view, 0).mask.sum(dim=1).numpy() for part in rows])
 
     def example(self, count: int) -> Batch:
         """Return as many texts of the greatest length."""
