@@ -17,6 +17,7 @@ TINY = {
     "loader": "--images 60 --rounds 1 --workers 0",
     "methods": "--setting digits --methods swav --batch 8 --steps 1 --rounds 1",
     "precision": "--encoder resnet8 --batch 2 --size 8 --rounds 1",
+    "sentences": "--encoder bert-1-8-2 --batch 4 --steps 1 --methods consert",
     "step": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
 }
 # Their smallest case takes longer than a quick test may.
@@ -66,6 +67,8 @@ def test_each_benchmark_is_listed_here():
 
 @pytest.mark.parametrize("name", sorted(TINY))
 def test_a_tiny_run_prints_one_json_object_with_ratios(run, name):
+    if name == "sentences":
+        pytest.importorskip("sentence_transformers")
     check(run(name, *TINY[name].split(), "--json"))
 
 
