@@ -45,6 +45,8 @@ def calibrate(
         ),
     ] = False,
     overwrite: options.Overwrite = False,
+    encoder: options.Encoder = None,
+    preset: options.PresetOf = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
@@ -59,8 +61,9 @@ def calibrate(
 ) -> None:
     """Measure a classifier's calibration, fit a calibrator, and measure again on other images.
 
-    CKPT is a run of ssl finetune or ssl linear-eval --protocol paper. The calibrator is fitted on
-    half of the held-out images and reported on the other half; the seed decides which.
+    CKPT is a run of ssl finetune or ssl linear-eval --protocol paper, or another code's classifier.
+    The calibrator is fitted on half of the held-out images and reported on the other half; the seed
+    decides which.
 
     ssl calibrate runs/simsiam-digits/finetune --store --require 'ece<=0.05'
     """
@@ -68,16 +71,17 @@ def calibrate(
     from sslcli.cli.reports import calibration as report
     from sslcli.cli.show import Show
     from sslcli.cli.syntax import parse_seeds
-    from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.workflows import calibrate as workflow
     from sslcli.workflows.calibration_data import Fitting, check_fitting
+    from sslcli.workflows.importing import checkpoint_of
 
     show = Show("calibrate", as_json=json, quiet=quiet)
     fitting, each = Fitting(method, fit_data, fit_share), parse_seeds(seeds)
-    check_fitting(load_checkpoint(ckpt), fitting, seeds=each, store=store, overwrite=overwrite)
+    checkpoint = checkpoint_of(ckpt, encoder, preset, show, dry_run=dry_run)
+    check_fitting(checkpoint, fitting, seeds=each, store=store, overwrite=overwrite)
     # --seed goes to the fitting alone: which images are held out is the checkpoint's affair.
     publisher = open_run(
-        ckpt, show, data=data, test=test, data_root=data_root, download=download,
+        checkpoint, show, data=data, test=test, data_root=data_root, download=download,
         overrides=set_ or [], device=device, precision=precision, require=require or [],
         metrics=workflow.metric_names(method, each), dry_run=dry_run,
     )  # fmt: skip

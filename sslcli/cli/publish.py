@@ -13,6 +13,7 @@ from sslcli.errors import ExitCode, GateError, ResourceError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sslcli.engine.checkpoint import Checkpoint
     from sslcli.workflows.run import Run
     from sslcli.workflows.transfer import Repeated
 
@@ -164,7 +165,7 @@ def _failed(faults: Sequence[str]) -> dict[str, Any]:
 
 
 def open_run(
-    ckpt: "str | Path | Run",
+    ckpt: "str | Path | Checkpoint | Run",
     show: Show,
     *,
     require: Sequence[str] = (),
@@ -175,7 +176,7 @@ def open_run(
     """Check every option, then load the checkpoint's encoder and open the data.
 
     Args:
-        ckpt: A checkpoint or run directory, or what `load` returned.
+        ckpt: What `workflows.run.load` takes.
         show: The command's streams.
         require: The texts of each `--require`.
         metrics: Names that `require` may use.

@@ -78,6 +78,8 @@ def sample_sgld(
     ] = None,
     data: options.Data = None,
     method: options.Code = None,
+    encoder: options.Encoder = None,
+    preset: options.PresetOf = None,
     set_: options.Set = None,
     seed: options.Seed = None,
     data_root: options.DataRoot = None,
@@ -103,19 +105,19 @@ def sample_sgld(
     from sslcli.cli.publish import open_run
     from sslcli.cli.reports.sampling import publish
     from sslcli.cli.show import Show
-    from sslcli.engine.checkpoint import load_checkpoint
     from sslcli.workflows.checkpoint_config import name_code_of
     from sslcli.workflows.drawn import metrics_of
+    from sslcli.workflows.importing import checkpoint_of
     from sslcli.workflows.sample_sgld import Chains, ask
     from sslcli.workflows.sampling_plan import with_sampler
 
     show = Show("sample-sgld", as_json=json, quiet=quiet)
-    checkpoint = load_checkpoint(ckpt)
+    checkpoint = checkpoint_of(ckpt, encoder, preset, show, dry_run=dry_run)
     if method:
         name_code_of(checkpoint, method)
     asked = ask(checkpoint, class_ or [], judge)
     publisher = open_run(
-        ckpt, show, data=data, data_root=data_root, download=download,
+        checkpoint, show, data=data, data_root=data_root, download=download,
         overrides=with_sampler(set_ or [], step_size, noise), seed=seed, device=device,
         precision=precision, require=require or [], metrics=metrics_of(judge is not None),
         labelled=False, dry_run=dry_run,

@@ -123,6 +123,8 @@ def calibrate(
     bins: int = BINS,
     store: bool = False,
     overwrite: bool = False,
+    encoder: str | None = None,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
     seeds: Sequence[int] = (),
@@ -139,8 +141,9 @@ def calibrate(
 
     Args:
         run: A run of `finetune` or of `linear_eval` with the paper's protocol: its directory, its
-            checkpoint, or what `load` returned; see `load` for `data`, `test`, `data_root`,
-            `download`, `overrides`, `device`, `precision` and `listener`.
+            checkpoint, or what `load` returned; or a classifier of another code. See `load` for
+            this and for `data`, `test`, `data_root`, `download`, `overrides`, `device`,
+            `precision` and `listener`.
         data: The data set, when not the checkpoint's.
         test: The held-out data.
         method: The calibrator to fit; "stored" applies the stored one, "none" only measures.
@@ -149,6 +152,8 @@ def calibrate(
         bins: Bins of every calibration error.
         store: Keep the calibrator in the checkpoint, for other functions to apply.
         overwrite: Replace one that is there.
+        encoder: The network of weights of another code; see `load`.
+        preset: Whose images and protocols suit such weights; see `load`.
         overrides: Changes of the config.
         seed: Decides which held-out images are fitted on; which ones are held out stays.
         seeds: Repeat for each of these.
@@ -164,7 +169,7 @@ def calibrate(
     """
     opened = load(
         run, data=data, test=test, data_root=data_root, download=download, overrides=overrides,
-        device=device, precision=precision, listener=listener,
+        device=device, precision=precision, encoder=encoder, preset=preset, listener=listener,
     )  # fmt: skip
     fitting = Fitting(method, fit_data, fit_share)
     check_fitting(opened.checkpoint, fitting, seeds=seeds, store=store, overwrite=overwrite)

@@ -82,7 +82,7 @@ def is_foreign(spec: str) -> bool:
 
 
 def checkpoint_of(
-    given: str | Checkpoint,
+    given: str | Path | Checkpoint,
     encoder: str | None,
     preset: str | None,
     listener: Listener,
@@ -101,17 +101,17 @@ def checkpoint_of(
     Raises:
         SslError: If there is none, or what is said of the weights does not fit them.
     """
-    if isinstance(given, Checkpoint) or not is_foreign(given):
+    if isinstance(given, Checkpoint) or not is_foreign(str(given)):
         if encoder or preset:
             where = "encoder" if encoder else "preset"
             what = "a checkpoint of ours knows its encoder and its preset"
             raise UsageError(what, where, "leave it out; `overrides` changes a field")
         return given if isinstance(given, Checkpoint) else load_checkpoint(given)
-    path, wish = located(given, download=False), Wish(encoder, preset)
+    path, wish = located(str(given), download=False), Wish(encoder, preset)
     with main_first(is_main()):
         folder = default_folder(path, wish)
         if not (folder / NAME).is_file():
-            found = prepare(given, wish, listener)
+            found = prepare(str(given), wish, listener)
             if dry_run:
                 return found.checkpoint(folder)
             found.write(folder, overwrite=False)

@@ -224,7 +224,7 @@ class Run:
 
 
 def load(
-    run: "str | Path | Run",
+    run: "str | Path | Checkpoint | Run",
     *,
     data: str | None = None,
     test: str | None = None,
@@ -244,7 +244,7 @@ def load(
 
     Args:
         run: A run directory, a checkpoint.safetensors, weights of another code (imported below
-            runs/ first), or what this function returned, which is then opened anew, changed.
+            runs/ first), or what `checkpoint_of` or this function returned, opened anew, changed.
         data: The data set, when not the checkpoint's; a new one brings its own test part.
         test: The data to test on.
         data_root: Folder of torchvision's data sets.
@@ -262,7 +262,7 @@ def load(
     Raises:
         SslError: If there is no checkpoint, or something does not fit it.
     """
-    given = run.checkpoint if isinstance(run, Run) else str(run)
+    given = run.checkpoint if isinstance(run, Run) else run
     checkpoint = checkpoint_of(given, encoder, preset, listener, dry_run=dry_run)
     if method:
         name_code_of(checkpoint, method)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslcli.data.loader import eval_batches
 from sslcli.data.sources.splits import Subset
-from sslcli.engine.checkpoint import Checkpoint, load_checkpoint
+from sslcli.engine.checkpoint import Checkpoint
 from sslcli.errors import UnhealthyError, UsageError
 from sslcli.evaluate.classifier import class_names, find_classes
 from sslcli.evaluate.finite import need_finite
@@ -21,6 +21,7 @@ from sslcli.listener import QUIET, Listener
 from sslcli.workflows.checkpoint_config import name_code_of
 from sslcli.workflows.density import ChainEnds, EnergyModel, Start, need_density
 from sslcli.workflows.drawn import SampleResult, Samples
+from sslcli.workflows.importing import checkpoint_of
 from sslcli.workflows.judge import Judge, Verdict
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.sample_files import need_writable, write_samples
@@ -43,6 +44,8 @@ def sample_sgld(
     out: str | Path | None = None,
     data: str | None = None,
     method: str | None = None,
+    encoder: str | None = None,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | Sequence[str] = (),
     seed: int | None = None,
     data_root: str | None = None,
@@ -70,6 +73,8 @@ def sample_sgld(
         out: Folder for the samples as a file of tensors and two pictures; None writes none.
         data: The data set of real images, when not the checkpoint's.
         method: See `load`.
+        encoder: The network of weights of another code; see `load`.
+        preset: Whose images and protocols suit such weights; see `load`.
         overrides: Changes of the config.
         seed: Decides starts and noise, instead of the checkpoint's.
         data_root: Folder of torchvision's data sets.
@@ -84,14 +89,15 @@ def sample_sgld(
     """
     _check_word(start, "start", get_args(Start))
     _check_word(target, "target", (None, *get_args(Target)))
-    checkpoint = run.checkpoint if isinstance(run, Run) else load_checkpoint(str(run))
+    given = run.checkpoint if isinstance(run, Run) else run
+    checkpoint = checkpoint_of(given, encoder, preset, listener)
     if method:
         name_code_of(checkpoint, method)
     words = [class_] if isinstance(class_, str | int) else class_
     asked = ask(checkpoint, list(map(str, words)), judge)
     opened = load(
-        run, data=data, data_root=data_root, download=download, seed=seed, device=device,
-        precision=precision, method=method, listener=listener,
+        run if isinstance(run, Run) else checkpoint, data=data, data_root=data_root,
+        download=download, seed=seed, device=device, precision=precision, listener=listener,
         overrides=with_sampler(overrides, step_size, noise),
     )  # fmt: skip
     chains = Chains(opened, asked, count=count, start=start, target=target, steps=steps)

@@ -75,6 +75,31 @@ def test_all_that_takes_a_jem_takes_an_imported_one(ssl, imported, words):
         assert done.err.count("have no names: taken in the data's order") == 1
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("tv10", ("calibrate", "--method", "none", "--encoder", "resnet10")),
+        ("jem", ("sample-sgld", "--count", 2, "--steps", 2)),
+    ],
+    ids=["calibrate", "sample-sgld"],
+)
+def test_a_file_is_taken_in_one_go(ssl, imported, tmp_path, monkeypatch, file, words):
+    monkeypatch.chdir(tmp_path)
+    command, *more = words
+    whole = (imported / f"{file}.safetensors", "--data", "digits", *more, *SMALL)
+    planned = ssl(command, *whole, "--dry-run")
+    assert planned.code == 0, planned.err
+    assert not list(tmp_path.iterdir())
+    done = ssl(command, *whole, "--json")
+    assert done.code == 0, done.err
+    (run,) = (tmp_path / "runs").iterdir()
+    assert done.err.count(f"is imported as runs/{run.name}") == 1
+    assert done.json["checkpoint"].startswith(f"runs/{run.name}")
+    ours = ssl(command, run, "--encoder", "resnet18", "--data", "digits")
+    assert ours.code == 2
+    assert "knows its encoder" in ours.err
+
+
 def test_probabilities_are_those_of_the_network_in_the_file(ssl, imported, tmp_path):
     out = tmp_path / "e.npz"
     done = ssl("embed", imported / "tv10", "--data", "digits", "--out", out, "--precision", "fp32")
