@@ -129,8 +129,8 @@ class Guards:
             return
         is_there = all(abs(loss - chance) <= CHANCE_SHARE * chance for loss in self._losses)
         if row["step"] >= CHANCE_STEPS and len(self._losses) == CHANCE_ROWS and is_there:
-            what = f"the loss sits at {row['loss']:.4g}, a guess among {math.exp(chance):,.0f} "
-            what += f"candidates (step {row['step']}): nothing is learnt yet"
+            what = f"the loss sits at {row['loss']:.4g} (step {row['step']}), and a guess costs "
+            what += f"{chance:.4g}: nothing is learnt yet"
             hint = "try another rate or temperature, weaker views, and look whether the data varies"
             self._tell("chance", f"{what}; {hint}")
 

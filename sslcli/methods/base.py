@@ -71,8 +71,9 @@ class Output:
         carry: Tensors that `after_step` needs from this forward: detached, float32. The parts of a
             step are joined along the first dimension.
         embeddings: Detached [B, D], from which the loop reports collapse when it logs.
-        chance: The loss of a guess among the candidates, ln of their number, in nats; None for a
-            loss without candidates. A loss that stays there is reported.
+        chance: The loss of a guess in nats: ln of the number of candidates, summed where the loss
+            sums several terms; None for a loss without candidates. A loss that stays there is
+            reported.
     """
 
     loss: Tensor

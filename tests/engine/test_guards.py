@@ -97,7 +97,7 @@ def test_a_run_that_goes_on_is_judged_by_what_it_logged_before(told):
         guards(told, history=before).check(SOUND | {"step": 250, "loss": 100.0}, None)
     last = SOUND | {"step": 250, "loss": math.log(64)}
     guards(told, history=before).check(last, math.log(64))
-    assert "a guess among 64" in told[0]
+    assert "a guess costs 4.159" in told[0]
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -130,11 +130,11 @@ def test_collapse_is_told_once_or_stops(told):
         judge(guards(told, on_collapse="stop"), {"embedding_std": 1.0, "effective_rank": 1.5})
 
 
-def test_a_loss_at_chance_is_told_once_with_its_candidates(told):
+def test_a_loss_at_chance_is_told_once_with_the_loss_of_a_guess(told):
     still = {"loss": math.log(4096) * 0.999}
     judge(guards(told), *[still] * 9, chance=math.log(4096))
     assert len(told) == 1
-    assert "4,096 candidates (step 250)" in told[0]
+    assert f"(step 250), and a guess costs {math.log(4096):.4g}" in told[0]
 
 
 def test_a_loss_on_either_side_of_chance_is_not_at_it(told):
