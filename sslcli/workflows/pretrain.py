@@ -202,8 +202,13 @@ def prepared(
     rows = noun(splits.train)
     listener.note(f"data {splits.train.name}: {len(splits.train):,} {rows}; {splits.note}")
     warn_of(splits.oddities, listener)
-    bar = listener.bar("decoding")
-    training = assemble.build_training(config, method, splits.train, where, precision, bar)
+    if planned_for:
+        training = assemble.plan_training(
+            config, splits.train, where, precision, method=method, machine_share=planned_for
+        )
+    else:
+        bar = listener.bar("decoding")
+        training = assemble.build_training(config, method, splits.train, where, precision, bar)
     listener.note(f"{rows} are {training.loader.mode}")
     if past is None:
         warn_of_sentences(config, splits.train, listener)
@@ -211,6 +216,8 @@ def prepared(
         listener.note(note)
     if past is not None:
         check_length(past, training, listener)
+    if planned_for:
+        return Prepared(training, splits, outlook)
     if is_main():
         read_whole(splits.train, listener.bar("reading the images"))
     about = _facts(config, splits, past) if is_main() else {}

@@ -5,7 +5,9 @@ import shlex
 import shutil
 import tomllib
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sslcli.engine.checkpoint import load_checkpoint
 
@@ -17,6 +19,20 @@ def hint_of(outcome):
     """Return the command line that a stopped run suggests, without the program."""
     (line,) = [line for line in outcome.err.splitlines() if "go on with: " in line]
     return shlex.split(line.split("go on with: ")[1])[1:]
+
+
+@pytest.fixture
+def photo():
+    """Return a function that writes noise of 16 pixels as a PNG, whole or cut."""
+
+    def write(path, *, is_cut):
+        path.parent.mkdir(exist_ok=True)
+        noise = np.random.default_rng(int(path.stem)).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        if is_cut:
+            path.write_bytes(path.read_bytes()[:400])
+
+    return write
 
 
 def test_pretrain_leaves_a_run_that_others_may_read(trained):
@@ -121,6 +137,18 @@ def test_dry_run_shows_the_config_and_makes_nothing(ssl, tmp_path):
     assert outcome.code == 0
     assert tomllib.loads(outcome.out.split("quantity")[0])["preset"] == "simsiam/digits"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_does_not_read_the_whole_data(ssl, tmp_path, photo):
+    """Photos of one size are decoded before a training, which finds that most of them are cut."""
+    for number in range(40):
+        photo(tmp_path / "photos" / f"{number:02}.png", is_cut=number >= 10)
+    small = ("--set", "train.batch_size=8", "--set", "evaluation.k=3")
+    words = (*PRETRAIN, *SHORT, *small, "--data", tmp_path / "photos", "--out", tmp_path / "run")
+    assert ssl(*words).code == 3
+    planned = ssl(*words, "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "fits" in planned.out
 
 
 def test_a_run_in_parts_says_at_its_start_what_they_change(ssl, tmp_path):
