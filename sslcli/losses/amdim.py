@@ -15,11 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from sslcli.losses.precision import at_least_float32, inner_products
+from sslcli.losses.local_contrast import Contrast, clipped, contrast
+from sslcli.losses.precision import at_least_float32
 
 Scales = tuple[Tensor, Tensor, Tensor]  # r1 [N, R], r5 [N, R, 5, 5], r7 [N, R, 7, 7]
 TERMS = ("1->5", "1->7", "5->5")
-_SAFE = 60.0  # exp of scores up to it, summed over any batch, stays within float32
 
 
 def local_nce(
@@ -50,7 +50,8 @@ def local_nce(
         ValueError: If there is no other image.
     """
     own = torch.arange(start, start + len(source), device=source.device)
-    return _contrast(source, places(target), own, len(target), clip, penalty)
+    scaled = at_least_float32(source) / math.sqrt(source.shape[1])
+    return contrast(scaled, places(target), own, target[0, 0].numel(), clip, penalty).loss
 
 
 def amdim(
@@ -78,16 +79,33 @@ def amdim(
     Returns:
         Scalar in nats.
     """
+    return amdim_contrast(first, second, picks, clip, penalty, terms, start).loss
+
+
+def amdim_contrast(
+    first: Scales,
+    second: Scales,
+    picks: tuple[Tensor, Tensor],
+    clip: float,
+    penalty: float,
+    terms: Sequence[str] = TERMS,
+    start: int = 0,
+) -> Contrast:
+    """Return the loss of `amdim`, and what the first term finds of the second view.
+
+    That is how often a place of the own image scores above all of others, by source, [B].
+    """
     own = torch.arange(start, start + len(picks[0]), device=picks[0].device)
     a, b = _rows_by_side(first), _rows_by_side(second)
-    found = []
+    losses, found = [], []
     for from_view, to_view, pick in ((a, b, picks[0]), (b, a, picks[1])):
         for side in dict.fromkeys(term[-1] for term in terms):  # sources of one target go together
             chosen = [_source(term, from_view, own, pick) for term in terms if term[-1] == side]
-            whole, rows = torch.cat(chosen), own.repeat(len(chosen))
-            loss = _contrast(whole, to_view[side], rows, len(first[0]), clip, penalty)
-            found.append(len(chosen) * loss)
-    return torch.stack(found).sum() / 2
+            whole, rows = torch.cat(chosen) / math.sqrt(first[0].shape[1]), own.repeat(len(chosen))
+            one = contrast(whole, to_view[side], rows, int(side) ** 2, clip, penalty)
+            losses.append(len(chosen) * one.loss)
+            found.append(one.found)
+    return Contrast(torch.stack(losses).sum() / 2, found[0][: len(own)])
 
 
 def amdim_chance(images: int, terms: Sequence[str] = TERMS) -> float:
@@ -96,76 +114,9 @@ def amdim_chance(images: int, terms: Sequence[str] = TERMS) -> float:
     return sum(math.log1p((images - 1) * count) for count in places)
 
 
-def _contrast(
-    source: Tensor, target: Tensor, own: Tensor, images: int, clip: float, penalty: float
-) -> Tensor:
-    """Return `local_nce` of sources [S, R] whose images among the targets' are `own`, [S].
-
-    Args:
-        source: Raw vectors.
-        target: Every place of every image, [images * L, R].
-        own: Index of each source's image.
-        images: Their number.
-        clip: As in `local_nce`.
-        penalty: As in `local_nce`.
-    """
-    unit = clip or 1.0  # of scores, so that the clip costs no pass over them
-    scores = _scores(source / unit, target, images)
-    kept = unit * torch.tanh(scores) if clip else scores
-    if 0 < clip <= _SAFE:  # no largest score needs to be looked for
-        others = _of_others(kept.exp().sum(dim=2), own, 0.0).sum(dim=1, keepdim=True).log()
-    else:
-        sums = _of_others(kept.logsumexp(dim=2), own, -torch.inf)
-        others = sums.logsumexp(dim=1, keepdim=True)  # [S, 1]
-    loss = functional.softplus(others - _of_own(kept, own)).mean()
-    square = unit**2 * torch.linalg.vector_norm(scores).square() / scores.numel()
-    return loss + penalty * square
-
-
 def places(maps: Float[Tensor, "total dim height width"]) -> Float[Tensor, "rows dim"]:
     """Return the features of every place of every image as rows, in float32 at least."""
     return at_least_float32(maps.flatten(2).permute(0, 2, 1).reshape(-1, maps.shape[1]))
-
-
-def _scores(source: Tensor, target: Tensor, images: int) -> Tensor:
-    """Return every source's score with every place of every image, before the clip, [S, N, L]."""
-    scores = inner_products(source / math.sqrt(source.shape[1]), target)
-    return scores.view(len(source), images, -1)
-
-
-def _of_own(scores: Tensor, own: Tensor) -> Tensor:
-    """Return each source's scores with the places of its own image, [S, L]."""
-    index = own[:, None, None].expand(-1, 1, scores.shape[2])
-    return scores.gather(1, index).squeeze(1)
-
-
-def _of_others(values: Tensor, own: Tensor, instead: float) -> Tensor:
-    """Return a value for each pair of source and image, [S, N], and `instead` for the own image.
-
-    Raises:
-        ValueError: If there is no other image.
-    """
-    if values.shape[1] < 2:
-        raise ValueError("there is no other image to tell this one from")
-    is_own = own[:, None] == torch.arange(values.shape[1], device=values.device)
-    return values.masked_fill(is_own, instead)
-
-
-def image_top1(
-    source: Float[Tensor, "batch dim"],
-    target: Float[Tensor, "total dim height width"],
-    start: int = 0,
-) -> Float[Tensor, ""]:
-    """Return how often a place of the own image scores above all of others; no gradient."""
-    own = torch.arange(start, start + len(source), device=source.device)
-    scores = _scores(source.detach(), places(target.detach()), len(target))
-    best = _of_others(scores.amax(dim=2), own, -torch.inf).amax(dim=1, keepdim=True)  # [B, 1]
-    return (_of_own(scores, own) > best).float().mean()
-
-
-def clipped(logits: Tensor, clip: float) -> Tensor:
-    """Return c tanh(logits / c), which lies within c of 0; the logits themselves if c is 0."""
-    return clip * torch.tanh(logits / clip) if clip else logits
 
 
 def _rows_by_side(scales: Scales) -> dict[str, Tensor]:

@@ -17,12 +17,7 @@ from sslcli.data.batch import Batch
 from sslcli.data.counter import uniform
 from sslcli.distributed.collective import gather_with_gradient, mean, rank
 from sslcli.errors import ConfigError
-from sslcli.losses.amdim import (
-    amdim,
-    amdim_chance,
-    clipped_cross_entropy,
-    image_top1,
-)
+from sslcli.losses.amdim import amdim_chance, amdim_contrast, clipped_cross_entropy
 from sslcli.methods.base import BatchContrast, Output, Progress
 from sslcli.nn.amdim import GlobalFeature
 from sslcli.nn.heads import dropout_classifier
@@ -76,9 +71,10 @@ class AMDIM(BatchContrast):
         r1, r5, r7, *other = (gather_with_gradient(each) for each in embeddings)  # of N = W * B
         first, second = (r1, r5, r7), (other[0], other[1], other[2])
         picks = self.picks(batch, progress)
-        loss = amdim(first, second, picks, config.clip, config.penalty, config.terms, start)
-        found = image_top1(embeddings[0], second[1], start)
-        metrics = {"contrast_loss": loss.detach(), "contrast_top1": found}
+        loss, found = amdim_contrast(
+            first, second, picks, config.clip, config.penalty, config.terms, start
+        )
+        metrics = {"contrast_loss": loss.detach(), "contrast_top1": found.mean()}
         chance = amdim_chance(len(r1), config.terms)
         if self.online and batch.labels is not None:
             features = torch.cat([embeddings[0], embeddings[3]]).detach()  # [2B, R]

@@ -7,7 +7,9 @@ import torch
 from golden_input import golden
 from torch.nn import functional
 
+from sslcli.losses import local_contrast
 from sslcli.losses.amdim import TERMS, amdim, amdim_chance, clipped_cross_entropy, local_nce
+from sslcli.losses.local_contrast import contrast
 
 
 def golden_target():
@@ -136,3 +138,28 @@ def test_clipped_cross_entropy_counts_labelled_rows_and_penalises_all():
     torch.testing.assert_close(clipped_cross_entropy(logits, labels, 10.0, 1e-3), expected)
     nobody = clipped_cross_entropy(logits, torch.full((4,), -1), 10.0, 1e-3)
     torch.testing.assert_close(nobody, 1e-3 * (logits**2).mean())
+
+
+@pytest.mark.parametrize(("clip", "penalty"), [(20.0, 0.05), (0.5, 0.3), (100.0, 0.05), (0.0, 0.0)])
+def test_its_gradient_is_that_of_the_slow_reference(clip, penalty):
+    (source, _, _), (_, _, target) = scales(1), scales(2)
+    one, two = ([x.clone().requires_grad_() for x in (source, target)] for _ in range(2))
+    (3 * local_nce(*one, clip, penalty)).backward()
+    slow = reference(*two, clip, penalty) if clip else reference(*two, 1e6, penalty)
+    (3 * slow).backward()
+    for found, expected in zip(one, two, strict=True):
+        torch.testing.assert_close(found.grad, expected.grad, rtol=1e-6, atol=1e-9)
+
+
+def test_rows_are_passed_over_in_blocks_with_the_same_result(monkeypatch):
+    (source, _, _), (_, _, target) = scales(1, count=4), scales(2, count=4)
+    whole = local_nce(source, target, 2.0)
+    monkeypatch.setattr(local_contrast, "_BLOCK", 400)  # two rows of 4 * 49 scores
+    torch.testing.assert_close(local_nce(source, target, 2.0), whole)
+
+
+def test_an_image_is_found_when_a_place_of_its_own_scores_above_all_of_others():
+    source, target = torch.eye(2, 4), torch.zeros(4, 4)  # two places of two images
+    target[0, 0], target[3, 1], target[1, 1] = 1.0, 1.0, 2.0
+    found = contrast(source, target, torch.arange(2), 2, 20.0, 0.05).found
+    assert found.tolist() == [0.5, 0.0]
