@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli.config.data import DataConfig
+from sslcli.nn.families import family_of
 from sslcli.config.pixels import Pixels
 from sslcli.config.schema import Config
 from sslcli.config.section import NOUNS, Column
@@ -25,10 +26,10 @@ from sslcli.engine.device import Precision
 from sslcli.errors import UsageError
 from sslcli.evaluate.features import Features, cache_key, extract
 from sslcli.methods.custom import section_of
-from sslcli.nn.families import family_of
 
 EVALUATION_BATCH = 512
-_SIDE = 96  # of the largest images that are embedded so many at a time
+_SIDE = 96  # of the largest images that are embedded so many at a time on an accelerator
+_CPU_PIXELS = 700_000  # 512 images of 36 pixels, 13 of 224
 BarFor = Callable[[str], Callable[[int, int], None]]
 
 
@@ -93,7 +94,7 @@ def features_of(
         batches = eval_texts(source, words, EVALUATION_BATCH, device)
         shown = {"tokenizer": words.tokenizer.digest, "max_length": words.longest}
     else:
-        together = evaluation_batch(config.data.image_size)
+        together = evaluation_batch(config.data.image_size, device)
         batches = eval_batches(source, config.data, together, device)
         shown = asdict(config.data.pixels)
     return extract(
@@ -122,14 +123,16 @@ def pixels_of(config: Config) -> Pixels:
     return config.data.pixels
 
 
-def evaluation_batch(side: int | None) -> int:
+def evaluation_batch(side: int | None, device: torch.device) -> int:
     """Return how many images of a side are embedded at a time, or texts, which have none.
 
-    Feature maps of 512 images of 224 pixels would take several GiB.
+    Feature maps of 512 images of 224 pixels would take several GiB. A CPU is as fast with fewer,
+    whose maps are so small that they fit the holes which training's steps leave in its memory.
     """
     if side is None:
         return EVALUATION_BATCH
-    return max(1, EVALUATION_BATCH * _SIDE**2 // max(side, _SIDE) ** 2)
+    pixels = _CPU_PIXELS if device.type == "cpu" else EVALUATION_BATCH * _SIDE**2
+    return max(1, min(EVALUATION_BATCH, pixels // side**2))
 
 
 def text_views(config: Config) -> TextViews:

@@ -49,7 +49,9 @@ def pictures(run: Run, source: Source, rows: np.ndarray) -> dict[int, Picture]:
     data = run.config.data.unscaled().model_copy(update=changes)
     found: dict[int, Picture] = {}
     chosen = Subset(source, wanted, source.name)
-    for images, used in eval_batches(chosen, data, evaluation_batch(data.image_size), "cpu"):
+    host = torch.device("cpu")
+    together = evaluation_batch(data.image_size, host)
+    for images, used in eval_batches(chosen, data, together, host):
         shown = images.mul(255).round().byte().permute(0, 2, 3, 1).numpy()
         found |= zip(wanted[used.numpy()].tolist(), shown, strict=True)
     return found

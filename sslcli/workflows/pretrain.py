@@ -234,7 +234,7 @@ def _outlook(
         training = assemble.plan_training(
             other, splits.train, where, precision, machine_share=local
         )
-        return training, embedded_at_once(other, splits)
+        return training, embedded_at_once(other, splits, where)
 
     room, processes = room_on(where, local), planned_for or world_size()
     return look(config, planner, room, NAMED, processes)

@@ -129,11 +129,11 @@ def _linear(
     return evaluate_linear(fitted, asked, right).top1
 
 
-def embedded_at_once(config: Config, splits: Splits) -> int:
+def embedded_at_once(config: Config, splits: Splits, device: torch.device) -> int:
     """Return how many samples are embedded at a time to measure the encoder on the way; or 0."""
     if not _wanted(config, splits):
         return 0
-    return min(evaluation_batch(config.data.image_size), len(splits.train))
+    return min(evaluation_batch(config.data.image_size, device), len(splits.train))
 
 
 def paired_features(
@@ -150,7 +150,7 @@ def paired_features(
         Subset(source, np.sort(rows), f"{len(rows)} of {source.name}"),
         config.data,
         views,
-        batch_size=min(evaluation_batch(config.data.image_size), len(rows)),
+        batch_size=min(evaluation_batch(config.data.image_size, device), len(rows)),
         seed=config.seed,
         device=device,
         drop_last=False,
