@@ -22,7 +22,7 @@ BELOW = {  # each room (a package, or a file beside them), and what it may impor
     "memory": set(),
     "perturb": set(),
     "distributed": set(),
-    "nn": {"config.encoder", "config.section"},
+    "nn": {"config.architectures", "config.encoder", "config.families", "config.section"},
     "data": {"config"},
     "methods": {
         *("config", "nn", "losses", "memory", "perturb", "distributed"),

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sslcli import assemble
 from sslcli.cli.reports.cost import show_estimate
 from sslcli.cli.show import Show
+from sslcli.config import families
 from sslcli.config.presets import resolve, to_toml
 from sslcli.data.sources.open import open_source
 from sslcli.data.text.tokenizer import ByteTokenizer
@@ -29,7 +30,6 @@ from sslcli.errors import ConfigError, DataError, StoppedError, UsageError
 from sslcli.listener import Quiet, SilentWatcher
 from sslcli.methods import custom
 from sslcli.methods.custom import completed, name_code
-from sslcli.nn import families
 from sslcli.profile.cost import estimate
 from sslcli.profile.phases import time_phases
 from sslcli.workflows.embed import embed

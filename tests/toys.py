@@ -9,11 +9,11 @@ import math
 import torch
 from torch import nn
 
+from sslcli.config.families import FAMILIES, Family
 from sslcli.config.section import MethodSection
 from sslcli.distributed.collective import gather_with_gradient
 from sslcli.losses.contrastive import nt_xent
 from sslcli.methods.base import BatchContrast, Output, feature_dim
-from sslcli.nn.families import FAMILIES, Family
 
 
 class Words(nn.Module):

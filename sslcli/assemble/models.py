@@ -8,6 +8,7 @@ from torch import nn
 
 from sslcli.assemble.facts import completed_section, remembered_facts
 from sslcli.assemble.reading import tokenizer_of
+from sslcli.config.families import family_of
 from sslcli.config.schema import Config
 from sslcli.config.section import NOUNS, TOWERS, Column, DataFacts
 from sslcli.engine.checkpoint import Checkpoint
@@ -16,7 +17,6 @@ from sslcli.methods.base import HasProjector, Method
 from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.families import family_of
 from sslcli.nn.foreign.hub import located
 from sslcli.nn.read_out import read_out
 from sslcli.nn.weights import check_weights, load_encoder_weights

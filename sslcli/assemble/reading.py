@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli.config.data import DataConfig
-from sslcli.nn.families import family_of
+from sslcli.config.families import family_of
 from sslcli.config.pixels import Pixels
 from sslcli.config.schema import Config
 from sslcli.config.section import NOUNS, Column

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import family_of
 from sslcli.config.schema import Config
 from sslcli.config.tokenizer import LEARNED, TokenizerConfig
 from sslcli.config.views import TextViewConfig
@@ -16,7 +17,6 @@ from sslcli.data.text.repetition import longest_repeated
 from sslcli.distributed.collective import from_main, is_main
 from sslcli.engine.checkpoint import is_bare, load_checkpoint
 from sslcli.errors import CheckpointError, ConfigError
-from sslcli.nn.families import family_of
 from sslcli.nn.foreign.files import is_pickle, weights_file
 from sslcli.nn.foreign.folder import described
 from sslcli.nn.foreign.hub import located

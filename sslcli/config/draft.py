@@ -1,9 +1,11 @@
 """Lay tables over each other, and remember which file or option each value came from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
-from sslcli.config.fields import FieldPath, dotted, models_at, variants
+from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import settings_of
+from sslcli.config.fields import FieldPath, Model, dotted, models_at, variants
 from sslcli.config.methods.registry import is_custom
 from sslcli.config.overrides import REMOVED, Assignment
 from sslcli.errors import ConfigError
@@ -16,9 +18,10 @@ class Draft:
     """A config on its way to validation.
 
     Tables merge; anything else, lists included, is replaced as a whole. When a layer gives a
-    section another `name`, such as another optimiser, some old fields are unknown to the new
-    section. Such a field is dropped if a preset set it, or if the file that set it also chose the
-    old name. Any other was set on purpose: it stays, and validation reports it.
+    section another `name`, such as another optimiser or an encoder of another family, some old
+    fields are unknown to the new one. Such a field is dropped if a preset set it, or if the file
+    that set it also chose the old name. Any other was set on purpose: it stays, and validation
+    reports it.
 
     Attributes:
         tree: The values so far.
@@ -90,10 +93,9 @@ class Draft:
 
     def _shed(self, node: dict, name: Any, kept: set[str], at: FieldPath) -> None:
         """Drop the fields that the variant called `name` does not have."""
-        variant = variants(models_at(at)).get(name) if isinstance(name, str) else None
-        if (variant is None and not is_custom(name)) or node.get("name") in (None, name):
+        known = _fields_of(name, models_at(at)) if isinstance(name, str) else None
+        if known is None or node.get("name") in (None, name):
             return
-        known = variant.model_fields.keys() if variant else set()
         chooser = self.origin_of((*at, "name"))
         for key in node.keys() - known - kept:
             origin = self.origin_of((*at, key))
@@ -117,6 +119,21 @@ class Draft:
                 self._put(node, {}, assignment.origin, path)
             node = node[path[-1]]
         return node, path
+
+
+def _fields_of(name: str, models: list[Model]) -> Set[str] | None:
+    """Return the fields of the section that `name` chooses; None if it chooses none that is known.
+
+    Args:
+        name: Such as that of an optimiser, of a method, or of an encoder.
+        models: The sections that may stand there.
+    """
+    if models == [EncoderConfig]:
+        return settings_of(name)
+    if is_custom(name):
+        return frozenset()
+    variant = variants(models).get(name)
+    return variant.model_fields.keys() if variant else None
 
 
 def _key(node: Any, part: str, at: FieldPath, origin: str) -> str | int:

@@ -6,10 +6,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from sslcli.config.architectures import bert_size
 from sslcli.errors import UsageError
 from sslcli.formats.inputs import Network, TextInput
 from sslcli.formats.report import ExportMeta
-from sslcli.nn.architectures import bert_size
 from sslcli.nn.bert import kind_of
 from sslcli.nn.pooling import pool
 from sslcli.nn.unit_length import UnitLength

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from torch import nn
 
+from sslcli.config.architectures import RESNETS, cifar_depth, vit_size
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import UsageError
 from sslcli.formats.inputs import Network
-from sslcli.nn.architectures import RESNETS, cifar_depth, vit_size
 
 
 def check_resnet(encoder: EncoderConfig, library: str) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from torch import nn
 
+from sslcli.config.architectures import TransformerSize, patch_side, vit_size
 from sslcli.formats import recipe, safetensors
 from sslcli.formats.inputs import Network
 from sslcli.formats.report import ExportMeta
-from sslcli.nn.architectures import TransformerSize, patch_side, vit_size
 from sslcli.nn.encoders import timm_options
 
 RELATIVE_TOLERANCE = 1e-5

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sslcli.config.architectures import AMDIM_WIDENING
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import AMDIM_WIDENING
 
 Scales = tuple[Tensor, Tensor, Tensor]  # r1 [B, R], r5 [B, R, 5, 5], r7 [B, R, 7, 7]
 

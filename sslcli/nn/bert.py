@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import BertConfig
 from transformers.models.bert.modeling_bert import BertEmbeddings, BertLayer
 
-from sslcli.nn.architectures import BertSize
+from sslcli.config.architectures import BertSize
 from sslcli.nn.pooling import pool
 
 Change = Callable[[Tensor], Tensor]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sslcli.nn.architectures import TransformerSize
+from sslcli.config.architectures import TransformerSize
 from sslcli.nn.positions import resample_positions
 from sslcli.nn.vit import need_whole_patches
 

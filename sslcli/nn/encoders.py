@@ -8,11 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sslcli.config.encoder import EncoderConfig
-from sslcli.errors import ConfigError
-from sslcli.nn.alexnet import HalfAlexNet
-from sslcli.nn.amdim import AMDIMEncoder, GlobalFeature
-from sslcli.nn.architectures import (
+from sslcli.config.architectures import (
     CLIP_RESNETS,
     CPC_RESNETS,
     EXEMPLAR,
@@ -28,12 +24,16 @@ from sslcli.nn.architectures import (
     vit_size,
     wide_size,
 )
+from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import check_encoder, family_of
+from sslcli.errors import ConfigError
+from sslcli.nn.alexnet import HalfAlexNet
+from sslcli.nn.amdim import AMDIMEncoder, GlobalFeature
 from sslcli.nn.cifar_resnet import CifarResNet
 from sslcli.nn.clip import ImageTransformer, TextTransformer
 from sslcli.nn.clip_resnet import CLIPResNet
 from sslcli.nn.energy_resnet import EnergyResNet
 from sslcli.nn.exemplar_net import ExemplarNet
-from sslcli.nn.families import check_encoder, family_of
 from sslcli.nn.patch_encoder import PatchEncoder
 from sslcli.nn.preact_resnet import PreActResNet
 from sslcli.nn.resnet import ResNet, cifar_stem, imagenet_stem

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sslcli.nn.architectures import Stage
+from sslcli.config.architectures import Stage
 from sslcli.nn.norm import NormName, norm2d
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from sslcli.nn.architectures import Architecture
+from sslcli.config.architectures import Architecture
 
 Stem = tuple[nn.Conv2d, nn.Module]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sslcli.config.architectures import TransformerSize
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import TransformerSize
 from sslcli.nn.positions import resample_positions, sin_cos_positions
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sslcli.assemble import load_encoder, load_read_out, text_views
+from sslcli.config.families import family_of
 from sslcli.config.schema import Config
 from sslcli.data.text.learned import LearnedTokenizer
 from sslcli.engine.checkpoint import Checkpoint
@@ -23,7 +24,6 @@ from sslcli.formats.exporter import export_encoder
 from sslcli.formats.inputs import FromPixels, ImageInput, Inputs, TextInput
 from sslcli.formats.report import ExportMeta, ExportReport
 from sslcli.listener import QUIET, Listener
-from sslcli.nn.families import family_of
 from sslcli.workflows.checkpoint_config import name_code_of
 from sslcli.workflows.importing import checkpoint_of
 from sslcli.workflows.run import Run

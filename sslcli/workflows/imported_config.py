@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import family_of
 from sslcli.config.presets import resolve, revise
 from sslcli.config.schema import Config
 from sslcli.errors import CheckpointError, SslError
-from sslcli.nn.families import family_of
 from sslcli.nn.foreign.folder import Described
 from sslcli.nn.foreign.guess import called, guess_encoder, image_size_of
 from sslcli.workflows.changes import Changes, divided

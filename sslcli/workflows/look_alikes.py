@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslcli.config.families import family_of
 from sslcli.data.sources.base import NO_LABEL, PART_CODES, Source
 from sslcli.data.sources.open import open_source
 from sslcli.errors import DataError, UsageError
 from sslcli.evaluate.alike import Pairs, near_duplicates, neighbourhood, outliers
 from sslcli.figures.tiles import Tile, tile_rows
-from sslcli.nn.families import family_of
 from sslcli.workflows.embed import images_of
 from sslcli.workflows.pictures import pictures
 from sslcli.workflows.run import Run

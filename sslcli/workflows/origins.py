@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from sslcli.config.architectures import RESNETS, vit_size
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import family_of
 from sslcli.config.presets import list_presets
-from sslcli.nn.architectures import RESNETS, vit_size
-from sslcli.nn.families import family_of
 from sslcli.nn.foreign.classifier import USUAL
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli import assemble
+from sslcli.config.families import family_of
 from sslcli.config.pixels import Pixels
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
@@ -27,7 +28,6 @@ from sslcli.evaluate.features import Features
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.methods.base import Method
-from sslcli.nn.families import family_of
 from sslcli.workflows.changes import Changes, divided
 from sslcli.workflows.checkpoint_config import name_code_of, revised
 from sslcli.workflows.importing import checkpoint_of

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sslcli.config.architectures import RESNETS, cifar_depth, patch_side, vit_size
 from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import list_presets, resolve
 from sslcli.config.schema import Config
@@ -15,7 +16,6 @@ from sslcli.engine.loop import Training
 from sslcli.errors import SslError
 from sslcli.listener import QUIET
 from sslcli.methods.base import BatchContrast
-from sslcli.nn.architectures import RESNETS, cifar_depth, patch_side, vit_size
 from sslcli.profile.preparing import own_loader, worker_processes
 from sslcli.workflows.adapt import adapted
 

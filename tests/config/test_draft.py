@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from sslcli.config.encoder import EncoderConfig
 from sslcli.config.presets import resolve
 from sslcli.errors import ConfigError
 
@@ -87,6 +88,30 @@ def test_nested_optimizer_sheds_too(folder: Path):
     )
     config = resolve(TINY, file, {}, ["evaluation.linear.optimizer.name=adam"]).config
     assert config.evaluation.linear.optimizer.name == "adam"
+
+
+def test_an_encoder_of_another_family_sheds_what_it_lacks(folder: Path):
+    (folder / "sample" / "wide.toml").write_text(
+        'extends = "sample/tiny"\n[encoder]\nname = "resnet18"\nstem = "cifar"\nwidth = 32\n'
+        "zero_init_residual = true\nnormalize_features = true\n"
+    )
+    child = folder / "sample" / "child.toml"
+    child.write_text('extends = "sample/wide"\n[encoder]\nname = "vit-tiny"\npatch_size = 4\n')
+    for encoder in (
+        resolve("sample/child").config.encoder,
+        resolve(
+            "sample/wide", None, {}, ["encoder.name=vit-tiny", "encoder.patch_size=4"]
+        ).config.encoder,
+    ):
+        expected = {"name": "vit-tiny", "patch_size": 4, "normalize_features": True}
+        assert encoder == EncoderConfig(**expected)
+    same = resolve("sample/wide", None, {}, ["encoder.name=resnet34"]).config.encoder
+    assert (same.stem, same.width) == ("cifar", 32)
+
+
+def test_a_setting_that_one_gives_another_family_oneself_stays(folder: Path):
+    overrides = ["encoder.stem_stride=2", "encoder.name=vit-tiny"]
+    assert resolve(TINY, None, {}, overrides).config.encoder.stem_stride == 2
 
 
 def test_a_table_given_whole_replaces(folder: Path):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from sslcli.config import families
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import Family
 from sslcli.formats import FORMATS, ExportMeta, TextInput, export_encoder
-from sslcli.nn import families
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.families import Family
 
 INPUTS = TextInput(max_length=7, vocabulary=20)
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import check_encoder
 from sslcli.config.methods.local import AMDIMConfig
 from sslcli.config.presets import resolve
 from sslcli.config.section import DataFacts
@@ -19,7 +20,6 @@ from sslcli.losses.amdim import amdim
 from sslcli.methods.amdim import AMDIM
 from sslcli.methods.base import Progress
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.families import check_encoder
 
 PROGRESS = Progress(step=5, total_steps=10, steps_per_epoch=5, seed=3)
 ONLINE = {"hidden": 8, "dropout": 0.2, "clip": 10.0, "penalty": 1e-3}

@@ -4,13 +4,13 @@ import pytest
 import torch
 from tiny_energy import batch, passes, progress, stepped, tiny_encoder
 
+from sslcli.config.architectures import IGEBM as NETWORKS
 from sslcli.config.methods.energy import IGEBMConfig
 from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch
 from sslcli.errors import ConfigError
 from sslcli.methods.classifier import langevin
 from sslcli.methods.igebm import IGEBM, dequantized
-from sslcli.nn.architectures import IGEBM as NETWORKS
 from sslcli.nn.energy_resnet import EnergyResNet
 
 SAMPLER = {"steps": 2, "step_size": 10.0, "noise": 0.005, "noise_first": True}

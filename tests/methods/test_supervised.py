@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from sslcli import assemble
+from sslcli.config.architectures import TransformerSize
 from sslcli.config.encoder import EncoderConfig
 from sslcli.config.methods.labelled import FinetuneConfig, LinearProbeConfig, SupervisedConfig
 from sslcli.config.optimizers import SGDConfig
@@ -19,7 +20,6 @@ from sslcli.methods.base import HasProjector, whole_classifier
 from sslcli.methods.head_layers import first_layers
 from sslcli.methods.mixing import mix
 from sslcli.methods.supervised import Finetune, LinearProbe, Supervised
-from sslcli.nn.architectures import TransformerSize
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.heads import mlp
 from sslcli.nn.read_out import read_out

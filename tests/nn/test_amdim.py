@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import check_encoder
 from sslcli.errors import ConfigError
 from sslcli.nn.amdim import AMDIMEncoder, GlobalFeature, Residual
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.families import check_encoder
 from sslcli.nn.read_out import read_out
 
 WINDOWS = {  # side of the images: window of a place of r7, r5, r1, and pixels between windows of r7

@@ -3,11 +3,11 @@ import copy
 import pytest
 import torch
 
+from sslcli.config import families
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import Family
 from sslcli.errors import ConfigError
-from sslcli.nn import families
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.families import Family
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from sslcli.config.architectures import IGEBM
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import IGEBM
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.energy_resnet import ClassAffine, EnergyBlock, EnergyResNet
 

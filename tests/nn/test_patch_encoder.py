@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from sslcli.config.architectures import Stage
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import check_encoder
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import Stage
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.families import check_encoder
 from sslcli.nn.preact_resnet import PreActResNet
 
 SMALL = {"name": "cpc-resnet8", "width": 4, "stem": "cifar", "patch_size": 8, "patch_stride": 4}

@@ -4,8 +4,8 @@ import pytest
 import timm
 import torch
 
+from sslcli.config.architectures import TransformerSize
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import TransformerSize
 from sslcli.nn.exemplar_net import ExemplarNet
 from sslcli.nn.read_out import QuadrantFeatures, read_out
 from sslcli.nn.vit import VisionTransformer

@@ -4,11 +4,11 @@ import pytest
 import timm
 import torch
 
+from sslcli.config.architectures import TransformerSize, vit_size
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import check_encoder
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import TransformerSize, vit_size
 from sslcli.nn.encoders import build_encoder
-from sslcli.nn.families import check_encoder
 from sslcli.nn.vit import Attention, DropPath, VisionTransformer, without_drop_path
 
 SIZE = TransformerSize(depth=2, width=16, heads=4)

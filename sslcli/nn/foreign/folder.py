@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sslcli.config.architectures import VITS
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import CheckpointError
-from sslcli.nn.architectures import VITS
 from sslcli.nn.foreign.sentences import KINDS, described_encoder, read_out_of
 
 CONFIG, PROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"

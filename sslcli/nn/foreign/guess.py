@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from sslcli.config.architectures import RESNETS, VITS, cifar_depth, vit_size, wide_size
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import CheckpointError
-from sslcli.nn.architectures import RESNETS, VITS, cifar_depth, vit_size, wide_size
 from sslcli.nn.encoders import build_encoder
 from sslcli.nn.foreign.fit import find_fit, names_below
 from sslcli.nn.weights import check_weights, misfit_count

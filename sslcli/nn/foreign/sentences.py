@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sslcli.config.architectures import bert_size
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import CheckpointError
-from sslcli.nn.architectures import bert_size
 
 MODULES = "modules.json"  # of the package sentence-transformers
 _POOLERS = {"cls_token": "cls_before_pooler", "mean_tokens": "avg"}

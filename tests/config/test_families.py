@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
+from sslcli.config.architectures import encoder_names
 from sslcli.config.encoder import EncoderConfig
+from sslcli.config.families import check_encoder
 from sslcli.errors import ConfigError
-from sslcli.nn.architectures import encoder_names
-from sslcli.nn.families import check_encoder
 
 
 def faults(image_size: int = 32, **settings):
@@ -16,7 +16,7 @@ def faults(image_size: int = 32, **settings):
 
 
 def test_names_cost_no_torch():
-    code = "import sys, sslcli.nn.families, sslcli.formats; assert 'torch' not in sys.modules"
+    code = "import sys, sslcli.config.families, sslcli.formats; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

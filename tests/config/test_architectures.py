@@ -1,7 +1,7 @@
 import pytest
 
+from sslcli.config.architectures import cifar_depth, map_sizes
 from sslcli.config.encoder import EncoderConfig
-from sslcli.nn.architectures import cifar_depth, map_sizes
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
-from sslcli.config.encoder import EncoderConfig, fitting_sizes
-from sslcli.config.section import Column
-from sslcli.errors import ConfigError
-from sslcli.nn.architectures import (
+from sslcli.config.architectures import (
     ALEXNET,
     AMDIM_WIDENING,
     CLIP_RESNETS,
@@ -29,6 +26,9 @@ from sslcli.nn.architectures import (
     vit_size,
     wide_size,
 )
+from sslcli.config.encoder import EncoderConfig, fitting_sizes
+from sslcli.config.section import Column
+from sslcli.errors import ConfigError
 
 Faults = Callable[[EncoderConfig, int], Iterator[ConfigError]]
 _STEM = ("stem", "stem_stride", "stem_padding")
@@ -48,13 +48,19 @@ def family_of(config: EncoderConfig) -> "Family":
     raise _unknown(config.name)
 
 
+def settings_of(name: str) -> frozenset[str] | None:
+    """Return the fields of the section `encoder` that a network has; None of an unknown name."""
+    family = next((each for each in FAMILIES if each.matches(name)), None)
+    return frozenset({*_SHARED, *family.fields}) if family else None
+
+
 def check_encoder(config: EncoderConfig, image_size: int) -> None:
     """Raise one ConfigError that carries everything wrong with an encoder's settings.
 
     Names of timm's models are checked when the network is built, since that needs timm.
     """
-    family = family_of(config)
-    unused = [name for name in EncoderConfig.model_fields if name not in {*_SHARED, *family.fields}]
+    family, settings = family_of(config), settings_of(config.name) or ()
+    unused = [name for name in EncoderConfig.model_fields if name not in settings]
     faults = [*_unused(config, unused), *family.faults(config, image_size)]
     if faults:
         first, *others = faults
