@@ -12,9 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sslcli.cli.launching import must_launch
+from sslcli.errors import UsageError
+
 pytestmark = pytest.mark.ddp
 SSL = [sys.executable, "-m", "sslcli"]
-TRAIN = ["pretrain", "--preset", "simsiam/digits", "--set", "train.batch_size=64"]
+SMALL = ["--set", "train.batch_size=64", "--set", "encoder.width=4"]  # starting takes longer
+TRAIN = ["pretrain", "--preset", "simsiam/digits", *SMALL]
 SAVE_OFTEN = ["--set", "train.checkpoint_every='5 steps'"]
 TWO = ["--devices", "2"]
 
@@ -82,14 +86,14 @@ def steps(run):
 def unbroken(tmp_path_factory):
     """A finished run of two processes, and what it said."""
     run = tmp_path_factory.mktemp("runs") / "unbroken"
-    done = apart(*TRAIN, *SAVE_OFTEN, *epochs(4), *TWO, "--json", "--out", str(run))
+    done = apart(*TRAIN, *SAVE_OFTEN, *epochs(2), *TWO, "--json", "--out", str(run))
     return run, done
 
 
 def test_two_processes_say_everything_once(unbroken):
     run, done = unbroken
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["metrics"]["step"] == 88
+    assert json.loads(done.stdout)["metrics"]["step"] == 44
     assert done.stderr.count("run directory") == 1
     assert "2 processes" in done.stderr
     assert "Traceback" not in done.stderr
@@ -109,19 +113,8 @@ def test_a_fine_tuning_of_two_is_measured_once(unbroken):
     assert len(list(Path("tuned").glob("state/*/rank-1.safetensors"))) > 0
 
 
-def test_two_processes_start_from_the_same_weights(unbroken):
-    run, _ = unbroken
-    one = ["--set", "train.duration='1 steps'", "--set", "optimizer.base_lr=1e-12"]
-    done = apart(*TRAIN, *one, *TWO, "--init", str(run), "--out", "begun")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("the encoder starts from") == 1
-    name = "encoder.layer1.0.conv1.weight"
-    began, ended = (load_file(Path(each, "checkpoint.safetensors")) for each in (run, "begun"))
-    torch.testing.assert_close(ended[name], began[name], atol=1e-6, rtol=0)
-
-
 def test_a_killed_process_starts_again_from_the_last_state(unbroken, start):
-    process = start(*TRAIN, *SAVE_OFTEN, *epochs(4), *TWO, "--out", "run")
+    process = start(*TRAIN, *SAVE_OFTEN, *epochs(2), *TWO, "--out", "run")
     wait_for_state("run", process)
     os.kill(workers(process)[1], signal.SIGKILL)
     _, talk = process.communicate(timeout=120)
@@ -137,12 +130,7 @@ def test_a_killed_process_starts_again_from_the_last_state(unbroken, start):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [
-        (signal.SIGTERM, 75, "SIGTERM"),
-        (signal.SIGUSR1, 75, "SIGUSR1"),
-        (signal.SIGINT, 130, "Ctrl-C"),
-    ],
+    ("number", "code", "word"), [(signal.SIGUSR1, 75, "SIGUSR1"), (signal.SIGINT, 130, "Ctrl-C")]
 )
 def test_a_signal_saves_and_one_process_may_go_on(number, code, word, start, ssl):
     process = start(*TRAIN, *SAVE_OFTEN, *epochs(200), *TWO, "--out", "run")
@@ -202,7 +190,7 @@ if os.environ.get("RANK") == "1":
 def test_a_fault_of_any_process_ends_all_with_its_message(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(CRASH)
     path = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = apart(*TRAIN, *epochs(4), *TWO, "--out", "run", env=path)
+    done = apart(*TRAIN, *epochs(2), *TWO, "--out", "run", env=path)
     assert done.returncode == 3, done.stderr
     assert "process 1 of 2" in done.stderr
     assert "this disk is only mine" in done.stderr
@@ -227,35 +215,76 @@ def test_wrong_use_is_told_once_before_anything_starts(words, code, text, ssl):
     assert not Path("run").exists()
 
 
-def test_a_fault_that_all_meet_is_told_once():
-    done = apart(*TRAIN, "--set", "train.batch_size=2000", *TWO, "--out", "run")
-    assert done.returncode == 2
-    assert done.stderr.count("error:") == 1
-    assert "too few for one batch of 2000" in done.stderr
-    assert "process" not in done.stderr.partition("error:")[2]
+# Each task of a step of srun; a command that fails ends it, as it ends a process of the command.
+PROGRAM = """
+import json, os, sys
+from contextlib import redirect_stderr, redirect_stdout
+from sslcli.cli import app
+for number, words in enumerate(json.loads(sys.argv[1])):
+    sys.argv = ["ssl", *words]
+    name = f"{number}-{os.environ['SLURM_PROCID']}"
+    with open(f"{name}.out", "w") as out, open(f"{name}.err", "w") as err:
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                app.main()
+            except SystemExit as end:
+                assert not end.code
+"""
 
 
-def test_torchrun_is_recognised():
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    words = [*torchrun, "-m", "sslcli", *TRAIN, *epochs(1), "--out", "run"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "run/checkpoint.safetensors"
-    refused = subprocess.run(
-        [*words, "--devices", "2"], capture_output=True, text=True, check=False
-    )
-    assert refused.returncode != 0
-    assert "torchrun has already started 2 processes" in refused.stderr
-
-
-def test_srun_is_recognised():
+@pytest.fixture(scope="module")
+def told(unbroken, tmp_path_factory):
+    """Run three commands in two tasks of srun; return the folder of what each said, and codes."""
+    one = ["--set", "train.duration='1 steps'", "--set", "optimizer.base_lr=1e-12"]
+    commands = [
+        [*TRAIN, *epochs(1), "--out", "run"],
+        [*TRAIN, *one, "--init", str(unbroken[0]), "--out", "begun"],
+        [*TRAIN, "--set", "train.batch_size=2000", "--out", "none"],
+    ]
     step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": str(os.getpid()), "SLURM_NODEID": "0"}
     step |= {"SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "2"}
-    tasks = []
+    here, tasks = tmp_path_factory.mktemp("step"), []
     for rank in ("0", "1"):
         env = {**os.environ, **step, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
-        words = [*SSL, *TRAIN, *epochs(1), "--out", "run"]
-        tasks.append(subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True))
-    told = [task.communicate(timeout=120)[0] for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0]
-    assert told == ["run/checkpoint.safetensors\n", ""]
+        words = [sys.executable, "-c", PROGRAM, json.dumps(commands)]
+        tasks.append(subprocess.Popen(words, env=env, cwd=here))
+    return here, [task.wait(120) for task in tasks]
+
+
+def test_srun_is_recognised(told):
+    here, _ = told
+    said = [(here / f"0-{rank}.out").read_text() for rank in (0, 1)]
+    assert said == ["run/checkpoint.safetensors\n", ""]
+
+
+def test_two_processes_start_from_the_same_weights(told, unbroken):
+    here, _ = told
+    said = [(here / f"1-{rank}.err").read_text() for rank in (0, 1)]
+    assert said[0].count("the encoder starts from") == 1
+    assert said[1] == ""
+    name = "encoder.layer1.0.conv1.weight"
+    runs = (unbroken[0], here / "begun")
+    began, ended = (load_file(run / "checkpoint.safetensors") for run in runs)
+    torch.testing.assert_close(ended[name], began[name], atol=1e-6, rtol=0)
+
+
+def test_a_fault_that_all_meet_is_told_once(told):
+    here, codes = told
+    assert codes == [2, 2]
+    said = "".join((here / f"2-{rank}.err").read_text() for rank in (0, 1))
+    assert said.count("error:") == 1
+    assert "too few for one batch of 2000" in said
+    assert "process" not in said.partition("error:")[2]
+
+
+@pytest.mark.parametrize("launcher", ["torchrun", "slurm"])
+def test_processes_that_a_launcher_has_started_start_no_others(launcher, monkeypatch):
+    there = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    there |= {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    if launcher == "slurm":
+        there = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
+        there |= {"SLURM_JOB_ID": "1", "SLURM_NODEID": "0"}
+    for name, value in there.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=f"{launcher} has already started 2 processes"):
+        must_launch(2)
