@@ -91,7 +91,10 @@ MORE = {
     "finetune": [(), ("--from-head-layer", "1")],
     "knn-eval": [(), ("--baseline",), HEAD],
     "linear-eval": [("--baseline",), ("--protocol", "paper")],
+    "map": [("--count", "50", "--by", "pca")],
+    "neighbours": [("--count", "2", "--baseline")],
     "ood-detect": [("--ood", "far")],
+    "robust-eval": [("--count", "8", "--steps", "1", "--restarts", "1")],
 }
 TINY = (
     "--set",
