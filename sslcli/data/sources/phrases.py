@@ -1,6 +1,7 @@
 """The built-in phrases: pairs of sentences about two digits, with a graded similarity."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -51,14 +52,20 @@ class Phrases(Groups):
     """
 
     def __init__(self) -> None:
-        rows = torch.arange(sum(_PARTS.values()))
-        numbers = uniform(0, 0, rows, 0, _STREAM, _NUMBERS).tolist()
         parts = np.repeat([PART_CODES[name] for name in _PARTS], list(_PARTS.values()))
-        pairs = [_pair(iter(each)) for each in numbers]
+        pairs = _pairs()
         scores = np.array([score for *_, score in pairs])
         groups = [(first, second) for first, second, _ in pairs]
         super().__init__("phrases", groups, scores=scores, parts=parts.astype(np.int8))
         self.fingerprint = digest(f"phrases/{VERSION}".encode())
+
+
+@cache
+def _pairs() -> tuple[tuple[str, str, float], ...]:
+    """Return all pairs; one command may open them several times."""
+    rows = torch.arange(sum(_PARTS.values()))
+    numbers = uniform(0, 0, rows, 0, _STREAM, _NUMBERS).tolist()
+    return tuple(_pair(iter(each)) for each in numbers)
 
 
 def _pair(numbers: Iterator[float]) -> tuple[str, str, float]:
