@@ -1,6 +1,8 @@
 """Say what went wrong, where, and what to do about it, with the exit code that scripts can test."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -49,6 +51,14 @@ class SslError(Exception):
     def faults(self) -> Sequence["SslError"]:
         """Return every fault that this error stands for, itself first."""
         return [self, *self.others]
+
+    def moved(self, section: str, other: str) -> "SslError":
+        """Return the same fault, whose fields of a section are those of another one."""
+        fields = re.compile(rf"(?<![\w.]){section}\.(?=[a-z])")
+        what, where, hint = (
+            fields.sub(f"{other}.", text) for text in (self.what, self.where, self.hint)
+        )
+        return type(self)(what, where, hint, [each.moved(section, other) for each in self.others])
 
 
 class UsageError(SslError):
@@ -107,3 +117,14 @@ class InterruptedRunError(StoppedError):
     """A run stopped by Ctrl-C after its state was saved."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+@contextmanager
+def told_of(section: str) -> Iterator[None]:
+    """Let faults in the settings of an encoder name the section that these stand in."""
+    try:
+        yield
+    except SslError as error:
+        if section == "encoder":
+            raise
+        raise error.moved("encoder", section) from error

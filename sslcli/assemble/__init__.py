@@ -13,6 +13,7 @@ from sslcli.assemble.models import (
     build_method,
     fresh_encoder,
     fresh_read_out,
+    known_text_encoder,
     load_encoder,
     load_method,
     load_read_out,
@@ -32,7 +33,7 @@ from sslcli.assemble.reading import (
     text_views,
     tokenizer_of,
 )
-from sslcli.assemble.texts import as_begun, settled, tokenizer_in
+from sslcli.assemble.texts import as_begun, fitted, settled, tokenizer_for
 from sslcli.assemble.training import build_training, plan_training
 
 __all__ = [
@@ -47,8 +48,10 @@ __all__ = [
     "evaluation_batch",
     "facts_of",
     "features_of",
+    "fitted",
     "fresh_encoder",
     "fresh_read_out",
+    "known_text_encoder",
     "labels_of",
     "load_encoder",
     "load_method",
@@ -64,7 +67,7 @@ __all__ = [
     "settled",
     "start_of",
     "text_views",
-    "tokenizer_in",
+    "tokenizer_for",
     "tokenizer_of",
     "tower_of",
 ]

@@ -8,11 +8,12 @@ from torch import nn
 
 from sslcli.assemble.facts import completed_section, remembered_facts
 from sslcli.assemble.reading import tokenizer_of
+from sslcli.config.encoder import EncoderConfig
 from sslcli.config.families import family_of
 from sslcli.config.schema import Config
 from sslcli.config.section import NOUNS, TOWERS, Column, DataFacts
 from sslcli.engine.checkpoint import Checkpoint
-from sslcli.errors import ConfigError, UsageError
+from sslcli.errors import ConfigError, UsageError, told_of
 from sslcli.methods.base import HasProjector, Method
 from sslcli.methods.custom import section_of
 from sslcli.methods.registry import method_class
@@ -86,10 +87,21 @@ def check_reads(config: Config) -> None:
 
 
 def fresh_text_encoder(config: Config) -> nn.Module:
-    """Return the config's second encoder with fresh weights; the tokenizer tells its vocabulary.
+    """Return the config's second encoder with fresh weights.
 
     Raises:
         ConfigError: If a setting does not fit it.
+    """
+    with told_of("text_encoder"):
+        return build_encoder(known_text_encoder(config))
+
+
+@told_of("text_encoder")
+def known_text_encoder(config: Config) -> EncoderConfig:
+    """Return the settings of a config's second encoder; the tokenizer tells its vocabulary.
+
+    Raises:
+        ConfigError: If it reads no sentences.
     """
     wanted = config.text_encoder
     assert wanted is not None
@@ -100,7 +112,7 @@ def fresh_text_encoder(config: Config) -> nn.Module:
         made_later = config.tokenizer if config.tokenizer and not config.tokenizer.digest else None
         most = made_later.size if made_later else tokenizer_of(config).vocabulary
         wanted = wanted.model_copy(update={"vocabulary": most})
-    return build_encoder(wanted)
+    return wanted
 
 
 def load_start_weights(
@@ -117,13 +129,15 @@ def load_start_weights(
         SslError: If they do not fit, or are a model of the hub that is not on this machine and may
             not be fetched.
     """
-    configs = {"the encoder": config.encoder, "the encoder of texts": config.text_encoder}
-    for encoder, (which, wanted) in zip(towers, configs.items(), strict=False):
+    configs = {"encoder": config.encoder, "text_encoder": config.text_encoder}
+    for encoder, (field, wanted) in zip(towers, configs.items(), strict=False):
         if not (wanted and (spec := wanted.weights)):
             continue
         path = located(spec, download=config.data.download)
         fresh = "head." if family_of(wanted).reads == "text" else ""  # that of a sentence
-        report = load_encoder_weights(encoder, path, fresh=fresh)
+        with told_of(field):
+            report = load_encoder_weights(encoder, path, fresh=fresh)
+        which = "the encoder of texts" if field == "text_encoder" else "the encoder"
         said = f"; {report.note}" if report.note else ""
         told(f"{which} starts from {spec}, {len(report.loaded)} tensors{said}; all else is fresh")
 

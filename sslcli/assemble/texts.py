@@ -10,13 +10,13 @@ from sslcli.config.schema import Config
 from sslcli.config.tokenizer import LEARNED, TokenizerConfig
 from sslcli.config.views import TextViewConfig
 from sslcli.data.sources.open import Source
-from sslcli.data.text.clip import clip_tokenizer
+from sslcli.data.text.clip import VOCABULARY, clip_tokenizer
 from sslcli.data.text.kept import FILE, learned, read, recall, remember
 from sslcli.data.text.learned import LearnedTokenizer
 from sslcli.data.text.repetition import longest_repeated
 from sslcli.distributed.collective import from_main, is_main
 from sslcli.engine.checkpoint import is_bare, load_checkpoint
-from sslcli.errors import CheckpointError, ConfigError
+from sslcli.errors import CheckpointError, ConfigError, told_of
 from sslcli.nn.foreign.files import is_pickle, weights_file
 from sslcli.nn.foreign.folder import described
 from sslcli.nn.foreign.hub import located
@@ -60,7 +60,8 @@ def settled(config: Config, source: Source, told: Told = lambda note: None) -> C
         return config
     which = "text_encoder" if config.text_encoder else "encoder"
     encoder = config.text_encoder or config.encoder
-    is_text = family_of(encoder).reads == "text"
+    with told_of(which):
+        is_text = family_of(encoder).reads == "text"
     spec = encoder.weights if is_text else None
     start = start_of_texts(spec, download=config.data.download) if spec else None
     tokenizer = _tokenizer(config.tokenizer, start, source, told)
@@ -69,8 +70,9 @@ def settled(config: Config, source: Source, told: Told = lambda note: None) -> C
         update |= {"kind": "own", "size": None}
     changes: dict[str, object] = {"tokenizer": config.tokenizer.model_copy(update=update)}
     if is_text:
-        changes[which] = encoder = fitted(encoder, tokenizer, start, told)
-        check_lengths(config.texts, encoder)
+        with told_of(which):
+            changes[which] = encoder = fitted(encoder, tokenizer, start, told)
+            check_lengths(config.texts, encoder)
     return config.model_copy(update=changes)
 
 
@@ -84,15 +86,17 @@ def start_of_texts(spec: str, *, download: bool = False) -> Start:
     file = weights_file(path)
     if not is_pickle(file) and not is_bare(file):
         ours = load_checkpoint(file).config
-        _need_texts(ours.encoder, spec)
+        encoder = ours.text_encoder or ours.encoder
+        _need_texts(encoder, spec)
         tokenizer = recall(ours.tokenizer.digest) if ours.tokenizer else None
         lengths = [view.max_length for view in ours.texts]
-        return Start(spec, ours.encoder, tokenizer, max(lengths, default=None))
+        return Start(spec, encoder, tokenizer, max(lengths, default=None))
     found = described(path)
-    if found and found.encoder:
-        _need_texts(found.encoder, spec)
+    named = found and (found.towers.text_encoder if found.towers else found.encoder)
+    if named:
+        _need_texts(named, spec)
     length = found.max_length if found else None
-    return Start(spec, found.encoder if found else None, tokenizer_in(path), length)
+    return Start(spec, named or None, tokenizer_in(path), length)
 
 
 def _need_texts(encoder: EncoderConfig, where: str) -> None:
@@ -117,6 +121,35 @@ def tokenizer_in(folder: Path) -> LearnedTokenizer | None:
 
     made = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
     return LearnedTokenizer(made.backend_tokenizer.to_str(), str(folder))
+
+
+def tokenizer_for(config: Config, path: Path) -> LearnedTokenizer:
+    """Return the tokenizer of weights that another code has saved.
+
+    It is the one that the config names, that which lies beside the weights, or CLIP's, where the
+    encoder has a row for each of its numbers.
+
+    Args:
+        config: Of their run, before its tokenizer is known.
+        path: The file of weights, or the folder.
+
+    Raises:
+        SslError: If there is none.
+    """
+    assert config.tokenizer
+    if config.tokenizer.kind == "file":
+        return _from_file(str(config.tokenizer.file), None)
+    beside = tokenizer_in(path)
+    encoder = config.text_encoder or config.encoder
+    if beside is None and encoder.vocabulary == VOCABULARY:
+        return clip_tokenizer()
+    if beside is None and path.is_file():
+        beside = tokenizer_in(path.parent)
+    if beside is None:
+        hint = f"put their {FILE} beside them, or name it: set tokenizer.kind to file, and "
+        hint += f"tokenizer.file to the {FILE}"
+        raise CheckpointError("no tokenizer lies beside these weights", str(path), hint)
+    return beside
 
 
 def _tokenizer(

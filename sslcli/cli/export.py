@@ -18,6 +18,14 @@ def export(
             help="Export the classifier too, its logits calibrated if a calibrator is stored.",
         ),
     ] = False,
+    tower: Annotated[
+        Literal["image", "text"] | None,
+        options.what(
+            "--tower",
+            help="Tower to export, with its projection, of a method with one of each.",
+            show_default="the encoder",
+        ),
+    ] = None,
     method: options.Code = None,
     encoder: options.Encoder = None,
     preset: options.PresetOf = None,
@@ -38,7 +46,8 @@ def export(
     """Write the encoder in another tool's format, read it back and compare.
 
     With --classifier (onnx and pt2), logits come out instead of features; a temperature or vector
-    scaling that ssl calibrate --store kept is folded into the last layer.
+    scaling that ssl calibrate --store kept is folded into the last layer. With --tower
+    (safetensors, onnx and pt2) a tower of CLIP or SigLIP is written with its projection.
 
     ssl export runs/simsiam-digits --format onnx
     """
@@ -53,12 +62,13 @@ def export(
         checkpoint = workflow.opened(
             ckpt, show, encoder=encoder, preset=preset, method=method, dry_run=True
         )
-        path = workflow.planned(checkpoint, format_, out, show, classifier=classifier)
+        what = workflow.What(format_, tower, classifier)
+        path = workflow.planned(checkpoint, what, out, show)
         show.result(dry_run=True, format=format_, path=str(path))
         return
     report = workflow.export(
-        ckpt, format=format_, classifier=classifier, method=method, encoder=encoder,
-        preset=preset, out=out, overwrite=overwrite, listener=show,
+        ckpt, format=format_, classifier=classifier, tower=tower, method=method,
+        encoder=encoder, preset=preset, out=out, overwrite=overwrite, listener=show,
     )  # fmt: skip
     rows = [
         ("file", report.path),

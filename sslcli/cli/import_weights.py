@@ -51,7 +51,8 @@ def import_weights(
 
     Torchvision, timm, MoCo, SimSiam, SwAV, DINO, SupContrast, lightly, solo-learn, VISSL, JEM and
     Hugging Face folders. The encoder is told by names and shapes; of heads only classifiers are
-    kept, of networks trained with labels.
+    kept, of networks trained with labels. Both towers of CLIP are kept, from open_clip's or
+    transformers' names.
 
     ssl import dino_deitsmall16_pretrain.pth --out runs/dino
     """
@@ -81,6 +82,7 @@ def _show(found: "Imported", show: "Show", *, dry_run: bool) -> None:
     first = ", ".join(found.left_out[:3]) + (", ..." if len(found.left_out) > 3 else "")
     rows = [
         ("encoder", found.encoder),
+        *([("text encoder", found.text_encoder)] if found.text_encoder else []),
         *([("images", f"{found.image_size} pixels")] if found.image_size else []),
         ("evaluated as", found.preset),
         ("written by", found.origin or "an unknown code"),
@@ -97,5 +99,6 @@ def _show(found: "Imported", show: "Show", *, dry_run: bool) -> None:
         run = shlex.quote(str(found.run))
         is_text = found.image_size is None
         what = f"sts-eval {run}" if is_text else f"knn-eval {run} --data D"
+        what = f"zero-shot-eval {run} --data D" if found.text_encoder else what
         show.note(f"done; next: ssl {what}")
     show.result(**found.as_dict(), checkpoint=str(found.checkpoint), dry_run=dry_run)

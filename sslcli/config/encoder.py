@@ -20,6 +20,7 @@ def _part(channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
 
 Part = Annotated[tuple[Channel, ...], AfterValidator(_part)]
 
+Gelu = Literal["quick", "exact"]
 Pooler = Literal["cls", "cls_before_pooler", "avg", "avg_top2", "avg_first_last", "avg_emb_last"]
 
 
@@ -119,7 +120,7 @@ class EncoderConfig(Section):
         "the head: cls), the mean of the last layer, of the last two, of the first and the last, "
         "or of the embeddings and the last. Every evaluation and export takes this one.",
     )
-    gelu: Literal["quick", "exact"] = Field(
+    gelu: Gelu = Field(
         default="quick",
         description="Of CLIP's transformers: the official code's quick one, or the exact one that "
         "most weights of open_clip were trained with.",

@@ -123,6 +123,7 @@ class TextInput:
         max_length: Most tokens of a sentence.
         vocabulary: Numbers of tokens are below it.
         tokenizer: Content of its tokenizer.json; empty for one that is no file.
+        end: Number of the token that ends every text; None where none does.
         reads: The column of the data that they are made of.
         names: Of the network's arguments, in order.
         axes: Which dimensions of each argument are free, by number, with a name.
@@ -131,6 +132,7 @@ class TextInput:
     max_length: int
     vocabulary: int
     tokenizer: str = ""
+    end: int | None = None
     reads: ClassVar[Column] = "text"
     names: ClassVar = ("ids", "mask")
     axes: ClassVar = ({0: "batch", 1: "length"},) * 2
@@ -158,17 +160,72 @@ class TextInput:
     def _sentences(self, lengths: list[int], generator: torch.Generator) -> tuple[Tensor, ...]:
         ends = torch.tensor(lengths).clamp(max=self.max_length)
         mask = torch.arange(int(ends.max())) < ends[:, None]  # [B, L]
-        return torch.randint(self.vocabulary, mask.shape, generator=generator) * mask, mask
+        ids = torch.randint(self.vocabulary, mask.shape, generator=generator)
+        if self.end is not None:
+            ids[ids == self.end] = (self.end + 1) % self.vocabulary
+            ids[range(len(ids)), mask.sum(dim=1) - 1] = self.end
+        return ids * mask, mask
 
     def example(self) -> tuple[Tensor, ...]:
         """Return two sentences."""
         return self._sentences([2, self.max_length], torch.Generator().manual_seed(0))
 
 
-Inputs = ImageInput | TextInput
+@dataclass(frozen=True)
+class PairInput:
+    """Images, and the tokens of as many texts.
+
+    Attributes:
+        image: The images.
+        text: The texts.
+        reads: The column of the data that is named first.
+        names: Of the network's arguments, in order.
+        axes: Which dimensions of each argument are free, by number, with a name.
+    """
+
+    image: ImageInput
+    text: TextInput
+    reads: ClassVar[Column] = "image"
+    names: ClassVar = (*ImageInput.names, *TextInput.names)
+    axes: ClassVar = (*ImageInput.axes, *TextInput.axes)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images."""
+        return self.image.image_size
+
+    @property
+    def note(self) -> tuple[str, ...]:
+        """Return nothing: the files say how their inputs are made."""
+        return ()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Those of images and of texts."""
+        return self.image.facts | self.text.facts
+
+    def probes(self) -> list[tuple[Tensor, ...]]:
+        """Return those of images, beside as many of texts."""
+        pairs = zip(self.image.probes(), self.text.probes(), strict=True)
+        return [(*images, *texts) for images, texts in pairs]
+
+    def example(self) -> tuple[Tensor, ...]:
+        """Return two images and two sentences."""
+        return (*self.image.example(), *self.text.example())
+
+
+Inputs = ImageInput | TextInput | PairInput
 
 
 def dynamic_shapes(inputs: Inputs) -> tuple[dict[int, Any], ...]:
-    """Return the dimensions that a graph leaves free: a name stands for one size in all."""
-    names = {name: torch.export.Dim(name) for axes in inputs.axes for name in axes.values()}
+    """Return the dimensions that a graph leaves free: a name stands for one size in all.
+
+    A table of positions ends, so a text's length has a bound.
+    """
+    most = {"length": inputs.max_length} if isinstance(inputs, TextInput) else {}
+    names = {
+        name: torch.export.Dim(name, max=most.get(name))
+        for axes in inputs.axes
+        for name in axes.values()
+    }
     return tuple({at: names[name] for at, name in axes.items()} for axes in inputs.axes)

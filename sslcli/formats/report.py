@@ -13,6 +13,23 @@ from sslcli.formats.inputs import Inputs
 
 
 @dataclass(frozen=True)
+class PairMeta:
+    """Facts about both towers of a method.
+
+    Attributes:
+        text_encoder: Name and settings of that of texts.
+        dim: Entries of the vectors in which they meet.
+        scale: What a cosine is multiplied by to make a logit of it.
+        bias: What is added.
+    """
+
+    text_encoder: EncoderConfig
+    dim: int
+    scale: float
+    bias: float
+
+
+@dataclass(frozen=True)
 class ExportMeta:
     """Facts about an encoder that its weights do not tell.
 
@@ -21,12 +38,16 @@ class ExportMeta:
         inputs: What it takes.
         classes: Names of the classes, when a classifier is exported with the encoder.
         calibrator: Name of the calibrator of its logits; empty without one.
+        projection: Entries of the layer without bias behind the encoder; None without one.
+        pair: What stands beside it in a file of both towers; None for any other file.
     """
 
     encoder: EncoderConfig
     inputs: Inputs
     classes: tuple[str, ...] = ()
     calibrator: str = ""
+    projection: int | None = None
+    pair: PairMeta | None = None
 
     @property
     def output(self) -> str:
@@ -40,6 +61,8 @@ class ExportMeta:
             **self._described_output(encoder),
             **self.inputs.facts,
         }
+        if self.projection:
+            values["projection"] = self.projection
         plain = {name: json.dumps(value) for name, value in values.items()}
         return {"architecture": self.encoder.name, **plain}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from torch import nn
 
 from sslcli.errors import UsageError
-from sslcli.formats import hf
+from sslcli.formats import hf_sentences
 from sslcli.formats.inputs import Network
 from sslcli.formats.report import ExportMeta
 
-RELATIVE_TOLERANCE = hf.RELATIVE_TOLERANCE
+RELATIVE_TOLERANCE = 1e-5
 _MODES = {"avg": "mean_tokens", "cls_before_pooler": "cls_token"}
 _ALL = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
 _PLACES = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
@@ -22,7 +22,7 @@ def check(meta: ExportMeta) -> None:
     Raises:
         UsageError: If it is another network or pooling.
     """
-    hf.check(meta)
+    hf_sentences.check(meta)
     if meta.encoder.pooler not in _MODES:
         what = f"sentence-transformers has no pooling like {meta.encoder.pooler}"
         raise UsageError(what, "encoder.pooler", f"use the format hf; ours are {', '.join(_MODES)}")
@@ -30,7 +30,7 @@ def check(meta: ExportMeta) -> None:
 
 def fill(folder: Path, encoder: nn.Module, meta: ExportMeta) -> None:
     """Write the files."""
-    hf.fill(folder, encoder, meta)
+    hf_sentences.fill(folder, encoder, meta)
     kinds = ["Transformer", "Pooling"] + ["Normalize"] * meta.encoder.normalize_features
     modules = [
         {
@@ -60,7 +60,7 @@ def _write(file: Path, content: object) -> None:
 
 def load(path: Path, meta: ExportMeta) -> Network:
     """Read the folder with transformers, which that package builds on."""
-    return hf.load(path, meta)
+    return hf_sentences.load(path, meta)
 
 
 def call(meta: ExportMeta) -> str:

@@ -21,28 +21,9 @@ from sslcli.methods.base import (
     feature_dim,
     trainable,
 )
+from sslcli.nn.tower import Tower
 
 _FACTOR = 6364136223846793005  # an odd number; int64 wraps around, alike on every device
-
-
-class Tower(nn.Module):
-    """An encoder behind which a projection stands.
-
-    Args:
-        encoder: Of images or of texts.
-        projection: Maps its features to the space of both.
-    """
-
-    def __init__(self, encoder: nn.Module, projection: nn.Module) -> None:
-        super().__init__()
-        self.encoder, self.projection = encoder, projection
-        is_linear = isinstance(projection, nn.Linear)
-        self.feature_dim = projection.out_features if is_linear else feature_dim(encoder)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Map what the encoder reads to [B, feature_dim]."""
-        projected: Tensor = self.projection(self.encoder(*inputs))
-        return projected
 
 
 class TwoTowers(BatchContrast):

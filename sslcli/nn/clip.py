@@ -4,17 +4,16 @@ Radford et al. 2021, arXiv:2103.00020, sections 2.4 and 2.5. Tensors have the na
 code, so that weights go there and come from there. The projections belong to the method.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sslcli.config.architectures import TransformerSize
+from sslcli.config.encoder import Gelu
 from sslcli.nn.positions import resample_positions
 from sslcli.nn.vit import need_whole_patches
-
-Gelu = Literal["quick", "exact"]
 
 
 class QuickGELU(nn.Module):
@@ -148,7 +147,7 @@ class ImageTransformer(nn.Module):
         need_whole_patches(images, self.conv1.kernel_size[0])
         patches = self.conv1(images)  # [B, D, h, w]
         places = resample_positions(self.positional_embedding[None], *patches.shape[2:])
-        first = self.class_embedding.expand(len(patches), 1, -1)
+        first = self.class_embedding.expand(patches.shape[0], 1, -1)
         return torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1) + places
 
 

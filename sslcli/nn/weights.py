@@ -11,6 +11,7 @@ from sslcli.errors import CheckpointError
 from sslcli.nn.foreign.files import read_tensors
 from sslcli.nn.foreign.fit import OWN, find_fit
 from sslcli.nn.foreign.spelling import COUNTER
+from sslcli.nn.foreign.towers import find_towers
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,13 @@ def put_weights(
     *,
     fresh: str = "",
 ) -> LoadReport:
-    """Copy tensors that were read from the file `where`; see `load_encoder_weights`."""
+    """Copy tensors that were read from the file `where`; see `load_encoder_weights`.
+
+    Of both towers of CLIP, whose names it may share with the other, the encoder's own is taken.
+    """
     own = encoder.state_dict()
+    if towers := find_towers(stored, where, key):
+        stored, key = towers.tensors, ""
     new = {name: tensor for name, tensor in own.items() if fresh and name.startswith(fresh)}
     if any(name.endswith(other) for name in stored for other in new):
         new = {}

@@ -19,6 +19,7 @@ class Imported:
     Attributes:
         run: Its folder.
         encoder: The network's name.
+        text_encoder: That of the network of texts beside it; None without one.
         preset: Whose images and protocols it is evaluated with.
         image_size: Side of the images that it sees; None of texts.
         prefix: What the file has before the network's names.
@@ -34,6 +35,7 @@ class Imported:
 
     run: Path
     encoder: str
+    text_encoder: str | None
     preset: str
     image_size: int | None
     prefix: str
@@ -73,7 +75,8 @@ def import_weights(
 
     The network is looked for in the whole file, below any prefix, in the names of torchvision,
     timm, transformers, lightly, SupContrast and JEM. The classifier of a network that was trained
-    with labels is kept, and JEM's buffer of samples; all other heads are left out.
+    with labels is kept, and JEM's buffer of samples; all other heads are left out. Of CLIP both
+    towers are kept, in the layout of open_clip or of transformers.
 
     Args:
         file: A .pth, .pth.tar, .pt or .safetensors file, a Hugging Face folder, or a model of the
@@ -117,6 +120,7 @@ def summary(found: Prepared, run: Path) -> Imported:
     return Imported(
         run=run,
         encoder=found.config.encoder.name,
+        text_encoder=found.config.text_encoder.name if found.config.text_encoder else None,
         preset=found.config.preset,
         image_size=found.config.data.image_size,
         loaded=len(found.report.loaded),

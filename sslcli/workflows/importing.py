@@ -21,11 +21,13 @@ from sslcli.files import write_atomically
 from sslcli.listener import Listener
 from sslcli.nn.foreign.files import digest_of, parts_of, read_tensors, weights_file
 from sslcli.nn.foreign.folder import CONFIG as FOLDER_CONFIG
-from sslcli.nn.foreign.folder import described
+from sslcli.nn.foreign.folder import Described, described
 from sslcli.nn.foreign.hub import PREFIX, located
+from sslcli.nn.foreign.towers import find_towers
 from sslcli.nn.weights import LoadReport, put_weights
-from sslcli.workflows.imported_classifier import with_classifier
+from sslcli.workflows.imported_classifier import Kept, with_classifier
 from sslcli.workflows.imported_config import IMPORTED, Wish, config_for, with_what_fits
+from sslcli.workflows.imported_towers import with_towers
 from sslcli.workflows.origins import origin_of
 
 
@@ -35,7 +37,8 @@ class Prepared:
 
     Attributes:
         config: Its config.
-        tensors: The encoder's, and the classifier's if there is one, as a checkpoint names them.
+        tensors: The encoder's, and the classifier's if there is one, or those of two towers, as a
+            checkpoint names them.
         report: What was found in the file.
         facts: Where the weights came from.
     """
@@ -152,22 +155,20 @@ def prepare(spec: str, wish: Wish, listener: Listener, *, download: bool = False
     if _is_whole(file):
         raise UsageError("this is a checkpoint of ours already", spec, "evaluate it as it is")
     stored, folder = read_tensors(file), described(path)
-    origin = origin_of(stored)
-    config, why = config_for(stored, str(file), wish, origin, folder)
-    config = _with_tokenizer(config, path)
-    encoder = assemble.fresh_encoder(config)
-    try:
-        report = put_weights(encoder, stored, str(file), wish.key)
-    except CheckpointError as fault:
-        raise with_what_fits(fault, stored, str(file), wish) from fault
-    kept = with_classifier(config, encoder, stored, report, origin)
+    known = folder.towers if folder else None
+    towers = None if wish.encoder else find_towers(stored, str(file), wish.key, known)
+    if towers:
+        kept, report, why = with_towers(towers, path, str(file), wish, folder)
+        label = towers.layout
+    else:
+        kept, report, why, label = _encoder_of(stored, path, str(file), wish, folder)
     left = tuple(name for name in report.ignored if name not in kept.names)
     licence = wish.licence or (folder.licence if folder else "")
     facts = {
         "source": spec if spec.startswith(PREFIX) else str(path.absolute()),
         "sha256": (sha := digest_of(file)),
         "bytes": sum(part.stat().st_size for part in parts_of(file)),
-        "origin": folder.package if folder else origin.label,
+        "origin": folder.package if folder else label,
         "prefix": report.prefix,
         "spelling": report.spelling,
         "classes": kept.classes,
@@ -180,19 +181,27 @@ def prepare(spec: str, wish: Wish, listener: Listener, *, download: bool = False
     return Prepared(kept.config, kept.tensors, replace(report, ignored=left), facts)
 
 
-def _with_tokenizer(config: Config, path: Path) -> Config:
-    """Return the config of an encoder of texts with the tokenizer that lies beside its weights.
+def _encoder_of(
+    stored: Mapping[str, Tensor], path: Path, where: str, wish: Wish, folder: Described | None
+) -> tuple[Kept, LoadReport, list[str], str]:
+    """Return the encoder in a file with its classifier, and the code that wrote it.
 
     Raises:
-        CheckpointError: If none does.
+        SslError: If none fits, or one of texts has no tokenizer.
     """
-    if config.tokenizer is None:
-        return config
-    if (tokenizer := assemble.tokenizer_in(path)) is None:
-        hint = "name the folder that holds both"
-        raise CheckpointError("no tokenizer lies beside these weights", str(path), hint)
-    known = config.tokenizer.model_copy(update={"digest": remember(tokenizer)})
-    return config.model_copy(update={"tokenizer": known})
+    origin = origin_of(stored)
+    config, why = config_for(stored, where, wish, origin, folder)
+    if config.tokenizer:
+        digest = remember(assemble.tokenizer_for(config, path))
+        tokenizer = config.tokenizer.model_copy(update={"digest": digest})
+        config = config.model_copy(update={"tokenizer": tokenizer})
+    encoder = assemble.fresh_encoder(config)
+    try:
+        report = put_weights(encoder, stored, where, wish.key)
+    except CheckpointError as fault:
+        raise with_what_fits(fault, stored, where, wish) from fault
+    kept = with_classifier(config, encoder, stored, report, origin)
+    return kept, report, why, origin.label
 
 
 def check_place(out: Path, *, overwrite: bool) -> Path:

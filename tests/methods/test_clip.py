@@ -11,7 +11,7 @@ from sslcli.config.presets import resolve
 from sslcli.data.batch import Batch, Tokens
 from sslcli.engine.chunking import Chunked
 from sslcli.engine.optim import build_optimizer
-from sslcli.errors import ConfigError
+from sslcli.errors import ConfigError, SslError
 from sslcli.methods.base import Progress
 from sslcli.methods.captions import equal_share
 
@@ -159,3 +159,22 @@ def test_a_method_of_two_towers_needs_both():
         config_of(text_encoder=None)
     with pytest.raises(ConfigError, match="reads images, and text_encoder is to read sentences"):
         method_of(text_encoder={"name": "resnet8"})
+
+
+@pytest.mark.parametrize(
+    ("encoder", "field"),
+    [
+        ({"name": "clip-text-1-16-3"}, "name"),
+        ({"name": "clip-texts-1-16-2"}, "name"),
+        ({"name": "clip-text-1-16-2", "patch_size": 4}, "patch_size"),
+        ({"name": "clip-text-1-16-2", "weights": "gone.pt"}, ""),
+    ],
+)
+def test_a_fault_of_the_encoder_of_texts_names_its_own_section(encoder, field):
+    with pytest.raises(SslError) as caught:
+        assemble.build_method(
+            config_of(text_encoder={"vocabulary": 20, **encoder}), load_start=True
+        )
+    assert caught.value.where == (f"text_encoder.{field}" if field else "gone.pt")
+    told = f"{caught.value.what} {caught.value.hint}".replace("text_encoder.", "")
+    assert "encoder." not in told

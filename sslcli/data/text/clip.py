@@ -12,6 +12,7 @@ from sslcli.data.text.learned import LearnedTokenizer
 from sslcli.errors import UsageError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
+VOCABULARY = 49408  # numbers of CLIP's tokenizer
 _MERGES = 49152 - 256 - 2  # of the file's lines, those that CLIP was trained with
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 

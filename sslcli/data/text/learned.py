@@ -41,6 +41,8 @@ class LearnedTokenizer:
         self.specials = tuple(sorted(number for number, token in added if token.special))
         self.mask_token = self._named(MASK, "<mask>")
         self.padding = self._named(PAD, "<pad>") or 0
+        *_, last = (None, *self._pipeline.encode("").ids)
+        self.end = last if last in self.specials else None  # the token behind every text
 
     def _named(self, *names: str) -> int | None:
         found = (self._pipeline.token_to_id(name) for name in names)

@@ -19,7 +19,7 @@ _EVALUATED = {"teacher", "ema"}
 _TARGETS = {"k", "momentum", "student", "target"}
 # Behind a feature: classifiers, projections, predictions, prototypes, and what only training reads.
 _HEADS = re.compile(
-    r"(fc|classifier|head|heads|linear|projection_head|prototypes\d*|projector|predictor|pooler|"
+    r"(fc|classifier|head|heads|linear|proj|projection_head|prototypes\d*|projector|predictor|pooler|"
     r"class_output|energy_output|queue|queue_ptr|(embeddings\.)?mask_token|embeddings\.position_ids)(\.|$)"
 )
 

@@ -12,7 +12,10 @@ from sslcli.config.architectures import VITS
 from sslcli.config.encoder import EncoderConfig
 from sslcli.errors import CheckpointError
 from sslcli.nn.foreign.sentences import KINDS, described_encoder, read_out_of
+from sslcli.nn.foreign.towers import DescribedTowers, described_towers
 
+CLIP = "clip"  # transformers' name of CLIPModel
+_CLIP_WIDTH = {"vision_config": 768, "text_config": 512}  # where its config says none
 CONFIG, PROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
 _FILTERS = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}
 
@@ -28,6 +31,7 @@ class Described:
         licence: Of the weights; empty when none is told.
         notes: Differences from that package that the user should know.
         max_length: Most tokens of a text; None when the folder does not say.
+        towers: Both networks, of a folder that holds two.
     """
 
     package: str
@@ -36,6 +40,7 @@ class Described:
     licence: str
     notes: tuple[str, ...] = field(default=())
     max_length: int | None = None
+    towers: DescribedTowers | None = None
 
 
 def described(folder: Path) -> Described | None:
@@ -92,9 +97,12 @@ def _transformers(
     config: Mapping[str, Any], processor: Mapping[str, Any], folder: Path
 ) -> Described:
     kind = config.get("model_type")
+    if kind == CLIP:
+        return _clip(config, processor, folder)
     if kind not in _NETWORKS:
         what = f"no encoder of ours is a {kind!r} of transformers"
-        hint = f"these are: {', '.join(_NETWORKS)}; and any model of timm in timm's own layout"
+        hint = f"these are: {', '.join((*_NETWORKS, CLIP))}; "
+        hint += "and any model of timm in timm's own layout"
         raise CheckpointError(what, str(folder / CONFIG), hint)
     encoder, wanted, notes = _NETWORKS[kind](config)
     _check(config, wanted, folder)
@@ -106,6 +114,23 @@ def _transformers(
         return Described("transformers", encoder, {}, _licence(folder), notes, length)
     data, remarks = _processed(processor, int(config.get("image_size", 224)))
     return Described("transformers", encoder, data, _licence(folder), (*notes, *remarks))
+
+
+def _clip(config: Mapping[str, Any], processor: Mapping[str, Any], folder: Path) -> Described:
+    """Read the folder of a CLIPModel, which holds two towers."""
+    towers = described_towers(config)
+    wanted = {"num_channels": 3, "layer_norm_eps": 1e-5, "attention_dropout": 0.0}
+    for part in ("vision_config", "text_config"):
+        known = config.get(part) or {}
+        width = known.get("hidden_size", _CLIP_WIDTH[part])
+        _check(known, wanted | {"intermediate_size": 4 * width}, folder)
+    side = int((config.get("vision_config") or {}).get("image_size", 224))
+    data, remarks = _processed(processor, side)
+    encoder = towers.encoder
+    return Described(
+        "transformers", encoder, data, _licence(folder), remarks, towers.text_encoder.max_positions,
+        towers,
+    )  # fmt: skip
 
 
 def _check(config: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
