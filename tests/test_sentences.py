@@ -17,7 +17,7 @@ from sslcli.engine.chunking import Chunked
 from sslcli.errors import CheckpointError, ConfigError, UsageError
 from sslcli.listener import Quiet
 from sslcli.methods.base import Progress
-from sslcli.workflows.sentences import warn_of_sentences
+from sslcli.workflows.sentences import tell_of_texts
 
 TEXTS = ["a red one above it", "the red two", "two above red", "one on it", "it", "a two"] * 4
 NOW = Progress(0, 10, 5)
@@ -321,17 +321,41 @@ class Heard(Quiet):
         self.noted.append(text)
 
 
+def settled_for(preset, fields, source):
+    return assemble.settled(resolve(preset, None, fields).config, source)
+
+
+def test_cut_texts_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CACHE", str(tmp_path))
+    source, heard = Sentences("own", [*TEXTS, "a " * 40]), Heard()
+    config = settled_for(
+        "mlm/phrases", {"data.source": "phrases", "texts.0.max_length": 24}, source
+    )
+    tell_of_texts(config, source, heard)
+    assert heard.warned == [f"1 of {len(source)} sentences are longer than 24 tokens and cut"]
+
+
+def test_equal_captions_are_told_before_training(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CACHE", str(tmp_path))
+    source, heard = Sentences("own", ["a dog", "a cat", "a dog"]), Heard()
+    tell_of_texts(settled_for("clip/scenes-colour", {"train.batch_size": 2}, source), source, heard)
+    assert heard.noted == [
+        "1 of 3 images' first captions repeat another, 0.33 pairs a batch, which the loss takes "
+        "for wrong answers to each other"
+    ]
+
+
 def test_real_text_from_random_weights_warns_and_equal_sentences_are_counted(folder):
     source, heard = Sentences("own", TEXTS), Heard()
     plain = {"data.source": "own.txt", "train.batch_size": 12}
-    config = resolve("simcse/phrases", None, plain).config
-    warn_of_sentences(config, source, heard)
+    tell_of_texts(settled_for("simcse/phrases", plain, source), source, heard)
     assert "below the untrained one" in heard.warned[0]
     assert heard.noted[0].startswith("18 of 24 sentences repeat another, 8.6 pairs a batch")
     quiet = Heard()
-    for fields in ({"data.source": "phrases"}, {"encoder.weights": str(folder)}):
-        warn_of_sentences(resolve("simcse/phrases", None, plain | fields).config, source, quiet)
-    warn_of_sentences(resolve("mlm/phrases", None, plain).config, source, quiet)
+    started = {"encoder.weights": str(folder), "texts": PAIR}
+    for fields in ({"data.source": "phrases"}, started):
+        tell_of_texts(settled_for("simcse/phrases", plain | fields, source), source, quiet)
+    tell_of_texts(settled_for("mlm/phrases", plain, source), source, quiet)
     assert quiet.warned == []
 
 

@@ -12,7 +12,7 @@ from sslcli.config.data import DataConfig
 from sslcli.config.families import family_of
 from sslcli.config.pixels import Pixels
 from sslcli.config.schema import Config
-from sslcli.config.section import NOUNS, Column
+from sslcli.config.section import NOUNS, TOWERS, Column
 from sslcli.data.evaluation import Inputs, eval_batches, eval_texts
 from sslcli.data.sources.base import Subset, need_labels, noun
 from sslcli.data.sources.open import Source
@@ -34,23 +34,34 @@ BarFor = Callable[[str], Callable[[int, int], None]]
 
 
 def open_data(config: Config, bar: BarFor | None = None) -> Splits:
-    """Open the config's data set in its two parts, of labelled data what has a label."""
+    """Open the config's data set in its two parts, of labelled data what has a label.
+
+    Images without a caption are left out where the tower of texts is evaluated.
+    """
     progress = bar("reading the data") if bar else None
     reads = family_of(config.encoder).reads
-    return open_splits(config.data, progress, only_labelled=True, opened_for=reads)
+    by_text = config.evaluation.features == TOWERS[1]
+    return open_splits(
+        config.data, progress, only_labelled=True, needs_texts=by_text, opened_for=reads
+    )
 
 
 def open_training(config: Config, bar: BarFor | None = None) -> Splits:
     """Open the data to train on: all of it, unless it comes with a test part.
 
     A method that sees no labels needs nothing held out; one that learns them keeps off the images
-    that evaluations will hold out. None sees those of `data.validation`.
+    that evaluations will hold out. None sees those of `data.validation`. Images without a caption
+    are left out where the method reads texts.
     """
-    learns_labels, data = section_of(config).learns_labels, config.data
+    section, data = section_of(config), config.data
+    learns_labels = section.learns_labels
     data = data if learns_labels else data.model_copy(update={"holdout": 0.0})
     progress = bar("reading the data") if bar else None
     reads = family_of(config.encoder).reads
-    splits = open_splits(data, progress, only_labelled=learns_labels, opened_for=reads)
+    splits = open_splits(
+        data, progress, only_labelled=learns_labels, needs_texts="text" in section.reads,
+        opened_for=reads,
+    )  # fmt: skip
     splits = splits.without_validation(data)
     if "text" in splits.train.columns:
         splits = replace(splits, train=training_texts(splits.train, data))
@@ -142,11 +153,12 @@ def text_views(config: Config) -> TextViews:
     return TextViews(tokenizer_of(config), config.texts, config.seed, positions)
 
 
-def count_cut(config: Config, texts: Sequence[str]) -> int:
-    """Return how many texts have more tokens than are kept of one."""
+def count_cut(config: Config, texts: Sequence[str], longest: int | None = None) -> int:
+    """Return how many texts have more tokens than `longest`, or than evaluation keeps of one."""
     words = text_views(config)
-    lengths = words.tokenizer.encode(texts, words.longest + 1).mask.sum(dim=1)
-    return int((lengths > words.longest).sum())
+    longest = longest or words.longest
+    lengths = words.tokenizer.encode(texts, longest + 1).mask.sum(dim=1)
+    return int((lengths > longest).sum())
 
 
 def tokenizer_of(config: Config) -> Tokenizer:

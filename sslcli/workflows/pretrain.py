@@ -30,7 +30,7 @@ from sslcli.workflows.place import Place, restarted
 from sslcli.workflows.probing import check_best, embedded_at_once
 from sslcli.workflows.resuming import begun_with, check_code, check_data, check_length
 from sslcli.workflows.run import Run, load
-from sslcli.workflows.sentences import warn_of_sentences
+from sslcli.workflows.sentences import tell_of_texts
 from sslcli.workflows.training import expect_one, taking_part, train_run
 from sslcli.workflows.ways import NAMED
 
@@ -211,7 +211,7 @@ def prepared(
         training = assemble.build_training(config, method, splits.train, where, precision, bar)
     listener.note(f"{rows} are {training.loader.mode}")
     if past is None:
-        warn_of_sentences(config, splits.train, listener)
+        tell_of_texts(config, splits.train, listener)
     if note := accumulation_note(method, config.train, rows):
         listener.note(note)
     if past is not None:

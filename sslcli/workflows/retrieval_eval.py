@@ -18,6 +18,7 @@ from sslcli.data.unreadable import refuse_empty
 from sslcli.evaluate.retrieval import KS, Recall, first_right_ranks, recall
 from sslcli.figures.retrieval import Found, retrieval_figure
 from sslcli.listener import QUIET, Listener
+from sslcli.workflows.captioned import captioned
 from sslcli.workflows.pictures import figure_path, pictures
 from sslcli.workflows.run import Run, load
 
@@ -116,19 +117,24 @@ def retrieval_eval(
         seed=seed, device=device, precision=precision, method=method, listener=listener,
     )  # fmt: skip
     path = figure_path(opened, out, "retrieval")
-    check(opened)
-    match = _Match(opened, opened.splits.test)
+    match = _Match(opened, check(opened))
     result = match.measure(path)
     match.draw(path)
     return result
 
 
-def check(run: Run) -> None:
-    """Raise SslError unless the run has both towers, and held-out images have texts."""
+def check(run: Run) -> Source:
+    """Return the held-out images that have texts.
+
+    Raises:
+        SslError: If the run has not got both towers, or no image has a text.
+    """
     for tower in ("image", "text"):
         run.tower(tower)
     run.splits.need_held_out()
-    need(run.splits.test, "image", "text")
+    source = captioned(run.splits.test, run.listener)
+    need(source, "image", "text")
+    return source
 
 
 class _Match:

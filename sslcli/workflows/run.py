@@ -28,6 +28,7 @@ from sslcli.evaluate.features import Features
 from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.methods.base import Method
+from sslcli.workflows.captioned import captioned
 from sslcli.workflows.changes import Changes, divided
 from sslcli.workflows.checkpoint_config import name_code_of, revised
 from sslcli.workflows.importing import checkpoint_of
@@ -198,11 +199,7 @@ class Run:
         return found.features, assemble.labels_of(source, found)
 
     def open(self, spec: str, part: Part | None = None) -> Source:
-        """Open further data for the encoder to read, and warn of what is out of line in it.
-
-        Args:
-            spec: What `data` takes.
-            part: Which part; None for all of it.
+        """Open data for the encoder to read, all or a part, and warn of what is out of line in it.
 
         Raises:
             DataError: If it is missing or unreadable, or has no such part.
@@ -214,7 +211,7 @@ class Run:
             opened_for=self.reads,
         )  # fmt: skip
         warn_of(source.oddities, self.listener)
-        return source
+        return captioned(source, self.listener) if self.reads == "text" else source
 
     def leave_out(self, source: Source, rows: Tensor) -> None:
         """Count and name what of a source is not among the `rows` that were read."""

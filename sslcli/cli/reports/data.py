@@ -22,14 +22,20 @@ def add_look_alikes(
     """Compare the rows of the checked data by a network, and warn in the report of what is found.
 
     Args:
-        report: Gets the warnings.
+        report: Gets the warnings, and how many captions the network would cut.
         run: The network, opened on the data.
         test: Further data that is test data.
         similarity: The cosine from which a pair counts.
         out: A PNG to draw.
     """
     from sslcli.workflows.look_alikes import look_alikes
+    from sslcli.workflows.sentences import cut_captions
 
+    if report.captions and (cut := cut_captions(run)) is not None:
+        report.captions["cut"], longest = cut
+        if report.captions["cut"]:
+            what = f"{report.captions['cut']:,} captions are longer than {longest} tokens"
+            report.warn(what, report.name, f"{run.checkpoint.path} cuts them there")
     found = look_alikes(run, test=test, similarity=similarity, out=out)
     counts = found.counts()
     if leaks := counts["train/test leaks"]:
@@ -63,6 +69,8 @@ def show_report(report: Report, show: Show, found: "LookAlikes | None" = None) -
         ("repeated", report.duplicates),
         ("in train and test", report.overlap),
     ]
+    words = {"count": "captions", "equal": "of another image too", "cut": "cut", "longest": "words"}
+    rows += [(words[name], f"{n:,}") for name, n in report.captions.items()]
     if found:
         rows += [("compared", f"{found.n:,}"), *found.counts().items()]
     show.table(report.name, ("what", "how many"), rows)

@@ -10,12 +10,18 @@ import numpy as np
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
 from sslcli.data.sources.base import Remark, digest, need
-from sslcli.data.sources.captioned import NAMES, Captions, read_captions
+from sslcli.data.sources.captioned import (
+    NAMES,
+    Captions,
+    read_captions,
+    uncaptioned,
+    without_image,
+)
 from sslcli.data.sources.files import FileSource, Identity, identities, listing
 from sslcli.data.sources.index import Arrays
 from sslcli.data.sources.names import printable
 from sslcli.data.sources.openfile import OpenFile
-from sslcli.data.sources.sentences import caption, partly_captioned
+from sslcli.data.sources.sentences import caption
 from sslcli.data.sources.tarindex import Progress, tar_index
 from sslcli.errors import DataError
 
@@ -64,6 +70,9 @@ class Archives(FileSource):
         self._titles = self._read_tables(shards)
         if self._has_caption.all():
             self.columns = frozenset({"image", "text"})
+        elif self._has_caption.any():
+            self.has_text = self._has_caption
+        self._count_useless(shards)
         self.listing = listing(self, self.folders, self.folder, self.member_names)
         if self._titles:
             self.listing = digest(self.listing.encode(), repr(self._titles.of_rows).encode())
@@ -100,6 +109,17 @@ class Archives(FileSource):
         pairs = zip(archive, written, strict=True)
         return Captions(tables, [f"{first}{path}" for first, path in pairs])
 
+    def _count_useless(self, shards: Sequence[Arrays]) -> None:
+        """Count captions of no image: rows of a table, or .txt members beside images."""
+        pairs = zip(self.paths, shards, strict=True)
+        useless = [f"{path}: {os.fsdecode(n)}" for path, s in pairs for n in s["orphans"].tolist()]
+        if self._titles:
+            self.oddities += self._titles.remarks
+        elif self._has_caption.any():
+            self.oddities += without_image(len(useless), printable(min(useless, default="")))
+            return
+        self.counts["others"] += len(useless)
+
     @property
     def _has_caption(self) -> np.ndarray:
         return self._titles.has if self._titles else self._captions[:, 0] >= 0
@@ -113,7 +133,8 @@ class Archives(FileSource):
 
     def text(self, row: int) -> str:
         """Return the caption of one image, the first if it has several."""
-        need(self, "text")
+        if not self._has_caption[row]:
+            need(self, "text")
         if self._titles:
             return self._titles.of_rows[row][0]
         return caption(self._read(row, *self._captions[row].tolist()), self.describe(row))
@@ -150,8 +171,7 @@ class Archives(FileSource):
         """Return oddities, suspicious names, empty classes, and members that were passed over."""
         has_caption = self._has_caption
         without = self.describe(int(has_caption.argmin()))
-        found = [*self.oddities, *partly_captioned(int(has_caption.sum()), len(self), without)]
-        found += self._titles.remarks(self.name) if self._titles else []
+        found = [*self.oddities, *uncaptioned(has_caption, without)]
         if odd := [f for f in self.folders if f.startswith("/") or ".." in f.split("/")]:
             what = f"{len(odd)} folder names are absolute or climb with ../; they are only names"
             hint = "do not unpack this archive elsewhere"

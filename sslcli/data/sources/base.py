@@ -42,6 +42,7 @@ class Source(ABC):
         labels: Class of each row, [N] int64, or `NO_LABEL`; None when no row has a class.
         class_names: Name of each class.
         white_point: The value of sixteen bits that is white in encoded images.
+        has_text: Whether each row has a text, [N] bool, where some have none; None otherwise.
         scores: Similarity of each row's pair, [N] float32, NaN where not judged; None without any.
         parts: Part of each row, [N] int8 of `PART_CODES` or 0; None when there are no parts.
         opened_for: The column that its reader takes, whose noun messages use; None where no reader
@@ -56,6 +57,7 @@ class Source(ABC):
     fingerprint: str
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
+    has_text: np.ndarray | None = None
     scores: np.ndarray | None = None
     parts: np.ndarray | None = None
     white_point: int = images.WHITE
@@ -176,11 +178,13 @@ class Subset(Source):
         if self.labels is not None and len(rows) and (self.labels == NO_LABEL).all():
             self.labels = None
         self.scores = None if base.scores is None else base.scores[rows]
+        self.has_text = None if base.has_text is None else base.has_text[rows]
+        self.columns = base.columns  # of rows with a text these are more than its base's
         self.class_names = base.class_names  # may differ from those of its own base, as labels may
         if isinstance(base, Subset):
             rows, base = base.rows[rows], base.base
         self.base, self.rows, self.name = base, rows, name
-        self.columns, self.white_point = base.columns, base.white_point
+        self.white_point = base.white_point
         self.opened_for = base.opened_for
 
     @property

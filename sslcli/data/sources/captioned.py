@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sslcli.data.sources.base import Remark
+from sslcli.data.sources.base import Remark, Source, Subset
 from sslcli.data.sources.names import printable
 from sslcli.data.sources.rows import read_rows
 from sslcli.errors import DataError
@@ -44,6 +44,38 @@ def read_captions(data: bytes, where: str) -> dict[str, list[str]]:
     return found
 
 
+def with_texts(source: Source) -> tuple[Source, tuple[Remark, ...]]:
+    """Return the rows that have a text, and a remark on those that are left out.
+
+    It is the source itself where all rows have one, or none has.
+    """
+    has = source.has_text
+    if "text" in source.columns or has is None or not has.any():
+        return source, ()
+    kept = Subset(source, np.flatnonzero(has), source.name)
+    kept.columns, kept.has_text = kept.columns | {"text"}, None
+    if has.all():
+        return kept, ()
+    what = f"{int((~has).sum()):,} of {len(source):,} images have no caption and are left out"
+    return kept, (Remark("warning", what, f"the first is {source.describe(int(has.argmin()))}"),)
+
+
+def uncaptioned(has: np.ndarray, where: str) -> list[Remark]:
+    """Remark on images without a caption where others have one; nothing when all or none have."""
+    if has.all() or not has.any():
+        return []
+    what = f"{int((~has).sum()):,} of {len(has):,} images have no caption"
+    hint = "give each a .txt, or a row of captions.tsv; methods of texts leave them out"
+    return [Remark("warning", what, where, hint)]
+
+
+def without_image(count: int, first: str) -> tuple[Remark, ...]:
+    """Remark on captions whose images are not there."""
+    if not count:
+        return ()
+    return (Remark("warning", f"{count:,} captions have no image", f"the first is {first}"),)
+
+
 class Captions:
     """The captions of images in folders, by their tables.
 
@@ -66,10 +98,10 @@ class Captions:
         """Whether each image has a caption, [N] bool."""
         return np.array([bool(titles) for titles in self.of_rows])
 
-    def remarks(self, where: str) -> list[Remark]:
-        """Return a remark on captions of images that are not there."""
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """Remarks on images with captions that are not there."""
         if not self.unused:
-            return []
+            return ()
         what = f"{len(self.unused):,} images with captions are not there"
-        first = printable(self.unused[0])
-        return [Remark("warning", what, where, f"the first is {first}")]
+        return (Remark("warning", what, f"the first is {printable(self.unused[0])}"),)

@@ -12,6 +12,7 @@ from sslcli.data.images import files as images
 from sslcli.data.images.files import WHITE
 from sslcli.data.sources.base import NO_LABEL, PART_CODES, Remark, Source, Subset, digest
 from sslcli.data.sources.builtin import available
+from sslcli.data.sources.captioned import with_texts
 from sslcli.data.sources.files import read_whole
 from sslcli.data.sources.open import open_source
 from sslcli.data.sources.splits import shared_files
@@ -48,6 +49,8 @@ class Report:
         unreadable_files: The first of them and why.
         duplicates: Rows whose content another row has had.
         overlap: Rows of the test part whose content is in the training part.
+        captions: Of images: how many there are (count), that another image has too (equal), words
+            of the longest (longest), and, by a network, that it would cut (cut).
         findings: Everything that is wrong or odd.
     """
 
@@ -64,6 +67,7 @@ class Report:
     unreadable_files: list[str] = field(default_factory=list)
     duplicates: int = 0
     overlap: int = 0
+    captions: dict[str, int] = field(default_factory=dict)
     findings: list[Remark] = field(default_factory=list)
 
     @property
@@ -111,6 +115,7 @@ def check(
     report.kind = "images" if "image" in source.columns else "sentences"
     report.findings += source.remarks()
     _count_classes(report, source)
+    _count_captions(report, source)
     contents = _examine_all(report, source, max_bad_fraction, progress)
     _compare(report, source, contents)
     return report
@@ -140,6 +145,30 @@ def _count_classes(report: Report, source: Source) -> None:
             continue  # a part without any label is an oddity of its own
         if absent := [name for i, name in enumerate(source.class_names) if i not in present]:
             report.warn(f"{len(absent)} classes are absent from the {part} part", absent[0])
+
+
+def _count_captions(report: Report, source: Source) -> None:
+    """Count the captions of images, and those that another image has too."""
+    source, _ = with_texts(source)
+    if not {"image", "text"} <= source.columns:
+        return
+    texts, bad = list[tuple[str, ...]](), list[str]()
+    for row in range(len(source)):
+        try:
+            texts.append(source.sentences(row))
+        except DataError as error:
+            bad.append(reason(error))
+    if bad:
+        report.fail(f"{len(bad):,} captions cannot be read", bad[0])
+    wearers = Counter(text for own in texts for text in {*own})
+    each = [text for own in texts for text in own]
+    longest = max((len(text.split()) for text in each), default=0)
+    equal = sum(wearers[text] > 1 for text in each)
+    report.captions = {"count": len(each), "equal": equal, "longest": longest}
+    if equal:
+        hint = "a contrastive loss takes the others' images for wrong answers"
+        what = f"{equal:,} of {len(each):,} captions are those of another image too"
+        report.warn(what, source.name, hint)
 
 
 def _examine_all(

@@ -9,11 +9,17 @@ import numpy as np
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
 from sslcli.data.sources.base import Remark, derived, digest, need
-from sslcli.data.sources.captioned import NAMES, Captions, read_captions
+from sslcli.data.sources.captioned import (
+    NAMES,
+    Captions,
+    read_captions,
+    uncaptioned,
+    without_image,
+)
 from sslcli.data.sources.files import FileSource, Identity, identities, identity, listing
 from sslcli.data.sources.index import Arrays, cached
 from sslcli.data.sources.names import is_hidden, printable
-from sslcli.data.sources.sentences import caption, partly_captioned
+from sslcli.data.sources.sentences import caption
 from sslcli.errors import DataError
 
 Progress = Callable[[int, int], None] | None
@@ -37,9 +43,8 @@ class Folder(FileSource):
         self.folders = [os.fsdecode(folder) for folder in index["folders"].tolist()]
         self._roots = [os.path.join(root, folder, "") for folder in self.folders]
         self.file_names, self.folder = index["names"], index["folder"]
-        self.others, self.other = (
-            int(index["others"]),
-            printable(os.fsdecode(index["other"].item())),
+        self.others, self.orphans = (
+            [os.fsdecode(name) for name in index[key].tolist()] for key in ("others", "orphans")
         )
         self.circles = [os.fsdecode(path) for path in index["circles"].tolist()]
         if not len(self.file_names):
@@ -49,9 +54,11 @@ class Folder(FileSource):
         self._has_caption = self._titles.has if self._titles else index["captions"]
         if self._has_caption.all():
             self.columns = frozenset({"image", "text"})
+        elif self._has_caption.any():
+            self.has_text = self._has_caption
         found = labels.layout(self.folders, self.folder, self.describe)
         self.labels, self.class_names, self.parts = found.labels, found.class_names, found.parts
-        self.oddities = found.of_parts + found.of_classes + self._passed_over()
+        self.oddities = found.of_parts + found.of_classes + self._passed_over() + self._useless()
         self.listing = listing(self, self.folders, self.folder, self.file_names)
         if self._titles:
             self.listing = digest(self.listing.encode(), repr(self._titles.of_rows).encode())
@@ -80,7 +87,8 @@ class Folder(FileSource):
 
     def text(self, row: int) -> str:
         """Return the caption of one image, the first if it has several."""
-        need(self, "text")
+        if not self._has_caption[row]:
+            need(self, "text")
         if self._titles:
             return self._titles.of_rows[row][0]
         path = self._caption_path(row)
@@ -101,19 +109,29 @@ class Folder(FileSource):
 
     def stamp(self) -> str:
         """Return a digest of the images as they are now, and of their captions if they have any."""
-        if "text" not in self.columns or self._titles:
+        if self._titles or not self._has_caption.any():
             return super().stamp()
-        return derived(super().stamp(), identities(map(self._caption_path, range(len(self)))))
+        texts = map(self._caption_path, np.flatnonzero(self._has_caption).tolist())
+        return derived(super().stamp(), identities(texts))
 
     def remarks(self) -> list[Remark]:
         """Return oddities, empty folders, missing captions, and that some files are no images."""
         found = [*self.oddities, *labels.empty_folders(self.folders, self.folder)]
         without = self.describe(int(self._has_caption.argmin()))
-        found += partly_captioned(int(self._has_caption.sum()), len(self), without)
-        found += self._titles.remarks(self.name) if self._titles else []
-        if self.others:
-            found.append(Remark("warning", f"{self.others} files are no images", self.other))
+        found += uncaptioned(self._has_caption, without)
+        others = self.others + ([] if self._has_caption.any() else self.orphans)
+        if others:
+            what = f"{len(others)} files are no images"
+            found.append(Remark("warning", what, printable(min(others))))
         return found
+
+    def _useless(self) -> tuple[Remark, ...]:
+        """Return remarks on captions of no image: rows of a table, or .txt files beside images."""
+        if self._titles:
+            return self._titles.remarks
+        if not self._has_caption.any() or not self.orphans:
+            return ()
+        return without_image(len(self.orphans), printable(self.orphans[0]))
 
     def _path(self, row: int) -> str:
         return f"{self._roots[self.folder[row]]}{os.fsdecode(self.file_names[row])}"
@@ -172,7 +190,7 @@ def _is_fresh(root: Path, index: Arrays) -> bool:
 def _scan(root: Path, progress: Progress) -> Arrays:
     folders, seen, names = list[bytes](), list[Identity](), list[bytes]()
     folder, captions, tables = list[np.ndarray](), list[np.ndarray](), list[bytes]()
-    others, circles = list[bytes](), list[str]()
+    others, orphans, circles = list[bytes](), list[bytes](), list[str]()
     for path, found, files, strange in _walk(root, circles):
         texts = [_caption_name(name) if strange else b"" for name in files]
         captions.append(np.isin(texts, strange))
@@ -182,7 +200,9 @@ def _scan(root: Path, progress: Progress) -> Arrays:
         names += files
         beside = [name for name in strange if name.lower() in NAMES]
         tables += [os.path.join(os.fsencode(path), name) for name in beside]
-        others += sorted(set(strange).difference(texts, beside))
+        rest = (os.path.join(os.fsencode(path), n) for n in set(strange).difference(texts, beside))
+        for name in sorted(rest):
+            (orphans if name.lower().endswith(b".txt") else others).append(name)
         if progress is not None:
             progress(len(names), 0)
     return {
@@ -192,8 +212,8 @@ def _scan(root: Path, progress: Progress) -> Arrays:
         "folder": np.concatenate(folder),
         "captions": np.concatenate(captions),
         "tables": np.array(tables, dtype="S"),
-        "others": np.array(len(others)),
-        "other": np.array(others[0] if others else b""),
+        "others": np.array(others, dtype="S"),
+        "orphans": np.array(orphans, dtype="S"),
         "circles": np.array(list(map(os.fsencode, circles)), dtype="S"),
     }
 

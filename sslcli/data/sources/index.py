@@ -17,7 +17,7 @@ from sslcli.data.sources.base import digest
 from sslcli.errors import ResourceError
 from sslcli.files import write_atomically
 
-FORMAT = "5"  # raise it when the meaning of a cached array changes
+FORMAT = "6"  # raise it when the meaning of a cached array changes
 Arrays = dict[str, np.ndarray]
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 

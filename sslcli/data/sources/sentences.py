@@ -93,11 +93,3 @@ def caption(data: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         what = f"the caption is no text in UTF-8 (byte {error.start})"
         raise DataError(what, where, "convert it: iconv -t UTF-8") from error
-
-
-def partly_captioned(count: int, total: int, where: str) -> list[Remark]:
-    """Remark on images without a caption where others have one; nothing when all or none have."""
-    if count in (0, total):
-        return []
-    what = f"{total - count:,} of {total:,} images have no caption, so no text can be used"
-    return [Remark("warning", what, where, "give each a .txt, or a row of captions.tsv")]

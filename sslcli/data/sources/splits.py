@@ -19,6 +19,7 @@ from sslcli.data.sources.base import (
     noun,
     take_part,
 )
+from sslcli.data.sources.captioned import with_texts
 from sslcli.data.sources.open import open_source
 from sslcli.errors import DataError
 
@@ -49,6 +50,11 @@ class Splits:
             hint = "name some with `test`, or set data.holdout"
             raise DataError(f"no {noun(self.test, 1)} is held out", self.train.name, hint)
 
+    def with_texts(self) -> "Splits":
+        """Return the same data without the images that have no caption, and remarks on them."""
+        (train, of_train), (test, of_test) = with_texts(self.train), with_texts(self.test)
+        return replace(self, train=train, test=test, oddities=self.oddities + of_train + of_test)
+
     def without_validation(self, data: DataConfig) -> "Splits":
         """Return the same data with `data.validation` of the training part kept from training."""
         if not data.validation:
@@ -63,6 +69,7 @@ def open_splits(
     progress: Progress = None,
     *,
     only_labelled: bool = False,
+    needs_texts: bool = False,
     opened_for: Column | None = None,
 ) -> Splits:
     """Open `data.source` and its held-out data.
@@ -76,6 +83,7 @@ def open_splits(
         progress: Called while files are indexed, with (done, total).
         only_labelled: Of training and held-out data that is labelled at all, leave out the rows
             that have no class.
+        needs_texts: Leave out the images that have no caption where others have one.
         opened_for: The column that will be read, whose noun messages use.
 
     Raises:
@@ -92,6 +100,8 @@ def open_splits(
     )
     splits = _split(data, whole, progress)
     splits = replace(splits, oddities=whole.oddities + splits.oddities)
+    if needs_texts:
+        splits = splits.with_texts()
     if not only_labelled:
         return splits
     return replace(splits, train=labelled(splits.train), test=labelled(splits.test))

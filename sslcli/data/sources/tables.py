@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from sslcli.config.section import Column
 from sslcli.data.images import files as images
 from sslcli.data.sources import labels
 from sslcli.data.sources.base import Remark, Source, digest
+from sslcli.data.sources.captioned import uncaptioned
 from sslcli.data.sources.files import FileSource, identities
 from sslcli.data.sources.groups import headless_table, passed_over, places_of, sentence_table
 from sslcli.data.sources.names import printable
@@ -39,23 +41,29 @@ class Table(FileSource):
         self.name, self.folder = name, path.parent
         titles = _titles_of(records) if "title" in records[0] else {}
         self._empty = sum(not record["title"] for record in records) if titles else 0
+        conflicts = list[str]()
         if titles:  # several of an image stand in rows of their own, and it is one image
             first: dict[str, Mapping[str, str]] = {}
             for record in records:
-                first.setdefault(record["filepath"], record)
+                kept = first.setdefault(_key(record), record)
+                if kept.get("split") != record.get("split"):
+                    conflicts.append(_key(record))
             records = list(first.values())
         self.files = [record["filepath"] for record in records]
         columns = records[0]
-        self.titles = [titles[file] for file in self.files] if titles else []
-        if self.titles:
+        self.titles = [titles[_key(record)] for record in records] if titles else []
+        has = np.array([bool(each) for each in self.titles])
+        if titles and has.all():
             self.columns = frozenset({"image", "text"})
+        elif has.any():
+            self.has_text = has
         if "label" in columns:
             self.labels, self.class_names = labels.number([r["label"] for r in records])
         if "split" in columns:
             self.parts, is_outside = labels.named_parts([r["split"] for r in records])
-            self.oddities = self._outside(np.flatnonzero(is_outside))
+            self.oddities = self._outside(np.flatnonzero(is_outside)) + _in_two(conflicts)
         if titles:
-            records = [{**r, "title": "\n".join(titles[r["filepath"]])} for r in records]
+            records = [{**r, "title": "\n".join(titles[_key(r)])} for r in records]
         contents = (f"{list(record.values())}\n" for record in records)
         self.listing = digest("".join(contents).encode("utf-8", "surrogateescape"))
 
@@ -68,7 +76,7 @@ class Table(FileSource):
 
     def text(self, row: int) -> str:
         """Return the title of one row, the first if it has several."""
-        return self.titles[row][0] if self.titles else super().text(row)
+        return self.titles[row][0] if self.titles and self.titles[row] else super().text(row)
 
     def sentences(self, row: int) -> tuple[str, ...]:
         """Return all titles of one row's image."""
@@ -93,6 +101,8 @@ class Table(FileSource):
             found.append(Remark("warning", f"{repeated} rows repeat a file", self.name))
         if self._empty:
             found.append(Remark("warning", f"{self._empty} titles are empty", self.name))
+        if self.has_text is not None:
+            found += uncaptioned(self.has_text, self.describe(int(self.has_text.argmin())))
         return found
 
     def _outside(self, rows: np.ndarray) -> tuple[Remark, ...]:
@@ -110,11 +120,24 @@ class Table(FileSource):
 
 
 def _titles_of(records: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Return the titles of each file; empty ones count only where it has no other."""
+    """Return the titles of each file, without empty ones."""
     found: dict[str, list[str]] = {}
     for record in records:
-        found.setdefault(record["filepath"], []).append(record["title"])
-    return {file: tuple(filter(None, each)) or ("",) for file, each in found.items()}
+        found.setdefault(_key(record), []).append(record["title"])
+    return {file: tuple(filter(None, each)) for file, each in found.items()}
+
+
+def _key(record: Mapping[str, str]) -> str:
+    """Return what tells a row's image from others, however its path is spelled."""
+    return os.path.normpath(record["filepath"])
+
+
+def _in_two(files: Sequence[str]) -> tuple[Remark, ...]:
+    """Remark on images whose rows name several parts."""
+    if not (each := list(dict.fromkeys(files))):
+        return ()
+    what = f"{len(each):,} images have rows of different parts; the first row's counts"
+    return (Remark("warning", what, f"the first is {printable(each[0])}"),)
 
 
 def open_table(name: str, path: Path, opened_for: Column | None = None) -> Source:

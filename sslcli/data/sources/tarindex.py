@@ -120,9 +120,11 @@ class _Listing:
     def arrays(self) -> Arrays:
         keys = list(zip(self.folder, map(_key, self.names), strict=True))
         captions = [self.captions.get(key, (-1, -1)) for key in keys]
-        useless = len(self.captions.keys() - set(keys)) if self.captions else 0
+        useless = sorted(self.captions.keys() - set(keys)) if self.captions else []
+        folders = list(self.folders)
+        orphans = [folders[at] + b"/" * bool(folders[at]) + name + b".txt" for at, name in useless]
         return {
-            "folders": np.array(list(self.folders), dtype="S"),
+            "folders": np.array(folders, dtype="S"),
             "names": np.array(self.names, dtype="S"),
             "folder": np.array(self.folder, dtype=np.int32),
             "offsets": np.array(self.offsets, dtype=np.int64),
@@ -132,7 +134,8 @@ class _Listing:
             "tags": np.array([self.tags.get(key, 0) for key in keys], dtype=np.int32),
             "tag_names": np.array(list(self.tag_names), dtype="S"),
             "links": np.array(self.links),
-            "others": np.array(self.others + useless),
+            "others": np.array(self.others),
+            "orphans": np.array(orphans, dtype="S"),
         }
 
 

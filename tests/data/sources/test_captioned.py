@@ -10,6 +10,9 @@ import torch
 from PIL import Image
 
 from sslcli.config.views import TextViewConfig
+from sslcli.data.sources.base import Subset
+from sslcli.data.sources.captioned import with_texts
+from sslcli.data.sources.check import check
 from sslcli.data.sources.open import open_source
 from sslcli.data.text.feed import TextViews, Tokenised
 from sslcli.data.text.tokenizer import ByteTokenizer
@@ -74,11 +77,63 @@ def test_a_table_may_lie_at_the_root_of_an_archive(tmp_path):
 def test_what_does_not_match_is_counted_and_named(make, tmp_path):
     rows = [*ROWS[:3], ("gone.png", "nothing"), ("far/gone.png", "nothing")]
     source = open_source(str(make(tmp_path, table(rows))), part=None)
-    assert source.columns == {"image"}
+    assert (source.columns, source.has_text.tolist()) == ({"image"}, [True, True, False])
     told = [f"{remark.what} {remark.where} {remark.hint}" for remark in source.remarks()]
     assert any("1 of 3 images have no caption" in each and "c.png" in each for each in told)
     assert any("2 images with captions are not there" in each for each in told)
     assert any("gone.png" in each for each in told)
+    assert any("captions are not there" in each.what for each in source.oddities)
+
+
+def as_texts(root, text):
+    """Write the images with a .txt beside two of them, and one that belongs to none."""
+    folder = as_folder(root, text, "unused.md")
+    for name, words in (("a", "a dog"), ("b", "a cat"), ("gone", "nothing")):
+        (folder / f"{name}.txt").write_text(words)
+    return folder
+
+
+def as_table(root, text):
+    as_folder(root, "", "unused.md")
+    (root / "all.tsv").write_text(text)
+    return root / "all.tsv"
+
+
+PARTLY = [*ROWS[:3], ("sub/c.png", "")]
+
+
+@pytest.mark.parametrize("make", [as_folder, as_tar, as_texts, as_table])
+def test_images_without_a_caption_are_left_out_where_texts_are_read(make, tmp_path):
+    whole = open_source(str(make(tmp_path, table(PARTLY))), part=None)
+    assert whole.columns == {"image"}
+    source, (remark,) = with_texts(whole)
+    assert (len(source), source.columns) == (2, {"image", "text"})
+    assert remark.what == "1 of 3 images have no caption and are left out"
+    assert "c.png" in remark.where
+    assert source.text(0) == "a dog"
+    part = Subset(source, np.array([1]), "part")
+    assert (part.text(0), part.columns) == ("a cat", {"image", "text"})
+    with pytest.raises(DataError, match="not sentences"):
+        whole.text(2)
+
+
+def test_data_check_counts_captions(tmp_path):
+    rows = [*ROWS[:3], ("sub/c.png", "a cat"), ("b.png", "a cat that sits")]
+    report = check(str(as_folder(tmp_path, table(rows))))
+    assert report.captions == {"count": 5, "equal": 2, "longest": 4}
+    assert any("2 of 5 captions are those of another image too" in f.what for f in report.findings)
+
+
+def test_an_image_is_in_one_part_however_its_path_is_spelled(tmp_path):
+    as_folder(tmp_path, "", "unused.md")
+    rows = [("a.png", "one", "train"), ("./a.png", "two", "test"), ("b.png", "three", "test")]
+    head = "filepath\ttitle\tsplit\n"
+    (tmp_path / "all.tsv").write_text(head + "".join("\t".join(row) + "\n" for row in rows))
+    source = open_source(str(tmp_path / "all.tsv"), part=None)
+    assert [source.sentences(row) for row in range(len(source))] == [("one", "two"), ("three",)]
+    assert source.parts.tolist() == [1, 2]
+    (remark,) = source.oddities
+    assert "1 images have rows of different parts" in remark.what
 
 
 def test_captions_are_part_of_what_the_data_is(tmp_path):
