@@ -28,7 +28,9 @@ class RecipeConfig(Section):
     accumulate: Count = Field(default=1, description="Parts that a batch is made in.")
     optimizer: Optimizer
     schedule: ScheduleConfig
-    views: tuple[ViewConfig, ...]
+    views: tuple[ViewConfig, ...] = Field(
+        default=(), description="Of images; a text is shown as the config's texts cut it."
+    )
 
 
 class ProtocolConfig(RecipeConfig):

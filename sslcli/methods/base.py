@@ -274,12 +274,6 @@ class HasClassifiers(HasClassifier, Protocol):
         """Each by its name in the state dict."""
 
 
-def whole_classifier(method: HasClassifier) -> nn.Sequential:
-    """Return a method's classifier behind the network that it stands on."""
-    assert isinstance(method, Method)
-    return nn.Sequential(method.towers()[reads(method.encoder)], method.classifier)
-
-
 def feature_dim(encoder: nn.Module) -> int:
     """Return the size of an encoder's features."""
     assert isinstance(encoder.feature_dim, int), "encoders carry feature_dim"

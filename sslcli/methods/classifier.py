@@ -7,7 +7,7 @@ from sslcli.config.methods.energy import SamplerConfig
 from sslcli.data.batch import Batch
 from sslcli.losses.energy import joint_log_density, log_density
 from sslcli.losses.precision import at_least_float32
-from sslcli.methods.base import Method, feature_dim
+from sslcli.methods.base import HasClassifier, Method, feature_dim, reads
 from sslcli.perturb.sgld import Langevin
 
 
@@ -32,6 +32,22 @@ class Classifier(Method):
         """Return log p(x), or log p(x, y), up to a constant, [B]."""
         logits = self.logits(images)
         return log_density(logits) if labels is None else joint_log_density(logits, labels)
+
+
+class WholeClassifier(nn.Sequential):
+    """A network with a classifier behind it."""
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Map images, or the ids and the mask of texts, to logits [B, C]."""
+        network, classifier = self
+        logits: Tensor = classifier(network(*inputs))
+        return logits
+
+
+def whole_classifier(method: HasClassifier) -> WholeClassifier:
+    """Return a method's classifier behind the network that it stands on."""
+    assert isinstance(method, Method)
+    return WholeClassifier(method.towers()[reads(method.encoder)], method.classifier)
 
 
 def labels_of(batch: Batch) -> Tensor:

@@ -167,7 +167,7 @@ class Finetune(Method):
 
     Args:
         config: The number of classes, the layers that are kept, and how encoder and labels learn.
-        encoder: The encoder that training starts from.
+        encoder: The encoder of images or texts that training starts from.
 
     Raises:
         ConfigError: If rates are to decay over blocks or stages that the encoder has not.
@@ -235,6 +235,9 @@ class Finetune(Method):
     def forward(self, batch: Batch, progress: Progress) -> Output:
         """Return the cross-entropy in nats."""
         encoder, classifier = self._trained
+        if batch.texts:
+            logits = classifier(encoder(batch.texts[0].ids, batch.texts[0].mask))
+            return _classify(logits, batch, self.config.label_smoothing)
         return _learn(lambda x: classifier(encoder(x)), batch.views[0], batch, self.config)
 
     def after_step(self, progress: Progress, carry: Mapping[str, torch.Tensor]) -> None:

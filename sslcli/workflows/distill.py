@@ -23,7 +23,8 @@ from sslcli.evaluate.classifier import find_classes, strange_classes
 from sslcli.evaluate.metrics import accuracy, ranking
 from sslcli.evaluate.seeds import repeat
 from sslcli.listener import QUIET, Listener
-from sslcli.methods.base import HasClassifier, Method, whole_classifier
+from sslcli.methods.base import HasClassifier, Method
+from sslcli.methods.classifier import whole_classifier
 from sslcli.methods.registry import method_class
 from sslcli.workflows.place import Place
 from sslcli.workflows.run import Run, load

@@ -11,6 +11,7 @@ from torch import nn
 
 from sslcli import assemble
 from sslcli.config.evaluation import FinetuningConfig, ProtocolConfig
+from sslcli.config.families import family_of
 from sslcli.config.methods.labelled import HeadLayer
 from sslcli.config.schema import Config, Logger
 from sslcli.data.sources.few import labelled_share, listed
@@ -26,8 +27,8 @@ from sslcli.methods.base import (
     HasClassifier,
     HasProjector,
     Method,
-    whole_classifier,
 )
+from sslcli.methods.classifier import whole_classifier
 from sslcli.methods.head_layers import first_layers
 from sslcli.methods.registry import method_class
 from sslcli.workflows.place import Place
@@ -171,7 +172,8 @@ class Supervised(Transfer):
         head, _ = self._head
         fields: dict[str, Any] = {"label_smoothing": protocol.label_smoothing}
         if isinstance(protocol, FinetuningConfig):
-            fields |= protocol.model_dump(include=OF_METHOD)
+            column = family_of(self.run.config.encoder).reads
+            fields |= protocol.model_dump(include=OF_METHOD) | {"column": column}
         return fields | ({"head": [layer.model_dump() for layer in head]} if head else {})
 
     @cached_property

@@ -228,17 +228,17 @@ def config_of(
     """Return the checkpoint's config with a method and a recipe in place of its own.
 
     Raises:
-        UsageError: If its encoder does not read the images that recipes are for.
+        UsageError: If its encoder does not read what the method learns from.
     """
-    _ = assemble.pixels_of(config)
+    shown = _shown(config, method, recipe)
     together = world_size() * recipe.accumulate
     plain = config.model_dump()
     plain |= {
         "preset": f"{config.preset}+{method['name']}",
         "seed": seed,
         "method": method,
-        "texts": (),
-        **recipe.model_dump(include={"views", "optimizer", "schedule"}),
+        **shown,
+        **recipe.model_dump(include={"optimizer", "schedule"}),
     }
     plain["train"] |= {
         "duration": recipe.duration,
@@ -256,7 +256,19 @@ def config_of(
     return Config.model_validate(plain)
 
 
+def _shown(config: Config, method: dict[str, Any], recipe: RecipeConfig) -> dict[str, Any]:
+    """Return the views of images, as the recipe has them, or of texts, cut as in the checkpoint."""
+    if method.get("column") != "text":
+        _ = assemble.pixels_of(config)
+        return {"views": recipe.model_dump(include={"views"})["views"], "texts": ()}
+    if recipe.views or method["mixup"] or method["cutmix"]:
+        what = f"views, mixup and cutmix are of images, and {config.encoder.name} reads sentences"
+        raise UsageError(what, "evaluation.finetune", "take a recipe of texts, or leave them out")
+    return {"views": (), "texts": ({"max_length": max(v.max_length for v in config.texts)},)}
+
+
 def briefly(config: Config) -> str:
     """Return a training's length, batch and optimiser in words."""
     train, optimizer = config.train, config.optimizer.name
-    return f"{train.duration}, batch {train.batch_size}, augmented {optimizer.upper()}"
+    views = "augmented " if config.views else ""
+    return f"{train.duration}, batch {train.batch_size}, {views}{optimizer.upper()}"

@@ -16,7 +16,8 @@ from sslcli.config.section import DataFacts
 from sslcli.data.batch import Batch
 from sslcli.engine.optim import build_optimizer
 from sslcli.errors import ConfigError
-from sslcli.methods.base import HasProjector, whole_classifier
+from sslcli.methods.base import HasProjector
+from sslcli.methods.classifier import whole_classifier
 from sslcli.methods.head_layers import first_layers
 from sslcli.methods.mixing import mix
 from sslcli.methods.supervised import Finetune, LinearProbe, Supervised

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from sslcli.config.section import (
+    Column,
     Features,
     Fraction,
     LabelledSection,
@@ -110,6 +111,7 @@ class FinetuneConfig(LabelledSection, MixingSection):
     from_checkpoint: ClassVar[bool] = True
 
     name: Literal["finetune"]
+    column: Column = Field(default="image", description="What the encoder reads.")
     layer_decay: LayerDecay = 1.0
     classifier_rate: ClassifierRate = 1.0
     averaging: Averaging = 0.0
@@ -117,6 +119,21 @@ class FinetuneConfig(LabelledSection, MixingSection):
         default=(),
         description="Layers of the pre-training head between encoder and classifier (SimCLR v2).",
     )
+
+    @property
+    def reads(self) -> frozenset[Column]:  # type: ignore[override]
+        """The column that `forward` gets."""
+        return frozenset({self.column})
+
+    @property
+    def min_views(self) -> int:  # type: ignore[override]
+        """Views of an image: one, of an encoder of images."""
+        return int(self.column == "image")
+
+    @property
+    def min_texts(self) -> int:  # type: ignore[override]
+        """Views of a text: one, of an encoder of texts."""
+        return int(self.column == "text")
 
 
 class DistillConfig(MethodSection):

@@ -1,4 +1,4 @@
-"""Tables of sentences: one, two or three a row, with a score or a class of a pair."""
+"""Tables of sentences: one, two or three a row, with a class, or the score of a pair."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def sentence_table(name: str, columns: Sequence[str], rows: Sequence[Row]) -> So
     """Return the sentences of a table whose columns have names."""
     places = places_of(columns)
     score = _place(columns, _SCORES) if len(places) > 1 else None
-    label = _place(columns, _CLASSES) if len(places) > 1 else None
+    label = _place(columns, _CLASSES)
     return _made(name, rows, places, score, label)
 
 
@@ -74,7 +74,7 @@ def _made(
         raise DataError("the file holds no sentences", name, "write one sentence a line")
     groups = [tuple(cells[place].strip() for place in places) for cells in kept]
     remarks = passed_over(wrong, name)
-    if len(places) == 1:
+    if len(places) == 1 and label is None:
         return Sentences(name, [text for (text,) in groups], remarks)
     scores = None if score is None else np.array([float(cells[score]) for cells in kept])
     numbers, names = (None, ()) if label is None else labels.number([c[label] for c in kept])

@@ -35,11 +35,12 @@ class Sentences(Source):
 
 
 class Groups(Sentences):
-    """Rows of two sentences or three; the first one of a row is its text.
+    """Rows of sentences with more about them; the first one of a row is its text.
 
     Args:
         name: Name for people.
-        groups: A pair, or a triplet of a sentence, its partner and a hard negative, a row each.
+        groups: A sentence, a pair, or a triplet of a sentence, its partner and a hard negative, a
+            row each.
         scores: Similarity of the first two, [N]; None where nobody has judged it.
         labels: Class of each row, such as whether the second sentence follows, [N] int64, or None.
         class_names: Name of each class.

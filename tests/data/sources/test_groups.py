@@ -50,6 +50,13 @@ def test_scores_and_classes_belong_to_pairs(tmp_path):
     assert (scoreless.scores, scoreless.labels) == (None, None)
 
 
+def test_single_sentences_have_classes_too(tmp_path):
+    source = opened(tmp_path, "sentence,label\na dog,pet\na cat,pet\na wolf,wild\n")
+    assert (source.columns, rows_of(source)[2]) == ({"text"}, ("a wolf",))
+    assert [source.class_names[label] for label in source.labels] == ["pet", "pet", "wild"]
+    assert opened(tmp_path, "sentence,source\na dog,web\n", "other.csv").labels is None
+
+
 def test_broken_lines_and_empty_sentences_are_counted_and_named(tmp_path):
     text = 'sent0,sent1\na,b\n ,c\nd\ne,f\n"g,h\n'
     source = opened(tmp_path, text)
