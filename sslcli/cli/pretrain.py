@@ -50,11 +50,11 @@ def pretrain(
     ] = None,
     log: options.Log = None,
     best: Annotated[
-        Literal["knn", "linear", "rank"] | None,
+        Literal["knn", "linear", "rank", "sts"] | None,
         options.run(
             "--best",
             help="Keep the weights that measure best on a slice of the training data as "
-            "best.safetensors, too; rank needs no labels.",
+            "best.safetensors, too; rank needs no labels, sts takes evaluation.online_sts.",
         ),
     ] = None,
     patience: Annotated[

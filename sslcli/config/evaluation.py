@@ -105,8 +105,13 @@ class EvaluationConfig(Section):
     )
     online_every: Duration | None = Field(
         default=None,
-        description="Online kNN of a slice of the training data; of "
-        "`data.validation` alone where labels are learned.",
+        description="How often `online_sts` is measured, and online kNN of a slice of the training "
+        "data; of `data.validation` alone where labels are learned.",
+    )
+    online_sts: str | None = Field(
+        default=None,
+        description="Pairs of sentences with scores to measure an encoder of texts on in training: "
+        "of an STS folder STS-B's development part, of data with parts those to train on.",
     )
     linear: LinearConfig | None = None
     finetune: FinetuningConfig | None = None

@@ -52,9 +52,10 @@ class TrainConfig(Section):
     log: Logger | None = Field(
         default=None, description="Where rows of metrics.jsonl go, too; TensorBoard if it is here."
     )
-    best: Literal["knn", "linear", "rank"] | None = Field(
+    best: Literal["knn", "linear", "rank", "sts"] | None = Field(
         default=None,
-        description="Keep the weights that measure best on a slice of the training data, too.",
+        description="Keep the weights that measure best on a slice of the training data, too, or, "
+        "of sentences, on the pairs of `evaluation.online_sts`.",
     )
     patience: Count | None = Field(
         default=None, description="End after this many measurements without a better one."
@@ -77,7 +78,7 @@ class TrainConfig(Section):
     @classmethod
     def _need_best(cls, patience: int | None, known: Any) -> int | None:
         if patience and not known.data.get("best"):
-            raise ValueError("patience needs best: knn, linear or rank")
+            raise ValueError("patience needs best: knn, linear, rank or sts")
         return patience
 
     @model_validator(mode="after")

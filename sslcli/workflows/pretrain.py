@@ -54,7 +54,7 @@ def pretrain(
     max_time: str | float | None = None,
     keep: int | None = None,
     log: Logger | None = None,
-    best: Literal["knn", "linear", "rank"] | None = None,
+    best: Literal["knn", "linear", "rank", "sts"] | None = None,
     patience: int | None = None,
     on_collapse: Literal["warn", "stop"] | None = None,
     devices: int = 1,
@@ -90,7 +90,7 @@ def pretrain(
             each an extra; without it to TensorBoard if that is installed.
         best: Keep the weights that measure best on a slice of the training data as
             best.safetensors, too: by "knn", a quick "linear" probe, or the effective "rank", which
-            needs no labels.
+            needs no labels; or by "sts", the pairs of sentences of evaluation.online_sts.
         patience: End after so many measurements without a better one.
         on_collapse: The reaction to collapsed embeddings; None for the preset's.
         devices: No more than 1; several need the command line or torchrun.

@@ -1,4 +1,4 @@
-"""Measure an encoder on parts of its training data: kNN, a probe, its rank, and pairs of views."""
+"""Measure an encoder in training: kNN, a probe, its rank, scored pairs, and pairs of views."""
 
 import numpy as np
 import torch
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from sslcli.assemble import evaluation_batch, features_of, labels_of, method_read_out, pixels_of
 from sslcli.config.duration import Duration
+from sslcli.config.families import family_of
 from sslcli.config.schema import Config
 from sslcli.data.images.views import Views
 from sslcli.data.loader import TrainLoader
@@ -21,12 +22,19 @@ from sslcli.evaluate.knn import evaluate_knn
 from sslcli.evaluate.linear import evaluate_linear, fit_linear
 from sslcli.methods.base import Method
 from sslcli.methods.custom import section_of
+from sslcli.workflows.scored_pairs import correlation, development_pairs
 
 ONLINE_BANK, ONLINE_QUERIES = 8_000, 2_000
 PAIRS = 4_096
 EVERY = Duration("5%")  # where the best is to be kept and the config measures nothing
-METRICS = {"knn": "online_knn_top1", "linear": "online_linear_top1", "rank": "online_rank"}
-FALLS = {"knn": 0.1, "linear": 0.1, "rank": 0.5}  # ranks sink where features specialise, too
+METRICS = {
+    "knn": "online_knn_top1",
+    "linear": "online_linear_top1",
+    "rank": "online_rank",
+    "sts": "online_sts",
+}
+# Ranks sink where features specialise, too.
+FALLS = {"knn": 0.1, "linear": 0.1, "rank": 0.5, "sts": 0.1}
 _PENALTIES = (1e-1, 1e-3, 1e-5)  # of the quick probe
 
 
@@ -47,6 +55,24 @@ def check_best(config: Config, splits: Splits) -> None:
     if best in ("knn", "linear") and (why := why_no_online_knn(config, splits)):
         hint = "take rank, which needs no labels, or leave `best` out"
         raise UsageError(f"{best} cannot tell the best encoder: {why}", "best", hint)
+    pairs = config.evaluation.online_sts
+    if best == "sts" and pairs is None:
+        hint = "name a file such as STS-B's sts-dev.csv: evaluation.online_sts"
+        raise UsageError(
+            "sts asks pairs of sentences with scores, and none are named", "best", hint
+        )
+    if pairs is not None:
+        _need_texts(config)
+        development_pairs(pairs, config.data)  # which refuses what it cannot take
+
+
+def _need_texts(config: Config) -> None:
+    """Raise UsageError if the encoder reads no sentences."""
+    if family_of(config.encoder).reads != "text":
+        what = f"{config.encoder.name} reads no sentences"
+        raise UsageError(
+            what, "evaluation.online_sts", "leave it out, or use a method of sentences"
+        )
 
 
 def online_probe(
@@ -55,23 +81,33 @@ def online_probe(
     """Return a probe that measures the encoder on training data; None if nothing is to be measured.
 
     kNN is measured where the config asks for it and `why_no_online_knn` says nothing against it,
-    and what `train.best` names. Queries are the validation part, or else a slice that the seed
-    fixes: up to 2,000 against up to 8,000 others. The test part stays out of it.
+    pairs of sentences where it names some, and what `train.best` names. Queries are the validation
+    part, or else a slice that the seed fixes: up to 2,000 against up to 8,000 others. The test part
+    stays out of it.
     """
     wanted = _wanted(config, splits)
     if not wanted:
         return None
     bank, queries, num_classes = _slices(config, splits)
+    spec = config.evaluation.online_sts
+    pairs = development_pairs(spec, config.data) if spec and "sts" in wanted else None
 
-    def features(method: Method, part: Source) -> Features:
+    def features(method: Method, part: Source, arithmetic: Precision = precision) -> Features:
         network = method_read_out(method, config.evaluation.features)
-        return features_of(network, part, config, device, precision)
+        return features_of(network, part, config, device, arithmetic)
 
     def measure(method: Method) -> dict[str, float]:
-        asked, found = features(method, queries), dict[str, float]()
+        found = dict[str, float]()
+        if pairs is not None:
+            found[METRICS["sts"]] = correlation(
+                pairs, lambda texts: features(method, texts, "fp32").features
+            )
+        if wanted == ["sts"]:
+            return found
+        asked = features(method, queries)
         if "rank" in wanted:
             found[METRICS["rank"]] = float(effective_rank(asked.features))
-        if by_labels := [name for name in wanted if name != "rank"]:
+        if by_labels := [name for name in wanted if name not in ("rank", "sts")]:
             kept = features(method, bank)
             known = (kept.features, labels_of(bank, kept))
             right = (asked.features, labels_of(queries, asked))
@@ -94,9 +130,10 @@ def best_of(config: Config, splits: Splits) -> Best | None:
 
 def _wanted(config: Config, splits: Splits) -> list[str]:
     """Return what is to be measured on the way."""
-    has_knn = config.evaluation.online_every and not why_no_online_knn(config, splits)
-    best = config.train.best
-    return list(dict.fromkeys([*(["knn"] if has_knn else []), *([best] if best else [])]))
+    every, best = config.evaluation.online_every, config.train.best
+    has_knn = every and not why_no_online_knn(config, splits)
+    named = {"knn": has_knn, "sts": every and config.evaluation.online_sts, best: best}
+    return [name for name, is_wanted in named.items() if name and is_wanted]
 
 
 def _slices(config: Config, splits: Splits) -> tuple[Source, Source, int]:

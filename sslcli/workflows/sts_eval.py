@@ -5,18 +5,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslcli.data.sources.base import Source, Subset, derived, need
-from sslcli.data.sources.sentences import Sentences
-from sslcli.data.sources.sts import ScoredPairs
-from sslcli.errors import DataError, UsageError
+from sslcli.data.sources.base import Source
+from sslcli.errors import UsageError
 from sslcli.evaluate.geometry import alignment, uniformity
 from sslcli.evaluate.sts import TaskScore, average, scored, similarities, word_overlap
 from sslcli.listener import QUIET, Listener
 from sslcli.workflows.run import Run, load
+from sslcli.workflows.scored_pairs import Asked, asked_pairs, embedded
 
 BUILTIN = "phrases"  # what is asked when no data is named
 _ALIGNED = 0.8  # of the highest score: above 4 of STS-B's 5
@@ -59,15 +57,6 @@ class STSResult:
     def tables(self) -> dict[str, dict[str, Any]]:
         """Return every number of each task."""
         return {name: asdict(task) for name, task in self.tasks.items()}
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Pairs that have a score, and the rows of each task's subsets."""
-
-    source: Source
-    gold: Tensor
-    tasks: Mapping[str, Mapping[str, Tensor]]
 
 
 def sts_eval(
@@ -139,7 +128,7 @@ def pooler_of(run: Run) -> str:
     return named if config.evaluation.features == "encoder" else config.evaluation.features
 
 
-def asked_of(run: Run, data: str | None) -> _Asked:
+def asked_of(run: Run, data: str | None) -> Asked:
     """Open the pairs and find their tasks.
 
     Raises:
@@ -149,42 +138,11 @@ def asked_of(run: Run, data: str | None) -> _Asked:
         hint = "use a checkpoint of a method of sentences, such as simcse"
         raise UsageError(f"{run.config.encoder.name} reads no sentences", "encoder.name", hint)
     source = run.open(data) if data else run.splits.test
-    need(source, "pair")
-    if source.scores is None:
-        hint = "give a table a score column, or name an STS folder"
-        raise DataError("these pairs have no scores", source.name, hint)
-    source = Subset(source, _asked_rows(source), source.name)
-    gold = torch.from_numpy(np.asarray(source.scores, dtype=np.float64))
-    base = source.base
-    if not isinstance(base, ScoredPairs):
-        return _Asked(source, gold, {"pairs" if data else BUILTIN: {"": torch.arange(len(gold))}})
-    places: dict[str, dict[str, list[int]]] = {}
-    for place, row in enumerate(source.rows.tolist()):
-        task, subset = base.tasks[row]
-        places.setdefault(task, {}).setdefault(subset, []).append(place)
-    tasks = {t: {s: torch.tensor(r) for s, r in parts.items()} for t, parts in places.items()}
-    return _Asked(source, gold, tasks)
-
-
-def _asked_rows(source: Source) -> np.ndarray:
-    """Return the pairs with a score; of several parts of a task not those to train on."""
-    assert source.scores is not None, "the caller needs them"
-    kept = ~np.isnan(source.scores)
-    if isinstance(source, ScoredPairs):
-        is_test = np.array([not task.endswith("-train") for task, _ in source.tasks])
-        kept &= is_test if (kept & is_test).any() else True
-    return np.flatnonzero(kept)
+    return asked_pairs(source, "pairs" if data else BUILTIN)
 
 
 def _embedded(run: Run, source: Source, network: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return the vectors of the distinct sentences, [S, D], and the two of each pair, [N, 2]."""
-    numbers: dict[str, int] = {}
-    pairs = [source.pair(row) for row in range(len(source))]
-    places = [[numbers.setdefault(text, len(numbers)) for text in pair] for pair in pairs]
-    texts = Sentences(source.name, list(numbers))
-    texts.fingerprint = derived(source.fingerprint, b"distinct sentences")
-    found = run.features(texts, network, precision="fp32")
-    return found.features, torch.tensor(places)
+    return embedded(source, lambda texts: run.features(texts, network, precision="fp32").features)
 
 
 def _untrained(run: Run, source: Source) -> Tensor:
@@ -196,7 +154,7 @@ def _overlaps(source: Source) -> Tensor:
     return torch.tensor([word_overlap(*source.pair(row)) for row in range(len(source))]).double()
 
 
-def _headline(asked: _Asked, found: Tensor) -> float | None:
+def _headline(asked: Asked, found: Tensor) -> float | None:
     """Return the Spearman that stands for all tasks, of other similarities of the same pairs."""
     tasks = {name: scored(found, asked.gold, parts) for name, parts in asked.tasks.items()}
     return next(iter(tasks.values())).spearman if len(tasks) == 1 else average(tasks)
@@ -207,7 +165,7 @@ def _threshold(gold: Tensor, given: float | None) -> float:
 
 
 def _geometry(
-    asked: _Asked, vectors: Tensor, places: Tensor, threshold: float, is_equal: bool
+    asked: Asked, vectors: Tensor, places: Tensor, threshold: float, is_equal: bool
 ) -> tuple[float | None, float, str]:
     """Return alignment and uniformity, and what they are measured on.
 

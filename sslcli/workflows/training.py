@@ -95,7 +95,12 @@ def train_run(
             truncate_metrics(run / "metrics.jsonl", training.step)
         if probe and not config.evaluation.online_every:
             listener.note(f"the encoder is measured every {probe.every}; see `best`")
-        if config.evaluation.online_every and (why := why_no_online_knn(config, splits)):
+        measures_pairs = config.evaluation.online_sts is not None
+        if (
+            config.evaluation.online_every
+            and not measures_pairs
+            and (why := why_no_online_knn(config, splits))
+        ):
             listener.note(f"no online kNN: {why}")
         return _loop(training, probe, facts, run, stop, listener, noun(splits.train))
     except InterruptedRunError as fault:
