@@ -78,6 +78,18 @@ def test_a_head_that_the_folder_lacks_is_fresh(folder):
     assert not list(method.vectors.parameters())  # the head is the encoder's
 
 
+def test_the_pooler_of_a_folder_is_imported_as_the_head(folder):
+    import sslcli
+
+    run = sslcli.import_weights(folder, out=folder / "run", overrides={"encoder.pooler": "cls"})
+    theirs, text = BertModel.from_pretrained(folder).eval(), tokens()
+    with torch.no_grad():
+        vectors = sslcli.load(run.run).encoder(text.ids, text.mask)
+        expected = theirs(text.ids, attention_mask=text.mask.long()).pooler_output
+    torch.testing.assert_close(vectors, expected)
+    assert "pooler is the head" in run.spelling
+
+
 def test_the_tokenizer_of_a_run_is_taken_over_by_one_that_starts_from_it(tmp_path):
     import sslcli
 

@@ -49,6 +49,17 @@ class AdamConfig(OptimizerConfig):
         0.999,
     )
     eps: Positive = 1e-8
+    correct_bias: bool = Field(
+        default=True,
+        description="Divide the moments by what their first steps lack; without it (adamw alone) "
+        "the first steps are larger, as in codes of 2020 with correct_bias=False.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "AdamConfig":
+        if self.name == "adam" and not self.correct_bias:
+            raise ValueError("correct_bias = false goes with adamw")
+        return self
 
 
 class LARSConfig(OptimizerConfig):

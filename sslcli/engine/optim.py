@@ -14,6 +14,7 @@ from sslcli.config.optimizers import (
     RMSPropConfig,
     SGDConfig,
 )
+from sslcli.engine.adamw import UncorrectedAdamW
 from sslcli.engine.lars import LARS
 from sslcli.methods.base import ParamGroup
 
@@ -58,6 +59,8 @@ def _make(groups: list[Group], lr: float, config: OptimizerConfig) -> Optimizer:
         return SGD(groups, lr, momentum=config.momentum, nesterov=config.nesterov)
     if isinstance(config, AdamConfig):
         kind = Adam if config.name == "adam" else AdamW
+        if not config.correct_bias:
+            return UncorrectedAdamW(groups, lr, betas=config.betas, eps=config.eps)
         return kind(groups, lr, betas=config.betas, eps=config.eps)
     if isinstance(config, LARSConfig):
         names = ("momentum", "trust", "form", "lr_in_momentum", "clip_rate")

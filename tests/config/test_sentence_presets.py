@@ -55,6 +55,7 @@ def test_consert_trains_as_its_authors_do():
     assert (config.method.weight, config.encoder.dropout) == (0.15, 0.0), source
     assert (config.method.first.kind, config.method.first.rate) == ("feature_cutoff", 0.2), source
     assert (config.method.second.kind, config.texts[0].max_length) == ("shuffle", 64), source
+    assert (config.optimizer.correct_bias, config.optimizer.eps) == (False, 1e-6), source
     large = resolve("consert/large").config
     assert (large.train.batch_size, large.texts[0].max_length) == (32, 40)
     tuned = resolve("consert/base-tuned").config

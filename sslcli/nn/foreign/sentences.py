@@ -52,7 +52,10 @@ def read_out_of(folder: Path) -> tuple[dict[str, Any], int | None, tuple[str, ..
         CheckpointError: If its read-out is none of ours.
     """
     if not (folder / MODULES).is_file():
-        note = "no modules.json says how a sentence's vector is made: encoder.pooler is avg"
+        note = (
+            "no modules.json says how a sentence's vector is made: encoder.pooler is avg; of "
+            "SimCSE's models it is cls_before_pooler, and cls of the supervised ones"
+        )
         return {}, None, (note,)
     fields: dict[str, Any] = {}
     for module in json.loads((folder / MODULES).read_text("utf-8")):

@@ -68,6 +68,11 @@ def _transformers_resnet(name: str) -> tuple[str, ...]:
     return (_one_less(name),)
 
 
+def _transformers_bert(name: str) -> tuple[str, ...]:
+    """Spell a sentence's head as BertModel spells its pooler, where SimCSE's models keep it."""
+    return (re.sub(r"^head\.0\.", "pooler.dense.", name),)
+
+
 def _one_less(name: str) -> str:
     """Count stages and convolutions of a block from 0, as transformers does."""
     return re.sub(r"<(\d)>", lambda match: str(int(match[1]) - 1), name)
@@ -114,4 +119,5 @@ _SPELLINGS: list[tuple[str, Rename]] = [
     ("those of JEM's wideresnet.py", _wide_resnet),
     ("those of transformers' ViT", _transformers_vit),
     ("those of transformers' ResNet", _transformers_resnet),
+    ("those of transformers' BERT, whose pooler is the head", _transformers_bert),
 ]
