@@ -30,6 +30,8 @@ def test_simcse_trains_as_its_authors_do(name):
     found = (config.train.batch_size, config.optimizer.base_lr, config.train.duration)
     assert found == (batch, rate, epochs), source
     assert (config.method.temperature, config.encoder.dropout) == (0.05, 0.1)
+    chosen = (config.train.best, config.evaluation.online_every)
+    assert chosen == ("sts", "125 steps"), "--metric_for_best_model stsb_spearman --eval_steps 125"
     is_supervised = "/sup" in name
     assert config.encoder.pooler == ("cls" if is_supervised else "cls_before_pooler")
     assert (config.method.pooler or config.encoder.pooler) == "cls"
@@ -56,6 +58,7 @@ def test_consert_trains_as_its_authors_do():
     assert (config.method.first.kind, config.method.first.rate) == ("feature_cutoff", 0.2), source
     assert (config.method.second.kind, config.texts[0].max_length) == ("shuffle", 64), source
     assert (config.optimizer.correct_bias, config.optimizer.eps) == (False, 1e-6), source
+    assert (config.train.best, config.train.patience) == ("sts", 10), source
     large = resolve("consert/large").config
     assert (large.train.batch_size, large.texts[0].max_length) == (32, 40)
     tuned = resolve("consert/base-tuned").config
