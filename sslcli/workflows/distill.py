@@ -225,6 +225,12 @@ class Distillation(Transfer):
 
 
 def _recipe(config: Config) -> DistillationConfig:
+    """Return how a student of images is trained.
+
+    Raises:
+        UsageError: If the encoder reads no images, or the preset has no recipe.
+    """
+    _ = assemble.pixels_of(config)
     if config.evaluation.distill is None:
         hint = "train the teacher from a preset that has one"
         raise UsageError("the teacher's preset has no recipe", "evaluation.distill", hint)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from sslcli.config.evaluation import FinetuningConfig, ProtocolConfig
+from sslcli.config.families import family_of
 from sslcli.config.presets import resolve
 from sslcli.config.schema import Config
 from sslcli.errors import UsageError
@@ -54,8 +55,12 @@ def protocol_of(config: Config, kind: Kind) -> ProtocolConfig:
     """Return a preset's recipe for training with labels.
 
     Raises:
-        UsageError: If the preset has none.
+        UsageError: If the preset has none, or the encoder reads no images and the recipe is of
+            views of them.
     """
+    if kind == "linear-probe" and family_of(config.encoder).reads == "text":
+        what = f"the papers' probe sees augmented images, and {config.encoder.name} reads sentences"
+        raise UsageError(what, "protocol", "use features, which asks for no views")
     section = SECTIONS[kind]
     protocol: ProtocolConfig | None = getattr(config.evaluation, section.rpartition(".")[2])
     if protocol is None:

@@ -56,7 +56,9 @@ def test_sentences_are_not_mixed(run, field, tmp_path):
 
 
 def test_what_needs_views_of_images_is_refused(run, tuned):
-    with pytest.raises(UsageError, match="no recipe"):
+    with pytest.raises(UsageError, match="sees augmented images"):
         sslcli.linear_eval(run, protocol="paper")
+    with pytest.raises(UsageError, match="reads sentences"):
+        sslcli.distill(tuned.run)
     with pytest.raises(UsageError, match="reads sentences"):
         sslcli.robust_eval(tuned.run)
