@@ -59,12 +59,13 @@ def small_model(encoder: str, data: str, folder: Path) -> str:
     return str(folder / "model")
 
 
-def training_of(method: str, model: str, data: str, batch: int) -> tuple[Training, Source]:
+def training_of(method: str, options: argparse.Namespace) -> tuple[Training, Source]:
     """Return a training from the model's weights, and its data."""
     fields = {
-        "encoder.weights": model,
-        "data.source": data,
-        "train.batch_size": batch,
+        "encoder.weights": options.model,
+        "data.source": options.data,
+        "data.lengths": options.lengths,
+        "train.batch_size": options.batch,
         "train.duration": "1000 epochs",
     }
     config = resolve(f"{method}/texts", None, fields).config
@@ -102,11 +103,12 @@ class InTurns(DataLoader):
             self.ours.append(seconds(self.step))
 
 
-def compare(model: str, data: str, batch: int, count: int) -> dict:
+def compare(options: argparse.Namespace) -> dict:
     """Return sentences per second of both loops, and how many times as fast ours is."""
+    batch, count = options.batch, options.steps
     with tempfile.TemporaryDirectory() as folder:
-        training, source = training_of("simcse", model, data, batch)
-        theirs = SentenceTransformer(model, device="cpu")
+        training, source = training_of("simcse", options)
+        theirs = SentenceTransformer(options.model, device="cpu")
         theirs.max_seq_length = LENGTH
         texts = (source.text(row) for row in range(len(source)))
         examples = [InputExample(texts=[text, text]) for text in texts]
@@ -119,9 +121,9 @@ def compare(model: str, data: str, batch: int, count: int) -> dict:
     ours, others = turns.ours[1:], turns.theirs[1 : len(turns.ours)]  # the first ones allocate
     ratios = [other / own for other, own in zip(others, ours, strict=True)]
     return {
-        "sentences_per_second": batch / statistics.median(ours),
-        "theirs": batch / statistics.median(others),
-        "times_as_fast": statistics.median(ratios),
+        "sentences_per_second": batch / statistics.mean(ours),
+        "theirs": batch / statistics.mean(others),
+        "times_as_fast": sum(others) / sum(ours),
         "lowest": min(ratios),
         "highest": max(ratios),
     }
@@ -151,12 +153,12 @@ def passes_of(step: Callable[[], None]) -> list[Callable[[], None]]:
     return seen
 
 
-def overhead(method: str, model: str, data: str, batch: int, count: int) -> dict:
+def overhead(method: str, options: argparse.Namespace) -> dict:
     """Return how many times its encoder passes a step takes, each pair on the same tokens."""
     with tempfile.TemporaryDirectory() as folder:
-        training, _ = training_of(method, model, data, batch)
+        training, _ = training_of(method, options)
         step, ratios = stepping(training, Path(folder)), []
-        for _ in range(count + 1):
+        for _ in range(options.steps + 1):
             whole = [0.0]
 
             def timed(found: list[float] = whole) -> None:
@@ -182,14 +184,14 @@ def main() -> None:
     parser.add_argument("--data", default="phrases", help="sentences")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--lengths", choices=("mixed", "alike"), default="mixed", help="of ours")
     parser.add_argument("--methods", nargs="*", default=METHODS, help="whose passes are repeated")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        model = options.model or small_model(options.encoder, options.data, Path(folder))
-        plain = (model, options.data, options.batch, options.steps)
-        found = compare(*plain)
-        rows = [overhead(method, *plain) for method in options.methods]
+        options.model = options.model or small_model(options.encoder, options.data, Path(folder))
+        found = compare(options)
+        rows = [overhead(method, options) for method in options.methods]
     if options.json:
         print(json.dumps({"threads": torch.get_num_threads(), **found, "rows": rows}))
         return
