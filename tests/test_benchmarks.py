@@ -11,6 +11,7 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
 TINY = {
     "attack": "--preset advprop/digits --batch 4 --rounds 1",
+    "captions": "--batch 8 --steps 1 --rounds 1",
     "checkpoint": "--preset simsiam/digits --epoch-of simsiam/digits --steps 1 --rounds 1",
     "jem": "--encoder wrn-10-1 --size 8 --batch 4 --rounds 1",
     "knn": "--train 500 --test 50 --dim 8 --rounds 1",
