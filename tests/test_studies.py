@@ -206,11 +206,23 @@ def test_real_text_tells_steps_by_a_pilot_and_keeps_a_frozen_encoder(tmp_path, m
     monkeypatch.setattr(module, "PILOT", 2)
     monkeypatch.setattr(module, "ARMS", {alone: module.ARMS[alone]})
     files = ["--model", "model", "--data", "all.txt", "--dev", "dev.csv", "--drop", "five"]
-    options = [*files, "--minutes", "0", "--out", "out", "--set", "train.batch_size=8"]
+    options = [
+        *files,
+        "--minutes",
+        "0",
+        "--every",
+        "1",
+        "--out",
+        "out",
+        "--set",
+        "train.batch_size=8",
+    ]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["real_text.py", *options])
     module.main()
-    assert "| SimCSE, head alone | 1 |" in capsys.readouterr().out
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "head alone | 1 |" in line]
+    after, best = (cell.strip() for cell in row.split("|")[4:6])
+    assert best == f"{after} at 1"
     assert "five" not in (tmp_path / "out" / "sentences.txt").read_text()
     runs = [tmp_path / "out" / name for name in ("start", "simcse-head-alone/0")]
     old, new = (sslcli.load(run).encoder.state_dict() for run in runs)

@@ -20,6 +20,7 @@ from statistics import mean
 from commands import TALK, pretrain, rows, spoken, sts
 
 import sslcli
+from sslcli.engine.checkpoint import load_checkpoint
 from sslcli.files import write_atomically
 
 FIRST = "encoder.pooler=cls_before_pooler"
@@ -89,26 +90,37 @@ def steps_in(minutes: float, arm: Arm, folder: Path, data: str, start: Path) -> 
 def train(name: str, arm: Arm, start: Path, data: str, options: argparse.Namespace) -> dict:
     """Train an arm with every seed; return its steps, and Spearman before and after."""
     folder = options.out / name.lower().replace(", ", "-").replace(" ", "-")
-    changes = [*arm.changes, *OFTEN, *options.set]
+    changes = [*arm.changes, *OFTEN, *watched(options), *options.set]
     arm = Arm(arm.preset, [*arm.changes, *options.set])
     steps = options.steps or steps_in(options.minutes, arm, folder, data, start)
-    after = []
+    after, best = [], []
     for seed in range(options.seeds):
         run = folder / str(seed)
         own = [f"seed={seed}", f'train.duration="{steps} steps"']
         pretrain(run, arm.preset, data, [*changes, *own], start)
         after.append(sts(run, data=options.dev)["spearman"])
+        if options.every:
+            best.append(load_checkpoint(run).facts["best"])
     before = sts(start, data=options.dev)["spearman"]
-    return {"steps": steps, "before": before, "after": after}
+    return {"steps": steps, "before": before, "after": after, "best": best}
+
+
+def watched(options: argparse.Namespace) -> list[str]:
+    """Return the changes that measure the pairs on the way, where that is asked for."""
+    if not options.every:
+        return []
+    dev = Path(options.dev).resolve()
+    every = f'evaluation.online_every="{options.every} steps"'
+    return [f"evaluation.online_sts={dev}", every, "train.best=sts"]
 
 
 def table(found: dict[str, dict]) -> str:
     """Return the numbers of every arm as a table in Markdown."""
-    lines = ["| arm | steps | before | after |", "|---|---|---|---|"]
+    lines = ["| arm | steps | before | after | best, at step |", "|---|---|---|---|---|"]
     for label, one in found.items():
-        lines.append(
-            f"| {label} | {one['steps']} | {100 * one['before']:.1f} | {spoken(one['after'])} |"
-        )
+        best = ", ".join(f"{100 * each['value']:.1f} at {each['step']}" for each in one["best"])
+        numbers = f"{one['steps']} | {100 * one['before']:.1f} | {spoken(one['after'])}"
+        lines.append(f"| {label} | {numbers} | {best or 'not measured'} |")
     return "\n".join(lines)
 
 
@@ -121,6 +133,7 @@ def main() -> None:
     parser.add_argument("--drop", action="append", default=[], help="leave out lines that hold it")
     parser.add_argument("--minutes", type=float, default=10, help="of every arm")
     parser.add_argument("--steps", type=int, help="of every arm, instead of minutes")
+    parser.add_argument("--every", type=int, help="measure the pairs each so many steps, too")
     parser.add_argument("--seeds", type=int, default=1, help="of every arm, from 0")
     parser.add_argument("--out", type=Path, default=Path("runs/real-text"))
     parser.add_argument("--set", action="append", default=[], help="passed on to every arm")
