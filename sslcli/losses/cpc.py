@@ -8,10 +8,8 @@ products in float32 at least. For many processes gather the targets with their g
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 
-from sslcli.losses.contrastive import info_nce
-from sslcli.losses.precision import inner_products
+from sslcli.losses.inner_cross_entropy import Found, inner_cross_entropy
 
 
 def grid_info_nce(
@@ -36,7 +34,7 @@ def grid_info_nce(
     Raises:
         ValueError: If no row has a target.
     """
-    return functional.cross_entropy(*grid_scores(predictions, targets, offset, first))
+    return grid_found(predictions, targets, offset, first).loss
 
 
 def drawn_info_nce(
@@ -63,29 +61,26 @@ def drawn_info_nce(
     Raises:
         ValueError: If no row has a target.
     """
-    return info_nce(drawn_scores(predictions, targets, drawn, offset, first))
+    return drawn_found(predictions, targets, drawn, offset, first).loss
 
 
-def grid_scores(
-    predictions: Tensor, targets: Tensor, offset: int, first: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Return the scores of `grid_info_nce`, [B (H - offset) W, A H W], and the own columns."""
+def grid_found(predictions: Tensor, targets: Tensor, offset: int, first: int = 0) -> Found:
+    """Return the loss of `grid_info_nce`, and the share of cells whose target is found."""
     upper = _cells(_upper(predictions, offset))
     cells = targets.shape[2] * targets.shape[3]
     places = torch.arange(first * cells, (first + len(predictions)) * cells, device=upper.device)
     own = places.view(len(predictions), *targets.shape[2:])[:, offset:].flatten()
-    return inner_products(upper, _cells(targets)), own
+    return inner_cross_entropy(upper, _cells(targets), own)
 
 
-def drawn_scores(
+def drawn_found(
     predictions: Tensor, targets: Tensor, drawn: Tensor, offset: int, first: int = 0
-) -> Tensor:
-    """Return the scores of `drawn_info_nce`, [B (H - offset) W, 1 + m], the own target's first."""
+) -> Found:
+    """Return the loss of `drawn_info_nce`, and the share of cells whose target is found."""
     upper, lower = _cells(_upper(predictions, offset)), _cells(targets[:, :, offset:])
     start = first * lower.shape[0] // len(targets)
     own = torch.arange(start, start + len(upper), device=upper.device)
-    # One product with all, which a device does faster than it collects 1 + m rows for each cell.
-    return inner_products(upper, lower).gather(1, torch.cat([own[:, None], drawn], dim=1))
+    return inner_cross_entropy(upper, lower, own, drawn)
 
 
 def _upper(predictions: Tensor, offset: int) -> Tensor:

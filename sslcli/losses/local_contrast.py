@@ -5,7 +5,6 @@ some fifteen times, in as many copies. Here a block of rows is scored, clipped, 
 into its own gradient while it lies in the caches; products are taken of all rows together.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +12,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from sslcli.losses.inner_cross_entropy import row_blocks
+
 _SAFE = 60.0  # exp of scores up to it, summed over any batch, stays within float32
-_BLOCK = 1 << 17  # scores of a block on a CPU: half a MiB
 
 
 class Contrast(NamedTuple):
@@ -67,7 +67,7 @@ class _Contrast(torch.autograd.Function):
         with torch.autocast(source.device.type, enabled=False):
             scores = source @ target.T  # [S, N * L], which become their own gradient
             losses, rights = [], []
-            for rows in _blocks(scores):
+            for rows in row_blocks(len(scores), len(target), scores.device):
                 block = scores[rows].view(-1, len(target) // places, places)
                 loss, right = _pass(block, own[rows], scores.numel(), clip, penalty)
                 losses.append(loss)
@@ -85,13 +85,6 @@ class _Contrast(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         to_source, to_target = ctx.saved_tensors
         return *(None if x is None else gradient * x for x in (to_source, to_target)), *[None] * 4
-
-
-def _blocks(scores: Tensor) -> Iterator[slice]:
-    """Yield the rows to pass over at a time: all on an accelerator, which has its own order."""
-    rows = max(1, _BLOCK // scores.shape[1]) if scores.device.type == "cpu" else len(scores)
-    for start in range(0, len(scores), rows):
-        yield slice(start, start + rows)
 
 
 def _pass(
@@ -114,14 +107,14 @@ def _pass(
     unit = clip or 1.0
     kept_mine = unit * kept.gather(1, index).squeeze(1)  # [S, L]
     scores.scatter_(1, index, -torch.inf)
-    others_best = scores.amax(dim=(1, 2))  # [S]
+    others_best = scores.flatten(1).amax(dim=1)  # [S]
     found = (mine > others_best[:, None, None]).float().mean(dim=(1, 2))
     scores.scatter_(1, index, mine)
     slope = 1 - kept.square() if clip else None  # of the clip
     most = 0.0 if 0 < clip <= _SAFE else clipped(others_best, clip)[:, None, None]
     weights = kept.mul_(unit).sub_(most).exp_()
     weights.scatter_(1, index, 0.0)
-    sums = weights.sum(dim=(1, 2))  # [S]
+    sums = weights.flatten(1).sum(dim=1)  # [S]
     others = sums.log()[:, None] + (most if isinstance(most, float) else most[:, :, 0])
     gap = others - kept_mine  # [S, L]
     pull = share * torch.sigmoid(gap)

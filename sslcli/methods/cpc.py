@@ -12,13 +12,13 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sslcli.config.methods.predictive import CPCConfig, CPCV1Config, CPCV2Config
 from sslcli.data.batch import Batch
 from sslcli.distributed.collective import gather_with_gradient, rank
 from sslcli.errors import ConfigError
-from sslcli.losses.cpc import drawn_scores, grid_scores
+from sslcli.losses.cpc import drawn_found, grid_found
+from sslcli.losses.inner_cross_entropy import Found
 from sslcli.methods.base import BatchContrast, Output, Progress
 from sslcli.nn.patch_encoder import PatchEncoder
 from sslcli.nn.pixel_context import context_network
@@ -62,8 +62,12 @@ class CPC(BatchContrast):
         """Return what predictions are compared with, [B, D, G, G], of a grid [B, C, G, G]."""
 
     @abstractmethod
-    def score(self, predictions: Tensor, targets: Tensor, offset: int) -> tuple[Tensor, Tensor]:
-        """Return the scores of candidates, [N, M], and each row's right column, [N]."""
+    def find(self, predictions: Tensor, targets: Tensor, offset: int) -> Found:
+        """Return the loss of finding each cell's target, and the share that is found."""
+
+    @abstractmethod
+    def candidates(self, targets: Tensor) -> int:
+        """Return how many cells a target is looked for among."""
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return the features of every patch of the first view, [B, C, G, G]."""
@@ -78,10 +82,10 @@ class CPC(BatchContrast):
             context = self.contexts[turn % len(self.contexts)](torch.rot90(grid, -turn, (2, 3)))
             turned = torch.rot90(targets, -turn, (2, 3))
             for offset, predict in zip(self.offsets, predictors.children(), strict=True):
-                scores, own = self.score(predict(context), turned, offset)
-                losses.append(functional.cross_entropy(scores, own))
-                found.append((scores.detach().argmax(dim=1) == own).float().mean())
-                chance += math.log(scores.shape[1])
+                loss, top1 = self.find(predict(context), turned, offset)
+                losses.append(loss)
+                found.append(top1)
+                chance += math.log(self.candidates(turned))
         averaged = len(losses) if not self.adds_offsets else self.directions
         return Output(
             torch.stack(losses).sum() / averaged,
@@ -108,16 +112,19 @@ class CPCv1(CPC):
         """Return the grid."""
         return grid
 
-    def score(self, predictions: Tensor, targets: Tensor, offset: int) -> tuple[Tensor, Tensor]:
-        """Score the own target, in column 0, and cells drawn from the batch with replacement."""
+    def find(self, predictions: Tensor, targets: Tensor, offset: int) -> Found:
+        """Find the own target among cells drawn from the batch with replacement."""
         first = rank() * len(predictions)
         if not self.negatives:
-            return grid_scores(predictions, targets, offset, first)
+            return grid_found(predictions, targets, offset, first)
         lower = targets[0, 0, offset:].numel()  # cells of an image that can be drawn
         shape = (len(predictions) * lower, self.negatives)
         drawn = torch.randint(len(targets) * lower, shape, device=targets.device)
-        scores = drawn_scores(predictions, targets, drawn, offset, first)
-        return scores, drawn.new_zeros(len(scores))
+        return drawn_found(predictions, targets, drawn, offset, first)
+
+    def candidates(self, targets: Tensor) -> int:
+        """Return the number of drawn cells and the own one, or of all."""
+        return 1 + self.negatives if self.negatives else targets[:, 0].numel()
 
 
 class CPCv2(CPC):
@@ -135,10 +142,14 @@ class CPCv2(CPC):
         found: Tensor = self.target(grid)
         return found
 
-    def score(self, predictions: Tensor, targets: Tensor, offset: int) -> tuple[Tensor, Tensor]:
-        """Score all cells of the batch, rows above the own one among them."""
+    def find(self, predictions: Tensor, targets: Tensor, offset: int) -> Found:
+        """Find the own target among all cells of the batch, rows above it among them."""
         first = rank() * len(predictions)
-        return grid_scores(self.scale * predictions, targets, offset, first)
+        return grid_found(self.scale * predictions, targets, offset, first)
+
+    def candidates(self, targets: Tensor) -> int:
+        """Return the number of cells of the batch."""
+        return targets[:, 0].numel()
 
 
 def patch_encoder(encoder: nn.Module) -> PatchEncoder:

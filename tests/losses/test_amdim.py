@@ -7,7 +7,7 @@ import torch
 from golden_input import golden
 from torch.nn import functional
 
-from sslcli.losses import local_contrast
+from sslcli.losses import inner_cross_entropy
 from sslcli.losses.amdim import TERMS, amdim, amdim_chance, clipped_cross_entropy, local_nce
 from sslcli.losses.local_contrast import contrast
 
@@ -154,7 +154,7 @@ def test_its_gradient_is_that_of_the_slow_reference(clip, penalty):
 def test_rows_are_passed_over_in_blocks_with_the_same_result(monkeypatch):
     (source, _, _), (_, _, target) = scales(1, count=4), scales(2, count=4)
     whole = local_nce(source, target, 2.0)
-    monkeypatch.setattr(local_contrast, "_BLOCK", 400)  # two rows of 4 * 49 scores
+    monkeypatch.setattr(inner_cross_entropy, "_BLOCK", 400)  # two rows of 4 * 49 scores
     torch.testing.assert_close(local_nce(source, target, 2.0), whole)
 
 

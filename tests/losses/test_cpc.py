@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
+from sslcli.losses import inner_cross_entropy
 from sslcli.losses.cpc import drawn_info_nce, grid_info_nce
 
 B, D, H, W = 3, 5, 4, 2
@@ -104,3 +106,31 @@ def test_half_precision_is_scored_in_float32():
         found = grid_info_nce(predictions, targets, 1)
     assert found.dtype == torch.float32
     assert found == grid_info_nce(predictions.float(), targets.float(), 1)
+
+
+@pytest.mark.parametrize("is_drawn", [False, True])
+def test_the_gradient_is_that_of_autograd_in_blocks_too(monkeypatch, is_drawn):
+    monkeypatch.setattr(inner_cross_entropy, "_BLOCK", 50)  # two rows of 24 cells
+    generator = torch.Generator().manual_seed(2)
+    rows, columns = torch.randn(2, 24, D, generator=generator, dtype=torch.float64)
+    own = torch.randperm(24, generator=generator)
+    drawn = torch.randint(24, (24, 7), generator=generator) if is_drawn else None
+    one, two = ([x.clone().requires_grad_() for x in (rows, columns)] for _ in range(2))
+    found = inner_cross_entropy.inner_cross_entropy(*one, own, drawn)
+    (3 * found.loss).backward()
+    scores, right, index = two[0] @ two[1].T, own, torch.arange(24).expand(24, 24)
+    if drawn is not None:
+        index = torch.cat([own[:, None], drawn], dim=1)
+        scores, right = scores.gather(1, index), torch.zeros_like(own)
+    expected = functional.cross_entropy(scores, right)
+    (3 * expected).backward()
+    torch.testing.assert_close(found.loss, expected)
+    for ours, theirs in zip(one, two, strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    others = scores.masked_fill(index == own[:, None], -torch.inf).amax(dim=1)
+    assert found.top1 == (scores.gather(1, right[:, None])[:, 0] > others).double().mean()
+
+
+def test_a_target_that_scores_as_all_others_is_not_found():
+    rows, own = torch.ones(4, 2), torch.arange(4)
+    assert inner_cross_entropy.inner_cross_entropy(rows, rows, own).top1 == 0
