@@ -137,8 +137,8 @@ def pixels_of(config: Config) -> Pixels:
 def evaluation_batch(side: int | None, device: torch.device) -> int:
     """Return how many images of a side are embedded at a time, or texts, which have none.
 
-    Feature maps of 512 images of 224 pixels would take several GiB. A CPU is as fast with fewer,
-    whose maps are so small that they fit the holes which training's steps leave in its memory.
+    Feature maps of 512 images of 224 pixels would take several GiB. On a CPU those of fewer fit
+    the holes that training's steps leave in its memory, for up to a tenth more time.
     """
     if side is None:
         return EVALUATION_BATCH

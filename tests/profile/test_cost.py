@@ -21,7 +21,7 @@ from sslcli.engine.device import autocast
 from sslcli.engine.loop import train_step
 from sslcli.errors import ConfigError, UsageError
 from sslcli.profile.cost import estimate
-from sslcli.profile.simulation import Living, OneChunk, simulate
+from sslcli.profile.simulation import Living, OneChunk, embedding, simulate
 from sslcli.workflows.fit import Room, look
 
 
@@ -202,6 +202,15 @@ def test_large_images_that_are_embedded_in_between_count():
     training = training_of("simsiam/digits", **{"train.batch_size": 4})
     none, many = estimate(training), estimate(training, embedded=4096)
     assert many.memory.step > max(4096 * 3 * 8 * 8 * 4, none.memory.step)
+
+
+def test_a_cpu_embeds_so_few_large_images_that_training_decides_the_peak():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert assemble.evaluation_batch(32, cpu) == assemble.evaluation_batch(32, cuda) == 512
+    together = assemble.evaluation_batch(224, cpu)
+    assert 8 < together < assemble.evaluation_batch(224, cuda)
+    training = training_of("byol/imagenet", "bf16", **{"train.batch_size": 8})
+    assert embedding(training, together) < simulate(training, training.method, 8).peak / 4
 
 
 def test_data_on_the_disk_takes_no_memory(monkeypatch):
