@@ -39,6 +39,10 @@ TINY = {
     "moco": TWO_STEPS,
     "phrases": ["--study", "esimcse", "--arms", "SimCSE", *TWO_STEPS],
     "simsiam_collapse": TWO_STEPS,
+    "zero_shot": [
+        *("--seeds", "1", "--batches", "64", "--no-colours"),
+        *(*TWO_STEPS, "--set", 'evaluation.linear.duration="2 steps"'),
+    ],
 }
 WATCHED = ("pretrain", "knn_eval", "linear_eval", "calibrate", "ood_detect", "sts_eval")
 ALONE = {"cifar10_small": ["--setting", "digits", "--methods", "simclr", "--epochs", "1"]}
@@ -125,6 +129,21 @@ def test_a_study_trains_its_arms_and_draws_a_figure(study, tmp_path, name):
     assert figure.stat().st_size > 10_000
     assert str(figure) in printed
     assert sum(name == "pretrain" for name, _ in ran) >= 2
+
+
+@pytest.mark.slow
+def test_the_study_of_prompts_measures_every_kind_and_every_arm(study, monkeypatch, tmp_path):
+    printed, ran = study("zero_shot")
+    assert [name for name, _ in ran] == ["pretrain", "knn_eval", "linear_eval"]
+    assert printed.startswith("| arm | built-in | unseen | new words |")
+    assert "| batch 64 |" in printed
+    monkeypatch.syspath_prepend(FOLDER)
+    written = runpy.run_path(str(FOLDER / "zero_shot.py"))["colours"](tmp_path / "pictures")
+    lines = written.read_text().splitlines()
+    assert len(lines) == 1 + 5768
+    red, on, blue, ground = lines[1].split(",")[1].split()
+    assert (on, ground) == ("on", "ground")
+    assert red != blue
 
 
 def test_an_ablation_does_again_what_is_lost_and_nothing_else(study, tmp_path):
