@@ -12,6 +12,7 @@ FOLDER = Path(__file__).parent.parent / "examples" / "benchmarks"
 TINY = {
     "attack": "--preset advprop/digits --batch 4 --rounds 1",
     "captions": "--batch 8 --steps 1 --rounds 1",
+    "chunks": "--preset simclr/digits --batch 32 --chunk 8",
     "checkpoint": "--preset simsiam/digits --epoch-of simsiam/digits --steps 1 --rounds 1",
     "jem": "--encoder wrn-10-1 --size 8 --batch 4 --rounds 1",
     "knn": "--train 500 --test 50 --dim 8 --rounds 1",
@@ -23,8 +24,7 @@ TINY = {
 }
 # Their smallest case takes longer than a quick test may.
 SLOW = {"estimate", "linear", "ood", "startup", "views"}
-ALONE = {  # these measure whole processes
-    "chunks": "--preset simclr/digits --batch 32 --chunk 8",
+ALONE = {  # these measure whole processes, their own
     "memory": "--images=512 --epochs=1",
     "processes": "--preset simsiam/digits --batch 8 --steps 1 --rounds 1",
 }

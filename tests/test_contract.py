@@ -19,7 +19,9 @@ from torch._subclasses.fake_tensor import (
 from sslcli import assemble
 from sslcli.config.presets import list_presets, resolve
 from sslcli.config.section import DataFacts
+from sslcli.data import loader
 from sslcli.data.batch import Batch, Tokens
+from sslcli.data.images.store import NotPacked
 from sslcli.data.images.views import Views
 from sslcli.data.sources.splits import Subset, open_splits
 from sslcli.engine.log import Log
@@ -33,15 +35,17 @@ from sslcli.listener import SilentWatcher
 CPU = torch.device("cpu")
 CAPTIONED = ["clip/scenes-colour", "siglip/scenes-colour"]
 OF_IMAGES = [name for name in list_presets() if name.endswith("/digits")] + CAPTIONED
+# A worker knows the views alone: of one crop, of two sizes, of patches, and with texts beside them.
+STREAMED = ["simsiam/digits", "dino/digits", "cpc-v2/digits", "clip/scenes-colour"]
 TINY = OF_IMAGES + [name for name in list_presets() if name.endswith("/phrases")]
 
 
-def tiny_training(preset, **train):
+def tiny_training(preset, count=48, **train):
     """Return a training on 48 images of digits, or sentences, in steps of 8."""
     fields = {"train.batch_size": 8, "train.duration": "2 epochs", "train.precision": "fp32"}
     config = resolve(preset, None, fields | train).config
     whole = open_splits(config.data).train
-    source = Subset(whole, np.arange(0, 480, 10), "48 rows")
+    source = Subset(whole, np.arange(0, 10 * count, 10), f"{count} rows")
     config = assemble.settled(config, source)
     method = assemble.build_method(config, facts=assemble.facts_of(source))
     return assemble.build_training(config, method, source, CPU, "fp32")
@@ -100,27 +104,38 @@ class StopAfter(Stop):
         return "SIGTERM" if self.training.step >= self.step else ""
 
 
-@pytest.mark.parametrize(
-    ("preset", "workers"), [*((name, 0) for name in TINY), *((name, 2) for name in OF_IMAGES)]
-)
-def test_resuming_in_mid_epoch_equals_never_stopping(preset, workers, tmp_path):
-    def run(training, name, stop):
-        (tmp_path / name).mkdir(exist_ok=True)
-        log = Log(tmp_path / name / "metrics.jsonl", SilentWatcher())
-        train(training, tmp_path / name, {}, log, stop)
+def resume_in_mid_epoch(preset, folder, **options):
+    """Compare a training that was stopped after 4 of 6 steps with one that was not; return it."""
 
-    options = {"data.workers": workers}
-    whole = tiny_training(preset, **options)
+    def run(training, name, stop):
+        (folder / name).mkdir(exist_ok=True)
+        log = Log(folder / name / "metrics.jsonl", SilentWatcher())
+        train(training, folder / name, {}, log, stop)
+
+    whole = tiny_training(preset, 24, **options)  # which sets the seed
     run(whole, "whole", Stop())
-    stopped = tiny_training(preset, **options)
+    stopped = tiny_training(preset, 24, **options)
     with pytest.raises(StoppedError):
-        run(stopped, "cut", StopAfter(stopped, 8))
-    resumed = tiny_training(preset, **options)
-    resume(resumed, tmp_path / "cut")
+        run(stopped, "cut", StopAfter(stopped, 4))
+    resumed = tiny_training(preset, 24, **options)
+    resume(resumed, folder / "cut")
     run(resumed, "cut", Stop())
     expected = whole.method.state_dict()
     for name, value in resumed.method.state_dict().items():
         assert torch.equal(value, expected[name]), name
+    return resumed
+
+
+@pytest.mark.parametrize("preset", TINY)
+def test_resuming_in_mid_epoch_equals_never_stopping(preset, tmp_path):
+    resume_in_mid_epoch(preset, tmp_path)
+
+
+@pytest.mark.parametrize("preset", STREAMED)
+def test_resuming_with_a_worker_equals_never_stopping(preset, tmp_path, monkeypatch):
+    monkeypatch.setattr(loader, "pack", lambda *_: NotPacked("a test wants a worker", "wait"))
+    resumed = resume_in_mid_epoch(preset, tmp_path, **{"data.workers": 1})
+    assert resumed.loader.feed.workers == 1
 
 
 @pytest.mark.parametrize("preset", TINY)
