@@ -64,7 +64,7 @@ def zero_shot_eval(
     publisher = open_run(
         ckpt, show, data=data, test=test, data_root=data_root, download=download,
         overrides=set_ or [], seed=seed, device=device, precision=precision, method=method,
-        require=require or [], metrics=(*METRICS, "cut"),
+        require=require or [], metrics=(*METRICS, "cut"), labelled=False,
     )  # fmt: skip
     if dry_run:
         wording = workflow.wording_of(publisher.run, prompts or [], names)

@@ -13,6 +13,7 @@ from sslcli.figures.canvas import drawn
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MARK = 40  # area of a marker in the legend, in square points
 IN_LEGEND, ON_MAP = 20, 150  # groups that a legend holds, and that are named on the map
 _MARKERS = ("o", "^", "s")
 _LONGEST = 24  # letters of a name
@@ -77,9 +78,9 @@ def _look(place: int, count: int) -> dict[str, Any]:
 
 
 def _add_legend(figure: Any) -> None:
-    legend = figure.legend(
-        loc="outside right upper", fontsize=8, markerscale=2.5, handletextpad=0.2
-    )
+    legend = figure.legend(loc="outside right upper", fontsize=8, handletextpad=0.2)
+    for handle in legend.legend_handles:
+        handle.set_sizes([_MARK])
     for text in legend.get_texts():
         text.set_parse_math(False)
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from sslcli.config.schema import Config
 from sslcli.errors import UsageError
 
 Tower = Literal["image", "text"]
 Changes = Mapping[str, Any] | Sequence[str]  # by dotted field, or as `--set` writes them
+FEW = 64  # images that are decoded sooner than worker processes start
 
 
 def divided(
@@ -40,3 +42,15 @@ def laid_under(fields: Mapping[str, Any], overrides: Changes) -> Changes:
     if isinstance(overrides, Mapping):
         return {**fields, **overrides}
     return [*(f"{name}={value!r}" for name, value in fields.items()), *overrides]
+
+
+def without_keeping(config: Config, count: int, **fields: Any) -> Config:
+    """Return a config by which `count` images are decoded as needed, and none is kept.
+
+    Args:
+        config: The config of the run.
+        count: How many images are wanted.
+        fields: Further fields of `data`.
+    """
+    changes = fields | {"max_packed_images": 0} | ({"workers": 0} if count <= FEW else {})
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from sslcli.config.methods.registry import is_custom
 from sslcli.config.presets import revise
 from sslcli.config.schema import Config
@@ -39,3 +41,13 @@ def name_code_of(checkpoint: Checkpoint, method: str) -> None:
         raise UsageError(f"the checkpoint's method is {name}, not {method}", "method", hint)
     name_code(method)
     load_class(method)
+
+
+def heading(
+    checkpoint: Checkpoint, config: Config, device: torch.device, precision: str
+) -> tuple[str, ...]:
+    """Return what an opened checkpoint is told with: which one it is, and where it runs."""
+    return (
+        f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}",
+        f"device {device}, precision {precision}, seed {config.seed}",
+    )

@@ -13,7 +13,8 @@ from sslcli.data.evaluation import eval_batches
 from sslcli.data.images.color import to_rgb
 from sslcli.data.sources.base import Source, Subset
 from sslcli.errors import UsageError
-from sslcli.workflows.run import FEW, Run
+from sslcli.workflows.changes import FEW
+from sslcli.workflows.run import Run
 
 Picture = NDArray[np.uint8]  # [S, S, 3]
 

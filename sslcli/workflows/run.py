@@ -29,12 +29,10 @@ from sslcli.evaluate.learned import expect_unseen
 from sslcli.listener import QUIET, Listener, warn_of
 from sslcli.methods.base import Method
 from sslcli.workflows.captioned import captioned
-from sslcli.workflows.changes import Changes, divided
-from sslcli.workflows.checkpoint_config import name_code_of, revised
+from sslcli.workflows.changes import Changes, divided, without_keeping
+from sslcli.workflows.checkpoint_config import heading, name_code_of, revised
 from sslcli.workflows.importing import checkpoint_of
 from sslcli.workflows.unreadable import Unreadable, warn_of_unreadable
-
-FEW = 64  # images that are decoded sooner than worker processes start
 
 
 @dataclass(frozen=True)
@@ -147,12 +145,9 @@ class Run:
             SslError: If something is no image, cannot be read, or gives no finite features.
         """
         source = given(images, self.reads, self.config.data.white_point)
-        once = {"max_packed_images": 0, "max_bad_fraction": 0.0}  # nothing is kept or left out
-        once |= {"workers": 0} if len(source) <= FEW else {}
-        config = self.config.model_copy(update={"data": self.config.data.model_copy(update=once)})
-        bar = self.listener.bar
+        config = without_keeping(self.config, len(source), max_bad_fraction=0.0)
         found = assemble.features_of(
-            self.encoder, source, config, self.device, self.precision, bar=bar
+            self.encoder, source, config, self.device, self.precision, bar=self.listener.bar
         )
         return found.features.numpy()
 
@@ -280,18 +275,22 @@ def load(
 def _changed(
     run: Run, fields: Mapping[str, Any], texts: Sequence[str], device: str, listener: Listener
 ) -> Run:
-    """Return an opened run with changes laid over it; the same object if there are none."""
+    """Return an opened run with changes laid over it; the same object if they change nothing."""
     listener = run.listener if listener is QUIET else listener
     where = run.device if device == "auto" else pick_device(device)
-    if not fields and not texts and (where, listener) == (run.device, run.listener):
+    config = revise(run.config, fields, texts) if fields or texts else run.config
+    if (config, where, listener) == (run.config, run.device, run.listener):
         return run
-    return _opened(run.checkpoint, revise(run.config, fields, texts), where, listener)
+    before = heading(run.checkpoint, run.config, run.device, run.precision)
+    told = before if listener is run.listener else ()
+    return _opened(run.checkpoint, config, where, listener, *told)
 
 
 def _opened(
-    checkpoint: Checkpoint, config: Config, device: torch.device, listener: Listener
+    checkpoint: Checkpoint, config: Config, device: torch.device, listener: Listener, *told: str
 ) -> Run:
     precision, _ = resolve_precision(config.train.precision, device)
-    listener.note(f"checkpoint {checkpoint.path}, step {checkpoint.facts.get('step')}")
-    listener.note(f"device {device}, precision {precision}, seed {config.seed}")
+    for line in heading(checkpoint, config, device, precision):
+        if line not in told:
+            listener.note(line)
     return Run(checkpoint, config, device, precision, listener)

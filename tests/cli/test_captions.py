@@ -129,13 +129,20 @@ def test_a_prompt_that_is_cut_is_counted(run, ssl):
     assert "3 of 3 prompts are longer than 32 tokens" in outcome.err
 
 
-@pytest.mark.parametrize("command", ["zero-shot-eval", "retrieval-eval"])
-def test_a_run_with_one_tower_is_refused(command, ssl, run_once, tmp_path):
-    run_once("pretrain", "--preset", "simsiam/digits", "--out", tmp_path / "one", *TINY)
-    outcome = ssl(command, tmp_path / "one")
-    assert outcome.code == 2
-    assert "SimSiam has no tower that reads sentences" in outcome.err
-    assert "clip and siglip" in outcome.err
+@pytest.mark.parametrize(
+    ("preset", "told"),
+    [
+        ("simsiam/digits", "SimSiam has no tower that reads sentences"),
+        ("simcse/phrases", "SimCSE has no tower that reads images"),
+    ],
+)
+def test_a_run_with_one_tower_is_refused(preset, told, ssl, run_once, tmp_path):
+    run_once("pretrain", "--preset", preset, "--out", tmp_path / "one", *TINY)
+    for command in ("zero-shot-eval", "retrieval-eval"):
+        outcome = ssl(command, tmp_path / "one")
+        assert outcome.code == 2
+        assert told in outcome.err
+        assert "clip and siglip" in outcome.err
 
 
 def test_retrieval_finds_pictures_of_equal_captions(run, ssl):

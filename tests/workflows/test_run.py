@@ -54,6 +54,15 @@ def test_a_given_listener_is_taken_and_else_the_run_keeps_its_own(run):
     assert sslcli.load(run) is run
 
 
+def test_what_changes_nothing_gives_the_same_run_and_what_was_told_is_told_once(run):
+    assert sslcli.load(run, overrides={"evaluation.k": run.config.evaluation.k}) is run
+    before = list(run.listener.told)
+    sslcli.load(run, overrides={"evaluation.k": 3})
+    assert run.listener.told == before
+    sslcli.load(run, seed=9)
+    assert run.listener.told == [*before, "device cpu, precision fp32, seed 9"]
+
+
 @pytest.mark.parametrize("overrides", [{"seed": 2}, ["seed=2"]])
 def test_overrides_win_over_arguments(run, overrides):
     assert sslcli.load(run, seed=1, overrides=overrides).config.seed == 2
