@@ -226,7 +226,7 @@ def choose_preset(
     setting = next((name for name in fitting if name in settings), None)
     if setting is None:
         hint = f"choose one of: {', '.join(f'{recipe}/{name}' for name in settings)}"
-        raise UsageError(f"{recipe} has no preset for this data", "preset", hint)
+        raise UsageError(f"{recipe} has no preset for this data: {reason}", "preset", hint)
     reason += f", and {recipe} has no {fitting[0]}" if setting != fitting[0] else ""
     chosen = f"{recipe}/{setting}"
     what = f"all but the method as in {chosen}" if is_custom(method) else f"preset {chosen}"
@@ -243,17 +243,17 @@ def _fitting(
     recipe: str, settings: Sequence[str], data: str | None, device: str
 ) -> tuple[tuple[str, ...], str]:
     """Return the settings for the data, the most fitting one first, and the reason."""
+    section = resolve(f"{recipe}/{settings[0]}").config.method
     if data is None:
-        section = resolve(f"{recipe}/{settings[0]}").config.method
         return (section.builtin,), "no `data` is given"
-    if resolve(f"{recipe}/{settings[0]}").config.method.reads == {"text"} and data not in settings:
+    if section.reads == {"text"} and data not in settings:
         return ("texts",), "the data is sentences of your own"
     if data in settings and data in OFFLINE:
         return (data,), f"the data is the built-in {data}"
     from sslcli.data.sources.looks import look_at  # noqa: PLC0415  torch, to look at data alone
     from sslcli.engine.device import pick_device  # noqa: PLC0415  as above
 
-    side, where = look_at(data).side, pick_device(device).type
+    side, where = look_at(data, reads=section.reads).side, pick_device(device).type
     reason = f"the images are about {side} pixels wide and the device is {where}"
     if side > _SMALL_SIDE:
         large, small = ("photos", "imagenet"), ("photos-small", "cifar10-small")

@@ -86,6 +86,9 @@ def neighbours(
     Raises:
         SslError: If something is missing or does not fit, or the file is to be no PNG.
     """
+    if text and baseline:
+        what = "a sentence has no untrained tower to be compared with"
+        raise UsageError(what, "baseline", "leave it out, or ask by `query`")
     opened = load(
         run, data=data, test=test, data_root=data_root, download=download, seed=seed,
         overrides=laid_under({"evaluation.features": searched_by(text, query, tower)}, overrides),
@@ -96,7 +99,7 @@ def neighbours(
     asked, searched = parts(opened, query, count, text)
     search = _Search(opened, asked, searched, k, "text" if text else reads)
     found = {"queries": search()}
-    if baseline and not text:
+    if baseline:
         found["untrained"] = search(opened.untrained)
         found["pixels"] = search(nn.Flatten()) if reads == "image" else ()
     result = NeighboursResult(

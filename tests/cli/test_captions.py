@@ -196,7 +196,10 @@ def test_images_are_found_by_a_sentence(run, ssl, tmp_path):
     found = [each["similarity"] for each in query["neighbours"]]
     torch.testing.assert_close(torch.tensor(found), cosines.topk(4).values, atol=1e-5, rtol=0)
     assert (tmp_path / "found.png").is_file()
-    assert ssl("neighbours", run, "--text", sentence, "--tower", "text").code == 2
+    for more in (("--tower", "text"), ("--baseline",)):
+        refused = ssl("neighbours", run, "--text", sentence, *more)
+        assert refused.code == 2
+        assert f"where: {more[0]}" in refused.err
 
 
 def test_the_python_door_gives_the_numbers(run):

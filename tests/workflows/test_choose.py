@@ -62,6 +62,11 @@ def test_sentences_are_no_data_for_a_method_of_images():
         chosen("simsiam", "phrases")
 
 
+def test_images_without_captions_are_no_data_for_a_method_of_both():
+    with pytest.raises(DataError, match="holds images, not sentences"):
+        chosen("clip", "digits")
+
+
 def test_an_unknown_method_is_named_before_the_data_is_looked_at():
     with pytest.raises(UsageError, match="no preset is for a method named 'simsiom'"):
         chosen("simsiom", "nowhere/")
@@ -73,7 +78,7 @@ def chosen_for(monkeypatch):
 
     def choose(method, side, *, has_cuda):
         look = Look(1_000, side, is_grey=False)
-        monkeypatch.setattr("sslcli.data.sources.looks.look_at", lambda spec: look)
+        monkeypatch.setattr("sslcli.data.sources.looks.look_at", lambda spec, reads: look)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
         return choose_preset(method, None, None, "photos", "auto", QUIET)
 
@@ -92,7 +97,7 @@ def test_size_and_device_choose_the_setting(chosen_for, side, has_cuda, setting)
 def test_a_method_without_that_setting_gets_the_next_that_fits(chosen_for):
     assert chosen_for("moco-v3", 500, has_cuda=False) == "moco-v3/cifar10-small"
     assert chosen_for("moco-v3", 500, has_cuda=True) == "moco-v3/imagenet"
-    with pytest.raises(UsageError, match="no preset for this data"):
+    with pytest.raises(UsageError, match="no preset for this data: the images are about 500 pix"):
         chosen_for("jem", 500, has_cuda=True)
 
 

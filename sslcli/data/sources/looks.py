@@ -1,15 +1,18 @@
 """Look at a data set before anything is built on it: how many images, their size and colour."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sslcli.config.section import Column
 from sslcli.data.sources.base import need
 from sslcli.data.sources.open import Source, open_source
 from sslcli.errors import DataError
 
 _LOOKED_AT = 16  # images that stand for all
+_IMAGES: tuple[Column, ...] = ("image",)
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,21 @@ _KNOWN = {  # torchvision's, which may not be there yet
 }
 
 
-def look_at(spec: str, root: str | Path = "") -> Look:
+def look_at(spec: str, root: str | Path = "", reads: Collection[Column] = _IMAGES) -> Look:
     """Return what the training images of `spec` are like, from a few spread over all of them.
 
     Args:
         spec: What `--data` takes.
         root: Folder of torchvision's data sets.
+        reads: What the data must hold, images among it.
 
     Raises:
-        DataError: If the data is missing, or none of those looked at is readable.
+        DataError: If the data is missing, lacks a column, or none of those looked at is readable.
     """
-    if spec in _KNOWN:
+    if spec in _KNOWN and set(reads) == {"image"}:
         return _KNOWN[spec]
     source = open_source(spec, part="train", root=root)
+    need(source, *sorted(reads))
     seen = _some_images(source)
     sides = sorted(min(image.shape[:2]) for image in seen)
     return Look(len(source), sides[len(sides) // 2], all(map(_has_no_colour, seen)))
