@@ -38,9 +38,11 @@ from sslcli.engine.device import autocast, pick_device, resolve_precision, tune_
 from sslcli.engine.loop import Training, steps, train_step
 
 
-def make(preset: str, batch: int | None) -> tuple[Training, Source]:
-    """Return a training of a preset on its own data, on this machine's device, and the data."""
-    changes = {"train.batch_size": batch, "train.duration": "1000 epochs"}
+def make(preset: str, batch: int | None, data: str | None) -> tuple[Training, Source]:
+    """Return a training of a preset on this machine's device, and the data."""
+    changes = {
+        "train.batch_size": batch, "train.duration": "1000 epochs", "data.source": data,
+    }  # fmt: skip
     config = resolve(preset, None, {k: v for k, v in changes.items() if v}).config
     device = pick_device("auto")
     tune_device(device)
@@ -124,8 +126,8 @@ def passes(training: Training, batch: Batch) -> None:
     (seen.float().sum() + read.float().sum()).backward()
 
 
-def measure(preset: str, batch: int | None, count: int, rounds: int) -> dict:
-    training, source = make(preset, batch)
+def measure(preset: str, batch: int | None, data: str | None, count: int, rounds: int) -> dict:
+    training, source = make(preset, batch, data)
     size, own = training.config.train.batch_size, steps(training)
     ready = list(islice(training.loader.epoch(0), count))
     ways = {
@@ -166,11 +168,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="clip/scenes-colour")
     parser.add_argument("--batch", type=int, help="instead of the preset's")
+    parser.add_argument("--data", help="images with captions instead of the preset's")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    row = measure(options.preset, options.batch, options.steps, options.rounds)
+    row = measure(
+        options.preset, options.batch, options.data, options.steps, options.rounds
+    )  # fmt: skip
     row["threads"] = torch.get_num_threads()
     if options.json:
         print(json.dumps(row))

@@ -162,7 +162,8 @@ def notes(path: Path, meta: ExportMeta) -> tuple[str, ...]:
         f"model = CLIPModel.from_pretrained({str(path)!r})",
         f"processor = CLIPProcessor.from_pretrained({str(path)!r})",
         'images, texts = [Image.open("photo.jpg")], ["a red picture"]',
-        'inputs = processor(images=images, text=texts, padding=True, return_tensors="pt")',
+        'how = {"padding": True, "truncation": True, "return_tensors": "pt"}',
+        "inputs = processor(images=images, text=texts, **how)",
         "logits = model(**inputs).logits_per_image",
     )
 

@@ -202,6 +202,7 @@ def batch_info_nce(
 
 
 @torch.no_grad()
+@torch.no_grad()
 def own_key_top1(
     query: Float[Tensor, "batch dim"], keys: Float[Tensor, "all dim"], first: int = 0
 ) -> Float[Tensor, ""]:
