@@ -1,8 +1,8 @@
 """Cross-entropy over inner products with its gradient, a block of rows at a time, in the caches.
 
-With every cell of a batch as a candidate of every other, autograd would write all scores, pass over
-them some ten times and keep a copy. Here a block is scored, turned into its own gradient and
-multiplied out while it lies in the caches.
+With every cell of a batch as a candidate of every other, autograd would keep all scores, and their
+softmax, until the backward pass. Here a block is scored, turned into its own gradient and
+multiplied out, so that a CPU never holds more. The time is about the same: products take it.
 """
 
 from collections.abc import Iterator

@@ -209,7 +209,8 @@ def test_a_cpu_embeds_so_few_large_images_that_training_decides_the_peak():
     assert assemble.evaluation_batch(32, cpu) == assemble.evaluation_batch(32, cuda) == 512
     together = assemble.evaluation_batch(224, cpu)
     assert 8 < together < assemble.evaluation_batch(224, cuda)
-    training = training_of("byol/imagenet", "bf16", **{"train.batch_size": 8})
+    small = {"train.batch_size": 8, "encoder.name": "resnet10", "encoder.width": 16}
+    training = training_of("byol/imagenet", "bf16", **small)
     assert embedding(training, together) < simulate(training, training.method, 8).peak / 4
 
 
