@@ -16,7 +16,7 @@ from sslcli.config.schema import Config
 from sslcli.data.batch import Batch
 from sslcli.engine.accumulation import joined
 from sslcli.engine.best import Best
-from sslcli.engine.device import Precision, autocast
+from sslcli.engine.device import Precision, autocast, give_back_memory
 from sslcli.engine.optim import clip_gradients
 from sslcli.engine.schedule import set_rates
 from sslcli.errors import ConfigError
@@ -176,6 +176,8 @@ def train_step(training: Training, batches: Parts | Sequence[Batch]) -> StepResu
             scaler.scale(loss / len(batches)).backward()
         outputs.append(output)
         weights.append(batch.weight)
+        if training.device.type == "cpu" and index + 1 < len(batches):
+            give_back_memory()  # parts would leave holes upon holes
     scaler.unscale_(optimizer)
     method.before_step(progress)
     grad_norm = clip_gradients(method.parameters(), training.config.optimizer)

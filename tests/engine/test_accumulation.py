@@ -8,6 +8,7 @@ from toy import even_pieces, piecewise
 from sslcli import assemble
 from sslcli.config.presets import resolve
 from sslcli.config.section import DataFacts
+from sslcli.engine import loop
 from sslcli.engine.accumulation import accumulation_note, joined
 from sslcli.engine.loop import steps, train_step
 from sslcli.methods.base import Output
@@ -56,6 +57,15 @@ def test_a_part_is_made_when_the_one_before_has_been_used():
         told.append(len(step))
     assert told[-5:] == ["made", "used", "made", "used", 2]
     assert told[:9] == ["made", "used"] * 4 + [4]
+
+
+def test_memory_is_given_back_between_the_parts_of_a_step_alone(monkeypatch):
+    given = []
+    monkeypatch.setattr(loop, "give_back_memory", lambda: given.append(True))
+    for form, times in ((WHOLE, 0), (PARTS, 3)):
+        training = piecewise(73, **form)
+        train_step(training, next(steps(training)))
+        assert len(given) == times
 
 
 def test_the_parts_of_a_step_that_was_not_made_are_passed_over():

@@ -211,7 +211,7 @@ def test_a_cpu_embeds_so_few_large_images_that_training_decides_the_peak():
     assert 8 < together < assemble.evaluation_batch(224, cuda)
     small = {"train.batch_size": 8, "encoder.name": "resnet10", "encoder.width": 16}
     training = training_of("byol/imagenet", "bf16", **small)
-    assert embedding(training, together) < simulate(training, training.method, 8).peak / 4
+    assert 5 * embedding(training, together) < embedding(training, 94)
 
 
 def test_data_on_the_disk_takes_no_memory(monkeypatch):
