@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sslcli.config.duration import Duration
 from sslcli.config.methods.labelled import (
@@ -106,7 +106,7 @@ class EvaluationConfig(Section):
     online_every: Duration | None = Field(
         default=None,
         description="How often `online_sts` is measured, and online kNN of a slice of the training "
-        "data; of `data.validation` alone where labels are learned.",
+        'data; of `data.validation` alone where labels are learned. "0 steps" is never.',
     )
     online_sts: str | None = Field(
         default=None,
@@ -116,3 +116,9 @@ class EvaluationConfig(Section):
     linear: LinearConfig | None = None
     finetune: FinetuningConfig | None = None
     distill: DistillationConfig | None = None
+
+    @field_validator("online_every")
+    @classmethod
+    def _may_be_never(cls, every: Duration | None) -> Duration | None:
+        """Take no length for none: a preset cannot unset what it extends."""
+        return every if every and (every.amount or every.least) else None

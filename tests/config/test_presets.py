@@ -209,3 +209,10 @@ def test_random_overrides_give_faults_or_configs(folder: Path, seed: int):
 def test_json_of_a_config_is_plain(folder: Path):
     dumped = resolve(TINY).config.model_dump(mode="json")
     assert json.loads(json.dumps(dumped)) == dumped
+
+
+@pytest.mark.parametrize("length", ["0%", "0 steps", "0 epochs"])
+def test_no_length_switches_the_online_measurement_off(length):
+    assert resolve("simsiam/digits").config.evaluation.online_every
+    changed = resolve("simsiam/digits", None, {"evaluation.online_every": length}).config
+    assert changed.evaluation.online_every is None
