@@ -59,8 +59,9 @@ def sts_eval(
 
     show = Show("sts-eval", as_json=json, quiet=quiet)
     publisher = open_run(
-        ckpt, show, data=data or workflow.BUILTIN, overrides=set_ or [], seed=seed, device=device,
-        method=method, encoder=encoder, preset=preset, require=require or [], labelled=False,
+        ckpt, show, data=data or workflow.BUILTIN, overrides=workflow.whole(data, set_ or []),
+        seed=seed, device=device, method=method, encoder=encoder, preset=preset,
+        require=require or [], labelled=False,
         metrics=(*METRICS, *(("untrained",) if baseline else ())),
     )  # fmt: skip
     if dry_run:

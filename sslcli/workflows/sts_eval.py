@@ -1,6 +1,6 @@
 """Compare the similarity of sentences with what people found, as papers on sentences do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from sslcli.errors import UsageError
 from sslcli.evaluate.geometry import alignment, uniformity
 from sslcli.evaluate.sts import TaskScore, average, scored, similarities, word_overlap
 from sslcli.listener import QUIET, Listener
+from sslcli.workflows.changes import Changes
 from sslcli.workflows.run import Run, load
 from sslcli.workflows.scored_pairs import Asked, asked_pairs, embedded
 
@@ -69,7 +70,7 @@ def sts_eval(
     method: str | None = None,
     encoder: str | None = None,
     preset: str | None = None,
-    overrides: Mapping[str, Any] | Sequence[str] = (),
+    overrides: Changes = (),
     seed: int | None = None,
     device: str = "auto",
     listener: Listener = QUIET,
@@ -98,8 +99,8 @@ def sts_eval(
         SslError: If something is missing or does not fit, or the pairs have no scores.
     """
     opened = load(
-        run, data=data or BUILTIN, overrides=overrides, seed=seed, device=device, method=method,
-        encoder=encoder, preset=preset, listener=listener,
+        run, data=data or BUILTIN, overrides=whole(data, overrides), seed=seed, device=device,
+        method=method, encoder=encoder, preset=preset, listener=listener,
     )  # fmt: skip
     asked = asked_of(opened, data)
     vectors, places = _embedded(opened, asked.source, opened.encoder)
@@ -119,6 +120,15 @@ def sts_eval(
         alignment=near,
         uniformity=spread,
     )  # fmt: skip
+
+
+def whole(data: str | None, overrides: Changes) -> Changes:
+    """Return changes of the config by which nothing of named data is held out: all is asked."""
+    if data is None:
+        return overrides
+    if isinstance(overrides, Mapping):
+        return {"data.holdout": 0.0, **overrides}
+    return ["data.holdout=0", *overrides]
 
 
 def pooler_of(run: Run) -> str:

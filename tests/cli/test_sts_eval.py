@@ -65,6 +65,7 @@ def test_an_imported_encoder_keeps_its_pooling(run, pairs, ssl):
     assert "pooler avg" in found["protocol"]
     assert (found["metrics"]["n"], found["tasks"]["pairs"]["n"]) == (4, 4)
     assert found["metrics"]["untrained"] is not None
+    assert found["data"]["note"] == "nothing is held out"
     plain = ssl("sts-eval", run, "--data", pairs)
     assert "Spearman all" in plain.out
     assert "alignment" in plain.out
