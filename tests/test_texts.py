@@ -344,7 +344,7 @@ def test_nothing_that_is_said_of_sentences_calls_them_images(runs, others, tmp_p
 )
 def test_what_is_for_images_alone_is_refused_of_an_encoder_of_texts(ask, runs):
     run = load(runs("ToyText"), method=f"{FILE}:ToyText", listener=Recorder())
-    with pytest.raises(UsageError, match="for encoders of images, and toy-words reads sentences"):
+    with pytest.raises(UsageError, match="images, and toy-words reads sentences"):
         ask(run)
 
 
